@@ -1,0 +1,52 @@
+/* One category in one image: which detections find which truth, at all IoU thresholds and area
+ * ranges at once. */
+#ifndef CR_EVAL_COCO_MATCH_H
+#define CR_EVAL_COCO_MATCH_H
+
+#include "base/error.h"
+#include "crayon/eval.h"
+
+enum {
+    CR_COCO_THRESHOLDS = 10, /* IoU .50, .55 ... .95 */
+    CR_COCO_AREAS = 4,       /* all, small, medium, large */
+    CR_COCO_MAX_DETS = 100   /* per image and category */
+};
+
+/* A truth box; category and image are indexes, areas has bit a set if range a contains it. */
+typedef struct cr_coco_truth {
+    uint32_t category, image;
+    double x, y, w, h;
+    uint8_t ignored; /* bit a: neither right nor wrong in range a (crowds: in all) */
+    bool crowd;
+    bool unnamed; /* annotation id 0: takes a detection but does not count as found */
+} cr_coco_truth;
+
+/* What became of one detection: bit t of hit[a] (miss[a]): a true (false) positive at threshold t
+ * in range a; neither: ignored. */
+typedef struct cr_coco_verdict {
+    double score;
+    uint32_t order; /* place before sorting by score */
+    uint8_t rank;   /* 0..99, within its image and category */
+    uint16_t hit[CR_COCO_AREAS], miss[CR_COCO_AREAS];
+} cr_coco_verdict;
+
+/* Scratch that grows as needed; zero-initialise, free once. */
+typedef struct cr_coco_scratch {
+    struct cr_coco_overlap *overlaps;
+    uint16_t (*taken)[CR_COCO_AREAS];
+    size_t cap;
+} cr_coco_scratch;
+
+void cr_coco_scratch_free(cr_coco_scratch *s);
+
+/* Bit a set: the area lies outside range a. */
+uint8_t cr_coco_outside(double area);
+
+double cr_coco_threshold(int t);
+
+/* truth: n boxes of one image and category in the file's order. dets: pointers to the (at most 100)
+ * best detections, best first. Fills hit and miss of out[0..det_count-1]. */
+cr_status cr_coco_match(const cr_coco_truth *truth, size_t n, const cr_coco_box *const *dets,
+                        size_t det_count, cr_coco_scratch *s, cr_coco_verdict *out, cr_error *err);
+
+#endif

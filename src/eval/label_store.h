@@ -1,0 +1,46 @@
+/* Labels in memory, and what the two readers need to fill them. */
+#ifndef CR_EVAL_LABEL_STORE_H
+#define CR_EVAL_LABEL_STORE_H
+
+#include "base/error.h"
+#include "base/mem.h"
+#include "crayon/eval.h"
+
+/* A sorted look-up list; the last of equal keys is not special, see the users. */
+typedef struct cr_id_ref {
+    int64_t id;
+    size_t index;
+} cr_id_ref;
+
+typedef struct cr_name_ref {
+    const char *name;
+    size_t index;
+} cr_name_ref;
+
+struct cr_labels {
+    cr_arena arena; /* all strings */
+    cr_label_image *images;
+    cr_label_category *categories;
+    cr_label_box *boxes;
+    size_t image_count, image_cap, category_count, category_cap, box_count, box_cap;
+    cr_id_ref *by_id;               /* images by id */
+    cr_name_ref *by_name, *by_base; /* images by file name, and by its last component */
+};
+
+/* Append one; texts are copied. CR_ERR_MEMORY is the only failure. */
+cr_status cr_labels_add_image(cr_labels *l, const cr_label_image *image, cr_error *err);
+cr_status cr_labels_add_category(cr_labels *l, int64_t id, const char *name, cr_error *err);
+cr_status cr_labels_add_box(cr_labels *l, const cr_label_box *box, cr_error *err);
+
+/* Sorts categories, builds the indexes and checks all ids: unique, and every box's image and
+ * category known. `path` is for messages. Called once, after the last add. */
+cr_status cr_labels_finish(cr_labels *l, const char *path, cr_error *err);
+
+/* Index of the category with that id (categories sorted), or SIZE_MAX. */
+size_t cr_labels_category_index(const cr_labels *l, int64_t id);
+
+/* The two readers; both fill an empty cr_labels and do not finish it. */
+cr_status cr_labels_read_coco(const char *path, cr_labels *l, cr_error *err);
+cr_status cr_labels_read_yolo(const char *path, cr_labels *l, cr_error *err);
+
+#endif
