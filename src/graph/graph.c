@@ -38,13 +38,14 @@ int64_t cr_shape_count(const cr_shape *s)
     const int64_t limit = (int64_t)1 << 40;
     if (!cr_shape_known(s)) return -1;
     int64_t n = 1;
-    for (int i = 0; i < s->rank; i++)
-        if (s->dim[i] == 0) return 0;
-    for (int i = 0; i < s->rank; i++) {
+    bool empty = false;
+    for (int i = 0; i < s->rank; i++) { /* the others are limited beside a 0, too: strides */
+        empty = empty || s->dim[i] == 0;
+        if (s->dim[i] == 0) continue;
         if (s->dim[i] > limit / n) return -1;
         n *= s->dim[i];
     }
-    return n;
+    return empty ? 0 : n;
 }
 
 bool cr_shape_equal(const cr_shape *a, const cr_shape *b)

@@ -122,7 +122,7 @@ cr_status cr_op_axes(const cr_op_call *call, int i, int rank, bool flags[CR_MAX_
     memset(flags, 0, CR_MAX_RANK * sizeof *flags);
     CR_TRY(cr_op_ints(call, i, CR_MAX_RANK, axes, count, err));
     for (int k = 0; k < *count; k++) {
-        int axis;
+        int axis = 0;
         CR_TRY(cr_axis_normalize(axes[k], rank, call->node, &axis, err));
         CR_OP_CHECK(!flags[axis], call, err, "axis %d is listed twice", axis);
         flags[axis] = true;
