@@ -55,6 +55,16 @@ void cr_store_bits(cr_tensor *t, int64_t i, uint64_t bits)
     }
 }
 
+cr_status cr_load_index(const cr_op_call *call, int64_t i, int64_t size, int64_t *out,
+                        cr_error *err)
+{
+    const int64_t at = cr_load_i64(call->in[1], i);
+    CR_OP_CHECK(at >= -size && at < size, call, err, "index %lld is out of range for %lld",
+                (long long)at, (long long)size);
+    *out = at < 0 ? at + size : at;
+    return CR_OK;
+}
+
 /* A double's bits order like sign-magnitude numbers; flipping makes them order like unsigned. */
 static uint64_t float_key(double x)
 {

@@ -41,6 +41,11 @@ void cr_store_f64(cr_tensor *t, int64_t i, double value);
 /* Stores into an integer type: the low bits. bool: whether it is not 0. */
 void cr_store_bits(cr_tensor *t, int64_t i, uint64_t bits);
 
+/* Element i of input 1, an index into a dim of `size`; negative ones count from its end. Fails when
+ * it is out of range: indices come from data, so each is checked when it is read. */
+cr_status cr_load_index(const cr_op_call *call, int64_t i, int64_t size, int64_t *out,
+                        cr_error *err);
+
 /* Order of elements as numbers: larger element, larger key; equal elements, equal keys. NaN is
  * above all. */
 uint64_t cr_order_key(const cr_tensor *t, int64_t i);

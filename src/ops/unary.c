@@ -5,16 +5,16 @@
 #include "ops/elem.h"
 #include "ops/ref_all.h"
 
-#define REAL  float
-#define UNARY unary_f32
-#define M(f)  f##f
+#define REAL    float
+#define UNARY   unary_f32
+#define M(name) name##f
 #include "ops/unary_math.inc"
 #undef REAL
 #undef UNARY
 #undef M
-#define REAL  double
-#define UNARY unary_f64
-#define M(f)  f
+#define REAL    double
+#define UNARY   unary_f64
+#define M(name) name
 #include "ops/unary_math.inc"
 #undef REAL
 #undef UNARY
