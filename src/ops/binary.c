@@ -6,7 +6,16 @@
 #include "ops/elem.h"
 #include "ops/ref_all.h"
 
-static double binary_float(cr_op_kind kind, double a, double b)
+/* The remainder with C's sign, or with the divisor's (as numpy's %). */
+static double modulo_float(double a, double b, bool c_sign)
+{
+    const double r = fmod(a, b);
+    if (c_sign || isnan(r) || isnan(b)) return r;
+    if (r == 0) return copysign(0, b);
+    return (r < 0) != (b < 0) ? r + b : r;
+}
+
+static double binary_float(cr_op_kind kind, double a, double b, bool flag)
 {
     switch (kind) {
     case CR_OP_Add:
@@ -47,6 +56,15 @@ static uint64_t modulo(int64_t a, int64_t b, bool c_sign)
     int64_t r = b == -1 ? 0 : a % b;
     if (!c_sign && r && (r < 0) != (b < 0)) r += b; /* the divisor's sign, as Python's % */
     return (uint64_t)r;
+}
+
+/* Shifts by less than 0 or by the width and more leave nothing but the sign. */
+static uint64_t shift(int64_t a, int64_t b, bool left)
+{
+    const bool out = b < 0 || b > 63;
+    if (left) return out ? 0 : (uint64_t)a << b;
+    const uint64_t sign = a < 0 ? UINT64_MAX : 0;
+    return out ? sign : (((uint64_t)a ^ sign) >> b) ^ sign;
 }
 
 static uint64_t binary_signed(cr_op_kind kind, int64_t a, int64_t b, bool flag)
@@ -110,7 +128,7 @@ static void binary_elem(const cr_op_call *call, const cr_walk *w, int64_t i, boo
     const int64_t p = w->at[0], q = w->at[1];
     switch (cr_class_of(a->dtype)) {
     case CR_CLASS_FLOAT:
-        cr_store_f64(y, i, binary_float(kind, cr_load_f64(a, p), cr_load_f64(b, q)));
+        cr_store_f64(y, i, binary_float(kind, cr_load_f64(a, p), cr_load_f64(b, q), flag));
         break;
     case CR_CLASS_SIGNED:
         if (kind == CR_OP_Pow)
