@@ -102,18 +102,16 @@ static cr_status broadcast(const cr_op_call *call, int first, int last, cr_shape
     return CR_OK;
 }
 
-static unsigned binary_types(const cr_op_call *call)
+static unsigned binary_types(cr_op_kind kind)
 {
     const unsigned wide = CR_DT_BIT(I32) | CR_DT_BIT(I64);
-    switch (call->node->op->kind) {
+    switch (kind) {
     case CR_OP_Pow:
         return CR_DTS_FLOAT | wide;
     case CR_OP_PRelu:
         return CR_DTS_FLOAT | wide | CR_DT_BIT(U32) | CR_DT_BIT(U64);
     case CR_OP_BitShift:
-        return CR_DTS_UNSIGNED;
-    case CR_OP_Mod:
-        return cr_attr_int(call->node, "fmod", 0) ? CR_DTS_NUMERIC : CR_DTS_NUMERIC & ~CR_DTS_FLOAT;
+        return CR_DTS_SIGNED | CR_DTS_UNSIGNED;
     default:
         return CR_DTS_NUMERIC;
     }
@@ -131,7 +129,7 @@ cr_status cr_infer_binary(const cr_op_call *call, cr_error *err)
 {
     const cr_op_kind kind = call->node->op->kind;
     cr_shape out;
-    CR_TRY(cr_op_check_dtype(call, 0, binary_types(call), err));
+    CR_TRY(cr_op_check_dtype(call, 0, binary_types(kind), err));
     if (kind == CR_OP_Pow)
         CR_TRY(cr_op_check_dtype(call, 1, CR_DTS_NUMERIC, err));
     else

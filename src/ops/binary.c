@@ -29,7 +29,7 @@ static double binary_float(cr_op_kind kind, double a, double b, bool flag)
     case CR_OP_Pow:
         return pow(a, b);
     case CR_OP_Mod:
-        return fmod(a, b);
+        return modulo_float(a, b, flag);
     default:
         return a < 0 ? a * b : a; /* PRelu */
     }
@@ -80,6 +80,8 @@ static uint64_t binary_signed(cr_op_kind kind, int64_t a, int64_t b, bool flag)
         return divide(a, b);
     case CR_OP_Mod:
         return modulo(a, b, flag);
+    case CR_OP_BitShift:
+        return shift(a, b, flag);
     default:
         return a < 0 ? (uint64_t)a * (uint64_t)b : (uint64_t)a; /* PRelu */
     }
