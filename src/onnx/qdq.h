@@ -1,0 +1,26 @@
+/* Recipes in ONNX's own terms: QuantizeLinear / DequantizeLinear pairs.
+ *
+ *     T ─ Q ─ T_quantized ─ DQ ─ T_dequantized ─ readers      activation with an entry
+ *     W_quantized (int8) ─ DQ ─ W ─ Conv                       weight
+ *     B_quantized (int32) ─ DQ ─ B ─ Conv                      bias, at scale sa*sw[c]
+ *
+ * cr_qdq_read(cr_qdq_write(g, r)) gives (g, r) back. */
+#ifndef CR_ONNX_QDQ_H
+#define CR_ONNX_QDQ_H
+
+#include "graph/graph.h"
+#include "graph/recipe.h"
+
+/* A copy of g with Q/DQ nodes for every entry of r (for cr_onnx_write). */
+cr_status cr_qdq_write(const cr_graph *g, const cr_recipe *r, cr_graph **out, cr_error *err);
+
+/* Takes the Q/DQ pairs out of g and makes the recipe that says the same: *out is NULL if there are
+ * none. A tensor that some readers take quantized and others as float gets an Identity in between,
+ * which carries the entry. Pairs whose parameters are not constant, and integer operators, stay as
+ * they are. */
+cr_status cr_qdq_read(cr_graph *g, cr_recipe **out, cr_error *err);
+
+/* Smallest opset that can express r: 13, or 21 for 16-bit and 4-bit types. */
+int cr_qdq_opset(const cr_recipe *r);
+
+#endif

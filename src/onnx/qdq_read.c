@@ -1,0 +1,184 @@
+#include <string.h>
+
+#include "base/error.h"
+#include "crayon/arith.h"
+#include "graph/passes.h"
+#include "onnx/qdq.h"
+
+typedef struct reader {
+    cr_graph *g;
+    cr_recipe *recipe;
+    float *scale; /* of the pair being looked at */
+    int32_t *zero_point;
+    size_t room;
+} reader;
+
+static bool is_op(const cr_node *n, cr_op_kind kind)
+{
+    return n && n->op && n->op->kind == kind;
+}
+
+static cr_status make_room(reader *r, size_t n, cr_error *err)
+{
+    if (n <= r->room) return CR_OK;
+    float *s = cr_realloc(r->scale, n * sizeof *s);
+    if (s) r->scale = s;
+    int32_t *z = cr_realloc(r->zero_point, n * sizeof *z);
+    if (z) r->zero_point = z;
+    if (!s || !z) return CR_NOMEM(err);
+    r->room = n;
+    return CR_OK;
+}
+
+/* The parameters of a Q or DQ node with constant scale and zero point; *ok false if they are not of
+ * a form that a recipe has (blocked, computed at run time). q points into the reader's buffers. */
+static cr_status read_params(reader *r, const cr_node *n, cr_dtype type, cr_qparams *q, bool *ok,
+                             cr_error *err)
+{
+    const cr_tensor *s = n->in[1], *z = n->n_in > 2 ? n->in[2] : NULL;
+    *ok = false;
+    if (!s->data || s->dtype != CR_DT_F32 || (z && !z->data) || s->shape.rank > 1) return CR_OK;
+    if (cr_attr_int(n, "block_size", 0) != 0) return CR_OK;
+    const int64_t count = cr_shape_count(&s->shape);
+    const int rank = n->in[0]->shape.rank;
+    if (count < 1 || rank < 0 || (z && cr_shape_count(&z->shape) != count)) return CR_OK;
+    int64_t axis = cr_attr_int(n, "axis", 1);
+    if (axis < 0) axis += rank;
+    const bool vector = s->shape.rank == 1 && count > 1;
+    if (vector && (axis >= rank || n->in[0]->shape.dim[axis] != count)) return CR_OK;
+    CR_TRY(make_room(r, (size_t)count, err));
+    for (int64_t i = 0; i < count; i++) {
+        r->scale[i] = ((const float *)s->data)[i];
+        r->zero_point[i] = z ? (int32_t)cr_tensor_get_i64(z, (size_t)i) : 0;
+        if (!(r->scale[i] > 0) || r->scale[i] > 3e38f) return CR_OK;
+    }
+    int32_t lo, hi;
+    *q = (cr_qparams){type, vector ? (int)axis : -1, vector ? (size_t)count : 1, r->scale,
+                      r->zero_point};
+    *ok = cr_qtype_range(type, &lo, &hi);
+    return CR_OK;
+}
+
+/* A constant behind DQ: a float constant of the DQ output's name; an entry unless it is a bias. */
+static cr_status read_constant(reader *r, cr_node *dq, cr_error *err)
+{
+    const cr_tensor *codes = dq->in[0];
+    cr_tensor *w = dq->out[0];
+    cr_qparams q;
+    bool ok;
+    CR_TRY(read_params(r, dq, codes->dtype, &q, &ok, err));
+    if (!ok) return CR_OK;
+    w->dtype = CR_DT_F32;
+    w->shape = codes->shape;
+    if (!cr_tensor_alloc(w)) return CR_NOMEM(err);
+    int64_t inner = 1;
+    for (int d = q.axis + 1; q.axis >= 0 && d < w->shape.rank; d++) inner *= w->shape.dim[d];
+    const int64_t n = cr_shape_count(&w->shape);
+    for (int64_t i = 0; i < n; i++) {
+        const size_t c = (size_t)(i / inner) % q.count;
+        ((float *)w->data)[i] = cr_dequantize((int32_t)cr_tensor_get_i64(codes, (size_t)i),
+                                              q.scale[c], q.zero_point[c]);
+    }
+    cr_graph_kill(dq);
+    if (codes->dtype == CR_DT_I32) return CR_OK;
+    return cr_recipe_add(r->recipe, w->name, true, &q, "from the file", err);
+}
+
+/* All readers of a Q node's output must be DQ nodes with the Q's own scale and zero point. */
+static bool same_constant(const cr_tensor *a, const cr_tensor *b)
+{
+    if (a == b) return true;
+    return a && b && a->data && b->data && a->dtype == b->dtype &&
+           cr_shape_count(&a->shape) == cr_shape_count(&b->shape) &&
+           !memcmp(a->data, b->data, cr_tensor_bytes(a));
+}
+
+static bool pairs_up(const cr_graph *g, const cr_node *q)
+{
+    for (size_t i = 0; i < g->output_count; i++)
+        if (g->outputs[i] == q->out[0]) return false;
+    for (size_t i = 0; i < g->node_count; i++) {
+        const cr_node *n = g->nodes[i];
+        if (!n->op) continue;
+        for (int k = 0; k < n->n_in; k++) {
+            if (n->in[k] != q->out[0]) continue;
+            const cr_tensor *zq = q->n_in > 2 ? q->in[2] : NULL,
+                            *zn = n->n_in > 2 ? n->in[2] : NULL;
+            if (k != 0 || !is_op(n, CR_OP_DequantizeLinear)) return false;
+            if (!same_constant(n->in[1], q->in[1]) || !same_constant(zn, zq)) return false;
+            if (cr_attr_int(n, "axis", 1) != cr_attr_int(q, "axis", 1)) return false;
+        }
+    }
+    return true;
+}
+
+/* Is t read by anything but this Q node? */
+static bool has_other_readers(const cr_graph *g, const cr_tensor *t, const cr_node *q)
+{
+    for (size_t i = 0; i < g->output_count; i++)
+        if (g->outputs[i] == t) return true;
+    for (size_t i = 0; i < g->node_count; i++) {
+        const cr_node *n = g->nodes[i];
+        if (!n->op || n == q) continue;
+        for (int k = 0; k < n->n_in; k++)
+            if (n->in[k] == t) return true;
+    }
+    return false;
+}
+
+static void drop_pair(cr_graph *g, cr_node *q, cr_tensor *readers_get)
+{
+    for (size_t i = 0; i < g->node_count; i++) {
+        cr_node *n = g->nodes[i];
+        if (!is_op(n, CR_OP_DequantizeLinear) || n->in[0] != q->out[0]) continue;
+        cr_graph_replace_uses(g, n->out[0], readers_get);
+        cr_graph_kill(n);
+    }
+}
+
+/* The tensor that carries the entry: T itself, or an Identity of it in the place of the Q node. */
+static cr_status read_pair(reader *r, cr_node *qn, cr_error *err)
+{
+    cr_graph *g = r->g;
+    cr_tensor *t = qn->in[0], *y = qn->out[0];
+    cr_qparams q;
+    bool ok;
+    if (t->data || t->dtype != CR_DT_F32) return CR_OK;
+    CR_TRY(read_params(r, qn, y->dtype, &q, &ok, err));
+    if (!ok || !pairs_up(g, qn)) return CR_OK;
+    if (!has_other_readers(g, t, qn)) {
+        drop_pair(g, qn, t);
+        cr_graph_kill(qn);
+        return cr_recipe_add(r->recipe, t->name, false, &q, "from the file", err);
+    }
+    drop_pair(g, qn, y);
+    qn->op = cr_op_get(CR_OP_Identity);
+    qn->n_in = 1;
+    qn->n_attrs = 0;
+    y->dtype = CR_DT_F32;
+    return cr_recipe_add(r->recipe, y->name, false, &q, "from the file, beside float readers", err);
+}
+
+cr_status cr_qdq_read(cr_graph *g, cr_recipe **out, cr_error *err)
+{
+    *out = NULL;
+    reader r = {.g = g};
+    CR_TRY(cr_recipe_create(&r.recipe, err));
+    cr_status st = CR_OK;
+    for (size_t i = 0; i < g->node_count && st == CR_OK; i++) {
+        cr_node *n = g->nodes[i];
+        if (is_op(n, CR_OP_DequantizeLinear) && n->in[0]->data) st = read_constant(&r, n, err);
+    }
+    for (size_t i = 0; i < g->node_count && st == CR_OK; i++)
+        if (is_op(g->nodes[i], CR_OP_QuantizeLinear)) st = read_pair(&r, g->nodes[i], err);
+    if (st == CR_OK) st = cr_graph_compact(g, err);
+    if (st == CR_OK) st = cr_graph_infer(g, err);
+    cr_free(r.scale);
+    cr_free(r.zero_point);
+    if (st == CR_OK && r.recipe->count) {
+        *out = r.recipe;
+        return CR_OK;
+    }
+    cr_recipe_release(&r.recipe);
+    return st;
+}

@@ -1,0 +1,191 @@
+#include "onnx/qdq.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "crayon/arith.h"
+#include "graph/passes.h"
+
+typedef struct writer {
+    cr_graph *g;
+    const cr_recipe_entry **entries; /* by id of the tensors that g had at the start */
+    size_t tensors;                  /* how many those were */
+} writer;
+
+int cr_qdq_opset(const cr_recipe *r)
+{
+    for (size_t i = 0; r && i < r->count; i++)
+        if (r->entries[i].q.type != CR_DT_I8 && r->entries[i].q.type != CR_DT_U8) return 21;
+    return 13;
+}
+
+static cr_tensor *named(cr_graph *g, const char *stem, const char *suffix, cr_dtype type,
+                        cr_shape shape, bool constant)
+{
+    char name[512];
+    snprintf(name, sizeof name, "%s_%s", stem, suffix);
+    return constant ? cr_graph_new_const(g, name, type, shape)
+                    : cr_graph_new_tensor(g, name, type, shape);
+}
+
+static void store_code(cr_tensor *t, int64_t i, int32_t code)
+{
+    switch (cr_dtype_size(t->dtype)) {
+    case 1:
+        ((uint8_t *)t->data)[i] = (uint8_t)code;
+        break;
+    case 2:
+        ((uint16_t *)t->data)[i] = (uint16_t)code;
+        break;
+    default:
+        ((int32_t *)t->data)[i] = code;
+        break;
+    }
+}
+
+/* Scale and zero point constants of an entry: scalars, or vectors along its axis. */
+static cr_status add_params(cr_graph *g, const char *stem, const cr_qparams *q, cr_tensor **scale,
+                            cr_tensor **zero, cr_error *err)
+{
+    const bool vector = !cr_q_per_tensor(q);
+    const cr_shape shape = {vector ? 1 : 0, {vector ? (int64_t)q->count : 0}};
+    *scale = named(g, stem, "scale", CR_DT_F32, shape, true);
+    *zero = named(g, stem, "zero_point", q->type, shape, true);
+    if (!*scale || !*zero) return CR_NOMEM(err);
+    for (size_t i = 0; i < (vector ? q->count : 1); i++) {
+        ((float *)(*scale)->data)[i] = q->scale[i];
+        store_code(*zero, (int64_t)i, q->zero_point[i]);
+    }
+    return CR_OK;
+}
+
+static cr_status add_q_node(cr_graph *g, cr_op_kind kind, const char *name, cr_tensor *x,
+                            cr_tensor *scale, cr_tensor *zero, cr_tensor *y, const cr_qparams *q,
+                            cr_error *err)
+{
+    const bool vector = !cr_q_per_tensor(q);
+    cr_node *n = cr_graph_add_node(g, kind, name, zero ? 3 : 2, 1, vector ? 1 : 0);
+    if (!n) return CR_NOMEM(err);
+    n->in[0] = x;
+    n->in[1] = scale;
+    if (zero) n->in[2] = zero;
+    n->out[0] = y;
+    if (vector) cr_attr_set_int(&n->attrs[0], "axis", q->axis);
+    return CR_OK;
+}
+
+static cr_status write_activation(writer *w, cr_tensor *t, const cr_qparams *q, cr_error *err)
+{
+    cr_graph *g = w->g;
+    cr_tensor *scale, *zero;
+    char name[512];
+    CR_TRY(add_params(g, t->name, q, &scale, &zero, err));
+    cr_tensor *codes = named(g, t->name, "quantized", q->type, t->shape, false);
+    cr_tensor *back = named(g, t->name, "dequantized", CR_DT_F32, t->shape, false);
+    if (!codes || !back) return CR_NOMEM(err);
+    bool is_output = false;
+    for (size_t i = 0; i < g->output_count; i++) is_output |= g->outputs[i] == t;
+    CR_CHECK(!is_output, err, CR_ERR_UNSUPPORTED, "graph output '%s' has a recipe entry", t->name);
+    cr_graph_replace_uses(g, t, back);
+    snprintf(name, sizeof name, "%s_QuantizeLinear", t->name);
+    CR_TRY(add_q_node(g, CR_OP_QuantizeLinear, name, t, scale, zero, codes, q, err));
+    snprintf(name, sizeof name, "%s_DequantizeLinear", t->name);
+    return add_q_node(g, CR_OP_DequantizeLinear, name, codes, scale, zero, back, q, err);
+}
+
+static cr_status write_weight(writer *w, cr_tensor *t, const cr_qparams *q, cr_error *err)
+{
+    cr_graph *g = w->g;
+    cr_tensor *scale, *zero;
+    char name[512];
+    CR_TRY(add_params(g, t->name, q, &scale, &zero, err));
+    cr_tensor *codes = named(g, t->name, "quantized", q->type, t->shape, true);
+    const int64_t n = cr_shape_count(&t->shape);
+    int32_t *values = cr_malloc((size_t)n * sizeof *values);
+    if (!codes || !values) {
+        cr_free(values);
+        return CR_NOMEM(err);
+    }
+    cr_quantize_tensor(t, q, values);
+    for (int64_t i = 0; i < n; i++) store_code(codes, i, values[i]);
+    cr_free(values);
+    cr_tensor_drop_data(t);
+    snprintf(name, sizeof name, "%s_DequantizeLinear", t->name);
+    return add_q_node(g, CR_OP_DequantizeLinear, name, codes, scale, zero, t, q, err);
+}
+
+static const cr_recipe_entry *entry_of(const writer *w, const cr_tensor *t)
+{
+    return t && (size_t)t->id < w->tensors ? w->entries[t->id] : NULL;
+}
+
+/* The bias as int32 at scale sa*sw[c], as crayon/arith.h says and as runtimes need to fuse. */
+static cr_status write_bias(writer *w, cr_node *n, const cr_qparams *a, const cr_qparams *wq,
+                            cr_error *err)
+{
+    cr_graph *g = w->g;
+    const cr_tensor *b = n->in[2];
+    const int64_t count = cr_shape_count(&b->shape);
+    const bool vector = !cr_q_per_tensor(wq);
+    if (vector && (size_t)count != wq->count) return CR_OK;
+    char name[512];
+    const cr_shape one = {vector ? 1 : 0, {vector ? count : 0}};
+    cr_tensor *scale = named(g, b->name, "scale", CR_DT_F32, one, true);
+    cr_tensor *codes = named(g, b->name, "quantized", CR_DT_I32, b->shape, true);
+    cr_tensor *back = named(g, b->name, "dequantized", CR_DT_F32, b->shape, false);
+    if (!scale || !codes || !back) return CR_NOMEM(err);
+    for (int64_t c = 0; c < count; c++) {
+        const float sw = wq->scale[vector ? c : 0];
+        ((float *)scale->data)[vector ? c : 0] = a->scale[0] * sw;
+        ((int32_t *)codes->data)[c] =
+            cr_quantize_bias(((const float *)b->data)[c], a->scale[0], sw);
+    }
+    const cr_qparams q = {CR_DT_I32, vector ? 0 : -1, vector ? (size_t)count : 1, NULL, NULL};
+    snprintf(name, sizeof name, "%s_DequantizeLinear", back->name);
+    n->in[2] = back;
+    return add_q_node(g, CR_OP_DequantizeLinear, name, codes, scale, NULL, back, &q, err);
+}
+
+static bool takes_bias(const writer *w, const cr_node *n)
+{
+    return n->op->kind == CR_OP_Conv && n->n_in > 2 && n->in[2] && n->in[2]->data &&
+           n->in[2]->dtype == CR_DT_F32;
+}
+
+static cr_status write_biases(writer *w, size_t nodes, cr_error *err)
+{
+    for (size_t i = 0; i < nodes; i++) {
+        cr_node *n = w->g->nodes[i];
+        if (!takes_bias(w, n)) continue;
+        const cr_recipe_entry *a = entry_of(w, n->in[0]), *wq = entry_of(w, n->in[1]);
+        if (a && wq && cr_q_per_tensor(&a->q) && (wq->q.axis == 0 || cr_q_per_tensor(&wq->q)))
+            CR_TRY(write_bias(w, n, &a->q, &wq->q, err));
+    }
+    return CR_OK;
+}
+
+cr_status cr_qdq_write(const cr_graph *source, const cr_recipe *r, cr_graph **out, cr_error *err)
+{
+    *out = NULL;
+    writer w = {0};
+    cr_status st = cr_graph_clone(source, &w.g, err);
+    if (st != CR_OK) return st;
+    w.tensors = w.g->tensor_count;
+    CR_TRY_GOTO(cr_recipe_bind(r, w.g, &w.entries, err), done);
+    CR_TRY_GOTO(write_biases(&w, w.g->node_count, err), done);
+    for (size_t i = 0; i < w.tensors; i++) {
+        cr_tensor *t = w.g->tensors[i];
+        const cr_recipe_entry *e = w.entries[i];
+        if (!e) continue;
+        CR_TRY_GOTO(t->data ? write_weight(&w, t, &e->q, err) : write_activation(&w, t, &e->q, err),
+                    done);
+    }
+    CR_TRY_GOTO(cr_graph_index(w.g, err), done);
+    *out = w.g;
+    w.g = NULL;
+done:
+    cr_graph_free(&w.g);
+    cr_free(w.entries);
+    return st;
+}
