@@ -54,14 +54,13 @@ cr_status cr_infer_conv_transpose(const cr_op_call *call, cr_error *err)
 
 static cr_status set_pooled(const cr_op_call *call, cr_error *err)
 {
-    const cr_shape *x = &call->in[0]->shape;
-    const cr_conv_shape c = {.batch = x->rank > 0 ? x->dim[0] : 0,
-                             .out_channels = x->rank > 1 ? x->dim[1] : 0};
-    cr_conv_shape p = c;
-    CR_TRY(cr_window_pool(call, &p.win, err));
-    const cr_shape out = cr_conv_out_shape(&p);
+    cr_conv_shape c = {.batch = 0};
+    CR_TRY(cr_window_pool(call, &c.win, err));
+    c.batch = call->in[0]->shape.dim[0];
+    c.out_channels = call->in[0]->shape.dim[1];
+    const cr_shape out = cr_conv_out_shape(&c);
     CR_TRY(cr_op_set_out(call, 0, call->in[0]->dtype, &out, err));
-    return call->n_out > 1 ? cr_op_set_out(call, 1, CR_DT_I64, &out, err) : CR_OK;
+    return cr_op_set_out(call, 1, CR_DT_I64, &out, err);
 }
 
 cr_status cr_infer_max_pool(const cr_op_call *call, cr_error *err)

@@ -111,13 +111,27 @@ static cr_status slide(const cr_op_call *call, cr_window *w, int d, auto_pad mod
     return CR_OK;
 }
 
+/* Planes and kernels must stay countable even where the batch is empty and nothing else bounds
+ * them. */
+static cr_status check_volumes(const cr_op_call *call, const cr_window *w, cr_error *err)
+{
+    const int64_t *const lists[] = {w->in, w->out, w->kernel};
+    for (int i = 0; i < 3; i++) {
+        const cr_shape s = {3, {lists[i][0] + 1, lists[i][1] + 1, lists[i][2] + 1}};
+        if (cr_shape_count(&s) < 0)
+            return cr_op_fail(call, err, CR_ERR_LIMIT,
+                              "its window or a plane below it is too large");
+    }
+    return CR_OK;
+}
+
 static cr_status slide_all(const cr_op_call *call, cr_window *w, bool ceiling, cr_error *err)
 {
     auto_pad mode = PAD_EXPLICIT;
     CR_TRY(read_auto_pad(call, &mode, err));
     for (int d = CR_WINDOW_DIMS - w->n; d < CR_WINDOW_DIMS; d++)
         CR_TRY(slide(call, w, d, mode, ceiling, err));
-    return CR_OK;
+    return check_volumes(call, w, err);
 }
 
 cr_status cr_window_pool(const cr_op_call *call, cr_window *w, cr_error *err)
@@ -219,7 +233,7 @@ cr_status cr_conv_transpose_read(const cr_op_call *call, cr_conv_shape *c, cr_er
     for (int i = 0; i < c->win.n; i++)
         CR_TRY(spread(call, &c->win, CR_WINDOW_DIMS - c->win.n + i, mode, adjust ? adjust[i] : 0,
                       wanted ? wanted[i] : -1, err));
-    return CR_OK;
+    return check_volumes(call, &c->win, err);
 }
 
 cr_shape cr_conv_out_shape(const cr_conv_shape *c)
