@@ -84,6 +84,13 @@ static cr_status read_constant(reader *r, cr_node *dq, cr_error *err)
     return cr_recipe_add(r->recipe, w->name, true, &q, "from the file", err);
 }
 
+static bool is_output(const cr_graph *g, const cr_tensor *t)
+{
+    for (size_t i = 0; i < g->output_count; i++)
+        if (g->outputs[i] == t) return true;
+    return false;
+}
+
 /* All readers of a Q node's output must be DQ nodes with the Q's own scale and zero point. */
 static bool same_constant(const cr_tensor *a, const cr_tensor *b)
 {
@@ -95,8 +102,7 @@ static bool same_constant(const cr_tensor *a, const cr_tensor *b)
 
 static bool pairs_up(const cr_graph *g, const cr_node *q)
 {
-    for (size_t i = 0; i < g->output_count; i++)
-        if (g->outputs[i] == q->out[0]) return false;
+    if (is_output(g, q->out[0])) return false;
     for (size_t i = 0; i < g->node_count; i++) {
         const cr_node *n = g->nodes[i];
         if (!n->op) continue;
@@ -115,8 +121,7 @@ static bool pairs_up(const cr_graph *g, const cr_node *q)
 /* Is t read by anything but this Q node? */
 static bool has_other_readers(const cr_graph *g, const cr_tensor *t, const cr_node *q)
 {
-    for (size_t i = 0; i < g->output_count; i++)
-        if (g->outputs[i] == t) return true;
+    if (is_output(g, t)) return true;
     for (size_t i = 0; i < g->node_count; i++) {
         const cr_node *n = g->nodes[i];
         if (!n->op || n == q) continue;
@@ -126,11 +131,25 @@ static bool has_other_readers(const cr_graph *g, const cr_tensor *t, const cr_no
     return false;
 }
 
+static void become_identity(cr_node *n)
+{
+    n->op = cr_op_get(CR_OP_Identity);
+    n->n_in = 1;
+    n->n_attrs = 0;
+}
+
+/* Names of graph outputs are the model's interface: a DQ node that writes one becomes an Identity.
+ */
 static void drop_pair(cr_graph *g, cr_node *q, cr_tensor *readers_get)
 {
     for (size_t i = 0; i < g->node_count; i++) {
         cr_node *n = g->nodes[i];
         if (!is_op(n, CR_OP_DequantizeLinear) || n->in[0] != q->out[0]) continue;
+        if (is_output(g, n->out[0])) {
+            n->in[0] = readers_get;
+            become_identity(n);
+            continue;
+        }
         cr_graph_replace_uses(g, n->out[0], readers_get);
         cr_graph_kill(n);
     }
@@ -152,9 +171,7 @@ static cr_status read_pair(reader *r, cr_node *qn, cr_error *err)
         return cr_recipe_add(r->recipe, t->name, false, &q, "from the file", err);
     }
     drop_pair(g, qn, y);
-    qn->op = cr_op_get(CR_OP_Identity);
-    qn->n_in = 1;
-    qn->n_attrs = 0;
+    become_identity(qn);
     y->dtype = CR_DT_F32;
     return cr_recipe_add(r->recipe, y->name, false, &q, "from the file, beside float readers", err);
 }

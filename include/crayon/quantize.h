@@ -1,0 +1,96 @@
+/* Quantization: calibrate on pictures, plan a recipe, export.
+ *
+ *     cr_quantize_options o = cr_quantize_options_default();
+ *     cr_stats *stats;
+ *     cr_calibrate(model, &pictures, &o, NULL, &stats, &err);      statistics of a float model
+ *     cr_quantize(model, stats, &o, &report, &err);                the model now has a recipe
+ *     cr_model_export(model, "int8.onnx", &err);                   QDQ
+ *
+ * Statistics do not depend on the plan: record them once, plan again with other bits or exclusions. */
+#ifndef CRAYON_QUANTIZE_H
+#define CRAYON_QUANTIZE_H
+
+#include "crayon/image.h"
+#include "crayon/model.h"
+#include "crayon/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum cr_calibration {
+    CR_CALIB_MINMAX,
+    CR_CALIB_MOVING_AVERAGE,
+    CR_CALIB_PERCENTILE,
+    CR_CALIB_MSE
+} cr_calibration;
+
+typedef enum cr_weight_type { CR_WEIGHTS_INT8, CR_WEIGHTS_UINT8 } cr_weight_type;
+typedef enum cr_activation_type { CR_ACTIVATIONS_UINT8, CR_ACTIVATIONS_INT8 } cr_activation_type;
+typedef enum cr_granularity { CR_PER_CHANNEL, CR_PER_TENSOR } cr_granularity;
+
+/* What happens to the head: everything behind the last convolutions. */
+typedef enum cr_head_mode {
+    CR_HEAD_AUTO,     /* last convolutions read integers and give floats; what follows is float */
+    CR_HEAD_QUANTIZE  /* last convolutions' outputs are quantized as well */
+} cr_head_mode;
+
+typedef struct cr_quantize_options {
+    cr_weight_type weights;          /* default int8 */
+    cr_activation_type activations;  /* default uint8 */
+    cr_granularity granularity;      /* of weights; default per output channel */
+    bool symmetric;                  /* activations with the zero point in the middle; false */
+    bool reduce_range;               /* 7-bit weights, for CPUs whose int8 sums saturate; false */
+    cr_calibration calibration;      /* default mse */
+    double percentile;               /* 50..100; default 99.999 */
+    cr_head_mode head;               /* default auto */
+    const char *const *keep_float;   /* glob patterns (* ? [) of node names that stay float */
+    size_t keep_float_count;
+    const char *const *only;         /* if any: only nodes that match are quantized */
+    size_t only_count;
+    size_t samples;                  /* pictures used at most; 0: all. Default 128 */
+    uint64_t seed;                   /* which of them, when there are more; default 0 */
+    int threads;                     /* 0: all cores */
+} cr_quantize_options;
+
+CR_API cr_quantize_options cr_quantize_options_default(void);
+
+typedef struct cr_stats cr_stats;
+CR_API void cr_stats_free(cr_stats **s);
+CR_API cr_status cr_stats_save(const cr_stats *s, const char *path, cr_error *err);
+CR_API cr_status cr_stats_load(const char *path, cr_stats **out, cr_error *err);
+CR_API uint64_t cr_stats_pictures(const cr_stats *s);
+
+/* Runs the float model over the pictures (a seeded choice of options->samples of them, in order) and
+ * records what flows through every activation. Memory does not grow with their number. */
+CR_API cr_status cr_calibrate(const cr_model *model, const cr_image_list *pictures,
+                              const cr_quantize_options *options, const cr_progress *progress,
+                              cr_stats **out, cr_error *err);
+
+/* What a plan did, for the five lines that a user reads. */
+typedef struct cr_quantize_report {
+    size_t convs, convs_quantized;      /* convolutions, gemms */
+    size_t head_nodes, last_convs;      /* nodes kept float behind the last convolutions; how many */
+    size_t activations, weights;        /* entries in the recipe */
+    size_t excluded;                    /* by keep_float / only */
+} cr_quantize_report;
+
+/* Plans a recipe for the model from statistics and attaches it (replacing one that it has).
+ * CR_ERR_ARGUMENT: the statistics lack a tensor (made with another model), a glob matches nothing. */
+CR_API cr_status cr_quantize(cr_model *model, const cr_stats *stats,
+                             const cr_quantize_options *options, cr_quantize_report *report,
+                             cr_error *err);
+
+/* Recipes on disk; loading attaches it to the model and checks that it fits. */
+CR_API cr_status cr_model_save_recipe(const cr_model *model, const char *path, cr_error *err);
+CR_API cr_status cr_model_load_recipe(cr_model *model, const char *path, cr_error *err);
+CR_API void cr_model_drop_recipe(cr_model *model);
+
+/* Writes ONNX: float without a recipe, QDQ with one, at opset max(source opset, 13) (21 for int16
+ * and int4). */
+CR_API cr_status cr_model_export(const cr_model *model, const char *path, cr_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,81 @@
+/* Running a model: raw tensors with cr_session, pictures to detections with cr_detector.
+ *
+ *     cr_detector *d = NULL;
+ *     cr_detections found = {0};
+ *     if (cr_detector_create(model, 0, &d, &err) == CR_OK &&
+ *         cr_detector_run(d, &picture, &options, &found, &err) == CR_OK)
+ *         for (size_t i = 0; i < found.count; i++) ...
+ *     cr_detections_free(&found);
+ *     cr_detector_free(&d);
+ *
+ * A model with a recipe runs on integers. Results are the same for any number of threads. The model
+ * must outlive what is made from it; several sessions may run one model at the same time. */
+#ifndef CRAYON_RUNTIME_H
+#define CRAYON_RUNTIME_H
+
+#include "crayon/model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct cr_runner cr_runner;
+
+/* threads 0: all cores. */
+CR_API cr_status cr_runner_create(const cr_model *model, int threads, cr_runner **out,
+                                  cr_error *err);
+CR_API void cr_runner_free(cr_runner **runner);
+
+/* Input `index`, row-major in the port's type (float32 for pictures: [N,3,H,W]), to be filled before
+ * a run; it keeps its content. *bytes (may be NULL) is its size. NULL beyond the last input. */
+CR_API void *cr_runner_input(cr_runner *runner, size_t index, size_t *bytes);
+CR_API cr_status cr_runner_run(cr_runner *runner, cr_error *err);
+/* Output `index` after a run, float32 (CR_ERR_UNSUPPORTED for other types); valid until the next. */
+CR_API cr_status cr_runner_output(const cr_runner *runner, size_t index, cr_output *out,
+                                  cr_error *err);
+/* Bytes of planned memory: activations and scratch. */
+CR_API size_t cr_runner_memory(const cr_runner *runner);
+
+/* Time per step of the last run, once switched on. */
+typedef struct cr_step_time {
+    const char *kernel, *node;   /* node "" for conversions */
+    uint64_t ns;
+} cr_step_time;
+CR_API cr_status cr_runner_profile(cr_runner *runner, cr_error *err);
+CR_API size_t cr_runner_step_count(const cr_runner *runner);
+CR_API cr_step_time cr_runner_step(const cr_runner *runner, size_t index);
+
+typedef struct cr_detector cr_detector;
+
+/* CR_ERR_UNSUPPORTED if the model's head is unknown or its input is not one picture. */
+CR_API cr_status cr_detector_create(const cr_model *model, int threads, cr_detector **out,
+                                    cr_error *err);
+CR_API void cr_detector_free(cr_detector **detector);
+/* options NULL: the defaults. Free *out with cr_detections_free. */
+CR_API cr_status cr_detector_run(cr_detector *detector, const cr_image *picture,
+                                 const cr_detect_options *options, cr_detections *out,
+                                 cr_error *err);
+/* Milliseconds of the last run's parts. */
+typedef struct cr_detect_times {
+    double preprocess_ms, run_ms, decode_ms;
+} cr_detect_times;
+CR_API cr_detect_times cr_detector_times(const cr_detector *detector);
+
+/* Layer by layer comparison of two models on one picture: same graph, two recipes (or none). */
+typedef struct cr_layer_diff {
+    const char *tensor;          /* owned by model a */
+    double sqnr_db, cosine;      /* of b against a, over all pictures compared */
+    uint64_t elements;
+} cr_layer_diff;
+/* Calls see() for every activation that both models have under the same name, in execution order.
+ * CR_ERR_ARGUMENT if they share none. */
+CR_API cr_status cr_compare_layers(const cr_model *a, const cr_model *b,
+                                   const cr_image_list *pictures, size_t limit, int threads,
+                                   const cr_progress *progress,
+                                   void (*see)(void *user, const cr_layer_diff *diff), void *user,
+                                   cr_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

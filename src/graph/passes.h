@@ -1,0 +1,37 @@
+/* Rewrites that every model goes through before it is calibrated or compiled. Each leaves a graph
+ * that computes the same function; cr_graph_prepare runs them in the right order. */
+#ifndef CR_GRAPH_PASSES_H
+#define CR_GRAPH_PASSES_H
+
+#include "graph/graph.h"
+
+/* How constant folding runs a node: infer + allocate + evaluate (cr_op_run). The graph does not
+ * depend on the operators, so it is handed in. */
+typedef cr_status (*cr_run_fn)(const cr_op_call *call, cr_error *err);
+
+/* Shape inference and constant folding in one sweep: a node whose inputs are all known is run and
+ * becomes constants; Shape and Size of a known shape too. Results above 64 MiB stay nodes. */
+cr_status cr_graph_fold(cr_graph *g, cr_run_fn run, cr_error *err);
+
+/* Removes Identity, Dropout, no-op Reshape/Cast/..., nodes and tensors that no output depends on. */
+cr_status cr_graph_tidy(cr_graph *g, cr_error *err);
+
+/* BatchNormalization behind a Conv (or ConvTranspose without groups) moves into its weights and bias. */
+cr_status cr_graph_fuse_norm(cr_graph *g, cr_error *err);
+
+/* x*Sigmoid(x) -> Swish; x*HardSigmoid(x), x*Clip(x+3,0,6)/6 -> HardSwish. */
+cr_status cr_graph_fuse_activations(cr_graph *g, cr_error *err);
+
+/* index, fold, tidy, fuse_norm, fuse_activations, tidy. */
+cr_status cr_graph_prepare(cr_graph *g, cr_run_fn run, cr_error *err);
+
+/* Deep copy; the caller owns *out. `from` must be indexed. */
+cr_status cr_graph_clone(const cr_graph *from, cr_graph **out, cr_error *err);
+
+/* Every reader of `from` (graph outputs too) reads `to` instead. */
+void cr_graph_replace_uses(cr_graph *g, const cr_tensor *from, cr_tensor *to);
+/* Marks a node for removal; cr_graph_compact drops marked nodes and unused tensors, then indexes. */
+void cr_graph_kill(cr_node *n);
+cr_status cr_graph_compact(cr_graph *g, cr_error *err);
+
+#endif

@@ -1,0 +1,176 @@
+#include "graph/recipe.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "crayon/arith.h"
+
+cr_status cr_recipe_create(cr_recipe **out, cr_error *err)
+{
+    *out = cr_calloc(1, sizeof **out);
+    return *out ? CR_OK : CR_NOMEM(err);
+}
+
+void cr_recipe_release(cr_recipe **r)
+{
+    if (!r || !*r) return;
+    cr_free((*r)->entries);
+    cr_arena_free(&(*r)->arena);
+    cr_free(*r);
+    *r = NULL;
+}
+
+bool cr_qtype_range(cr_dtype type, int32_t *lo, int32_t *hi)
+{
+    switch (type) {
+    case CR_DT_I8: *lo = -128, *hi = 127; return true;
+    case CR_DT_U8: *lo = 0, *hi = 255; return true;
+    case CR_DT_I16: *lo = -32768, *hi = 32767; return true;
+    case CR_DT_U16: *lo = 0, *hi = 65535; return true;
+    case CR_DT_I4: *lo = -8, *hi = 7; return true;
+    case CR_DT_U4: *lo = 0, *hi = 15; return true;
+    case CR_DT_I32: *lo = INT32_MIN, *hi = INT32_MAX; return true;
+    default: return false;
+    }
+}
+
+static cr_status check_params(const char *tensor, const cr_qparams *q, cr_error *err)
+{
+    int32_t lo, hi;
+    CR_CHECK(cr_qtype_range(q->type, &lo, &hi), err, CR_ERR_FORMAT,
+             "recipe: tensor '%s': %s is not a quantized type", tensor, cr_dtype_key(q->type));
+    CR_CHECK(q->count >= 1 && (q->axis >= 0 || q->count == 1), err, CR_ERR_FORMAT,
+             "recipe: tensor '%s': %zu scales without an axis", tensor, q->count);
+    for (size_t i = 0; i < q->count; i++) {
+        CR_CHECK(isfinite(q->scale[i]) && q->scale[i] > 0, err, CR_ERR_FORMAT,
+                 "recipe: tensor '%s': scale %g is not positive and finite", tensor,
+                 (double)q->scale[i]);
+        CR_CHECK(q->zero_point[i] >= lo && q->zero_point[i] <= hi, err, CR_ERR_FORMAT,
+                 "recipe: tensor '%s': zero point %d outside %s", tensor, q->zero_point[i],
+                 cr_dtype_key(q->type));
+    }
+    return CR_OK;
+}
+
+cr_status cr_recipe_add(cr_recipe *r, const char *tensor, bool is_weight, const cr_qparams *q,
+                        const char *note, cr_error *err)
+{
+    CR_TRY(check_params(tensor, q, err));
+    for (size_t i = 0; i < r->count; i++)
+        CR_CHECK(strcmp(r->entries[i].tensor, tensor), err, CR_ERR_FORMAT,
+                 "recipe: two entries for tensor '%s'", tensor);
+    if (!cr_grow((void **)&r->entries, &r->cap, r->count, sizeof *r->entries))
+        return CR_NOMEM(err);
+    cr_recipe_entry e = {cr_arena_strdup(&r->arena, tensor), is_weight, *q,
+                         cr_arena_strdup(&r->arena, note ? note : "")};
+    e.q.scale = cr_arena_alloc(&r->arena, q->count * sizeof *q->scale);
+    e.q.zero_point = cr_arena_alloc(&r->arena, q->count * sizeof *q->zero_point);
+    if (!e.tensor || !e.note || !e.q.scale || !e.q.zero_point) return CR_NOMEM(err);
+    memcpy(e.q.scale, q->scale, q->count * sizeof *q->scale);
+    memcpy(e.q.zero_point, q->zero_point, q->count * sizeof *q->zero_point);
+    r->entries[r->count++] = e;
+    return CR_OK;
+}
+
+bool cr_recipe_set_fact(cr_recipe *r, const char *key, const char *value)
+{
+    const char **grown = cr_arena_alloc(&r->arena, (r->fact_count + 1) * 2 * sizeof *grown);
+    const char *k = cr_arena_strdup(&r->arena, key), *v = cr_arena_strdup(&r->arena, value);
+    if (!grown || !k || !v) return false;
+    if (r->fact_count) memcpy(grown, r->facts, r->fact_count * 2 * sizeof *grown);
+    grown[2 * r->fact_count] = k;
+    grown[2 * r->fact_count + 1] = v;
+    r->facts = grown;
+    r->fact_count++;
+    return true;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp((*(const cr_tensor *const *)a)->name, (*(const cr_tensor *const *)b)->name);
+}
+
+static int name_to_tensor(const void *key, const void *item)
+{
+    return strcmp(key, (*(const cr_tensor *const *)item)->name);
+}
+
+static cr_status check_fit(const cr_recipe_entry *e, const cr_tensor *t, cr_error *err)
+{
+    if (e->q.axis < 0) return CR_OK;
+    CR_CHECK(e->q.axis < t->shape.rank && t->shape.dim[e->q.axis] == (int64_t)e->q.count, err,
+             CR_ERR_FORMAT, "recipe: tensor '%s': %zu scales do not fit axis %d", t->name,
+             e->q.count, e->q.axis);
+    return CR_OK;
+}
+
+cr_status cr_recipe_bind(const cr_recipe *r, const cr_graph *g, const cr_recipe_entry ***found,
+                         cr_error *err)
+{
+    cr_status st = CR_OK;
+    *found = cr_calloc(g->tensor_count, sizeof **found);
+    const cr_tensor **sorted = cr_calloc(g->tensor_count, sizeof *sorted);
+    if (!*found || !sorted) {
+        st = CR_NOMEM(err);
+        goto done;
+    }
+    for (size_t i = 0; i < g->tensor_count; i++) sorted[i] = g->tensors[i];
+    qsort(sorted, g->tensor_count, sizeof *sorted, by_name);
+    for (size_t i = 0; r && i < r->count; i++) {
+        const cr_recipe_entry *e = &r->entries[i];
+        const cr_tensor **hit =
+            bsearch(e->tensor, sorted, g->tensor_count, sizeof *sorted, name_to_tensor);
+        if (!hit) {
+            st = cr_fail(err, CR_ERR_ARGUMENT, "recipe: the model has no tensor '%s'", e->tensor);
+            goto done;
+        }
+        CR_TRY_GOTO(check_fit(e, *hit, err), done);
+        (*found)[(*hit)->id] = e;
+    }
+done:
+    cr_free(sorted);
+    if (st != CR_OK) {
+        cr_free(*found);
+        *found = NULL;
+    }
+    return st;
+}
+
+typedef struct walker { /* which scale belongs to flat index i: (i / inner) % count */
+    int64_t total, inner;
+} walker;
+
+static walker walk(const cr_tensor *t, const cr_qparams *q)
+{
+    walker w = {cr_shape_count(&t->shape), 1};
+    if (!cr_q_per_tensor(q))
+        for (int i = q->axis + 1; i < t->shape.rank; i++) w.inner *= t->shape.dim[i];
+    return w;
+}
+
+void cr_quantize_tensor(const cr_tensor *t, const cr_qparams *q, int32_t *codes)
+{
+    const walker w = walk(t, q);
+    const float *x = t->data;
+    int32_t lo = 0, hi = 0;
+    cr_qtype_range(q->type, &lo, &hi);
+    for (int64_t i = 0; i < w.total; i++) {
+        const size_t c = (size_t)(i / w.inner) % q->count;
+        codes[i] = cr_quantize(x[i], q->scale[c], q->zero_point[c], lo, hi);
+    }
+}
+
+void cr_fake_quantize(const cr_tensor *t, const cr_qparams *q, float *out)
+{
+    const walker w = walk(t, q);
+    const float *x = t->data;
+    int32_t lo = 0, hi = 0;
+    cr_qtype_range(q->type, &lo, &hi);
+    for (int64_t i = 0; i < w.total; i++) {
+        const size_t c = (size_t)(i / w.inner) % q->count;
+        const int32_t code = cr_quantize(x[i], q->scale[c], q->zero_point[c], lo, hi);
+        out[i] = cr_dequantize(code, q->scale[c], q->zero_point[c]);
+    }
+}

@@ -1,0 +1,63 @@
+/* The recipe: for each tensor that is quantized, how. The planner writes it; compiler, reference
+ * and exporters only read it. It lies beside the graph (not in quant/) because every format reader
+ * and writer needs it and must not depend on the planner.
+ *
+ * Meaning of an entry on an activation T: T is stored as integers when it is produced, and every
+ * reader sees dequantize(quantize(T)). No entry: T is float. Meaning of an entry on a weight: the
+ * operator uses dequantize(quantize(W)). The bias of a convolution whose input and weight have
+ * entries is rounded at scale sa*sw[c] to int32; it needs no entry. Arithmetic: crayon/arith.h. */
+#ifndef CR_GRAPH_RECIPE_H
+#define CR_GRAPH_RECIPE_H
+
+#include "graph/graph.h"
+
+typedef struct cr_qparams {
+    cr_dtype type;        /* I8, U8, I16, U16, I4, U4 */
+    int axis;             /* -1: one scale for all; else the axis that `count` scales run along */
+    size_t count;         /* 1, or the size of that axis */
+    float *scale;         /* > 0, finite */
+    int32_t *zero_point;  /* within the type's range */
+} cr_qparams;
+
+typedef struct cr_recipe_entry {
+    const char *tensor;
+    bool is_weight;
+    cr_qparams q;
+    const char *note;     /* why, in a few words ("conv input, mse"); may be "" */
+} cr_recipe_entry;
+
+typedef struct cr_recipe {
+    cr_arena arena;
+    cr_recipe_entry *entries;
+    size_t count, cap;
+    const char **facts;   /* provenance: key, value, ... ("calibration", "mse", ...) */
+    size_t fact_count;    /* pairs */
+} cr_recipe;
+
+cr_status cr_recipe_create(cr_recipe **out, cr_error *err);
+void cr_recipe_release(cr_recipe **r);
+
+/* Adds an entry (strings and arrays are copied). A second one for the same tensor is an error, as
+ * are scales that are not positive and finite and zero points outside the type. */
+cr_status cr_recipe_add(cr_recipe *r, const char *tensor, bool is_weight, const cr_qparams *q,
+                        const char *note, cr_error *err);
+bool cr_recipe_set_fact(cr_recipe *r, const char *key, const char *value);
+
+/* entries by tensor id of g: found[t->id] is the tensor's entry or NULL. The caller frees the array
+ * with cr_free. Checks each entry against its tensor (axis, count); names that are not in the graph
+ * are an error. r may be NULL: all NULL. */
+cr_status cr_recipe_bind(const cr_recipe *r, const cr_graph *g, const cr_recipe_entry ***found,
+                         cr_error *err);
+
+/* Smallest and largest value of an integer type; false if it cannot be a quantized type. */
+bool cr_qtype_range(cr_dtype type, int32_t *lo, int32_t *hi);
+
+static inline bool cr_q_per_tensor(const cr_qparams *q) { return q->axis < 0 || q->count == 1; }
+
+/* Integer codes of a float tensor, row-major, one int32 per element (any type), by
+ * clamp(round_half_even(x / s) + z). `codes` has room for the tensor's elements. */
+void cr_quantize_tensor(const cr_tensor *t, const cr_qparams *q, int32_t *codes);
+/* out[i] = dequantize(quantize(x[i])); out may be the tensor's own data. */
+void cr_fake_quantize(const cr_tensor *t, const cr_qparams *q, float *out);
+
+#endif

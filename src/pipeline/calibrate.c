@@ -1,0 +1,135 @@
+/* Calibration from pictures, planning and export on a cr_model: the public face of src/quant. */
+#include <string.h>
+
+#include "base/error.h"
+#include "base/rng.h"
+#include "crayon/quantize.h"
+#include "onnx/onnx.h"
+#include "onnx/qdq.h"
+#include "pipeline/model_impl.h"
+#include "quant/plan.h"
+#include "quant/stats.h"
+
+cr_quantize_options cr_quantize_options_default(void)
+{
+    return (cr_quantize_options){.calibration = CR_CALIB_MSE, .percentile = 99.999, .samples = 128};
+}
+
+void cr_stats_free(cr_stats **s) { cr_stats_release(s); }
+uint64_t cr_stats_pictures(const cr_stats *s) { return s->pictures; }
+
+cr_status cr_stats_save(const cr_stats *s, const char *path, cr_error *err)
+{
+    return cr_stats_write(s, path, err);
+}
+
+cr_status cr_stats_load(const char *path, cr_stats **out, cr_error *err)
+{
+    return cr_stats_read(path, out, err);
+}
+
+typedef struct picture_source {
+    const cr_model *model;
+    const cr_image_list *list;
+    const size_t *chosen;
+} picture_source;
+
+static cr_status fill_picture(void *user, size_t index, float *input, cr_error *err)
+{
+    const picture_source *s = user;
+    const cr_preprocess *pre = &s->model->info.preprocess;
+    const size_t plane = (size_t)3 * (size_t)pre->width * (size_t)pre->height;
+    cr_image img;
+    CR_TRY(cr_image_read(s->list->paths[s->chosen[index]], &img, err));
+    cr_status st = cr_preprocess_run(pre, &img, input, NULL, err);
+    cr_image_free(&img);
+    for (int b = 1; st == CR_OK && b < s->model->info.batch; b++)
+        memcpy(input + (size_t)b * plane, input, plane * sizeof *input);
+    return st;
+}
+
+/* A seeded choice of k of n in their original order (Knuth's selection sampling). */
+static size_t choose(size_t n, size_t k, uint64_t seed, size_t *out)
+{
+    cr_rng rng;
+    cr_rng_seed(&rng, seed);
+    size_t found = 0;
+    for (size_t i = 0; i < n && found < k; i++)
+        if (cr_rng_unit(&rng) * (double)(n - i) < (double)(k - found)) out[found++] = i;
+    return found;
+}
+
+cr_status cr_calibrate(const cr_model *m, const cr_image_list *pictures,
+                       const cr_quantize_options *o, const cr_progress *progress, cr_stats **out,
+                       cr_error *err)
+{
+    *out = NULL;
+    const cr_graph *g = m->graph;
+    CR_CHECK(!m->recipe, err, CR_ERR_ARGUMENT, "%s is quantized already: calibrate the float model",
+             m->info.path);
+    CR_CHECK(g->input_count == 1 && g->inputs[0]->shape.rank == 4 && g->inputs[0]->shape.dim[1] == 3,
+             err, CR_ERR_UNSUPPORTED, "%s: the input is not one picture [N,3,H,W]", m->info.path);
+    CR_CHECK(pictures->count > 0, err, CR_ERR_ARGUMENT, "no pictures to calibrate with");
+    size_t *chosen = cr_calloc(pictures->count, sizeof *chosen);
+    if (!chosen) return CR_NOMEM(err);
+    const size_t want = o->samples && o->samples < pictures->count ? o->samples : pictures->count;
+    picture_source source = {m, pictures, chosen};
+    const size_t n = choose(pictures->count, want, o->seed, chosen);
+    const cr_status st =
+        cr_stats_collect(g, n, fill_picture, &source, o->threads, progress, out, err);
+    cr_free(chosen);
+    return st;
+}
+
+static void attach(cr_model *m, cr_recipe *r)
+{
+    cr_recipe_release(&m->recipe);
+    m->recipe = r;
+    cr_model_describe_recipe(m);
+}
+
+cr_status cr_quantize(cr_model *m, const cr_stats *stats, const cr_quantize_options *o,
+                      cr_quantize_report *report, cr_error *err)
+{
+    cr_recipe *r;
+    CR_TRY(cr_plan_recipe(m->graph, stats, o, &r, report, err));
+    attach(m, r);
+    return CR_OK;
+}
+
+cr_status cr_model_save_recipe(const cr_model *m, const char *path, cr_error *err)
+{
+    CR_CHECK(m->recipe, err, CR_ERR_ARGUMENT, "%s has no recipe to save", m->info.path);
+    return cr_recipe_write(m->recipe, path, err);
+}
+
+cr_status cr_model_load_recipe(cr_model *m, const char *path, cr_error *err)
+{
+    cr_recipe *r;
+    const cr_recipe_entry **found;
+    CR_TRY(cr_recipe_read(path, &r, err));
+    const cr_status st = cr_recipe_bind(r, m->graph, &found, err);
+    if (st != CR_OK) {
+        cr_recipe_release(&r);
+        return cr_fail_prefix(err, st, "%s", path);
+    }
+    cr_free(found);
+    attach(m, r);
+    return CR_OK;
+}
+
+void cr_model_drop_recipe(cr_model *m) { attach(m, NULL); }
+
+cr_status cr_model_export(const cr_model *m, const char *path, cr_error *err)
+{
+    cr_onnx_write_options w = {0};
+    int opset = cr_qdq_opset(m->recipe);
+    if (m->info.opset > opset) opset = m->info.opset;
+    w.opset = opset > CR_ONNX_MAX_WRITE_OPSET ? CR_ONNX_MAX_WRITE_OPSET : opset;
+    if (!m->recipe) return cr_onnx_write(m->graph, &w, path, err);
+    cr_graph *g;
+    CR_TRY(cr_qdq_write(m->graph, m->recipe, &g, err));
+    const cr_status st = cr_onnx_write(g, &w, path, err);
+    cr_graph_free(&g);
+    return st;
+}

@@ -1,0 +1,195 @@
+/* The model facade: open (read, prepare, take the recipe out, describe) and answer questions. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/error.h"
+#include "graph/passes.h"
+#include "onnx/onnx.h"
+#include "onnx/qdq.h"
+#include "ops/ref.h"
+#include "pipeline/model_impl.h"
+
+cr_model_options cr_model_options_default(void)
+{
+    return (cr_model_options){.max_bytes = (size_t)2 << 30};
+}
+
+static cr_status read_graph(const char *path, const cr_model_options *o, cr_model *m, cr_error *err)
+{
+    const cr_onnx_options onnx = {
+        .max_bytes = o->max_bytes, .height = o->height, .width = o->width};
+    CR_TRY(cr_onnx_read(path, &onnx, &m->graph, err));
+    CR_TRY(cr_graph_prepare(m->graph, cr_op_run, err));
+    CR_TRY(cr_qdq_read(m->graph, &m->recipe, err));
+    return cr_graph_infer(m->graph, err);
+}
+
+uint64_t cr_node_macs(const cr_node *n)
+{
+    if (!(n->op->flags & CR_OPF_HEAVY) || !n->in[1] || !n->out[0]) return 0;
+    const int64_t out = cr_shape_count(&n->out[0]->shape), w = cr_shape_count(&n->in[1]->shape);
+    const cr_shape *ws = &n->in[1]->shape, *xs = &n->in[0]->shape;
+    if (out <= 0 || w <= 0) return 0;
+    switch (n->op->kind) {
+    case CR_OP_Conv:
+    case CR_OP_ConvInteger: return (uint64_t)(out * (w / ws->dim[0]));
+    case CR_OP_ConvTranspose:
+        return (uint64_t)(cr_shape_count(xs) * (w / (ws->dim[0] ? ws->dim[0] : 1)));
+    case CR_OP_Gemm: return (uint64_t)(out * ws->dim[cr_attr_int(n, "transB", 0) ? 1 : 0]);
+    case CR_OP_MatMul:
+    case CR_OP_MatMulInteger: return xs->rank < 1 ? 0 : (uint64_t)(out * xs->dim[xs->rank - 1]);
+    default: return 0;
+    }
+}
+
+static bool is_weight(const cr_tensor *t)
+{
+    return t->data && (t->dtype == CR_DT_F32 || t->dtype == CR_DT_I8 || t->dtype == CR_DT_U8);
+}
+
+static int by_count(const void *a, const void *b)
+{
+    const cr_op_count *x = a, *y = b;
+    if (x->count != y->count) return x->count < y->count ? 1 : -1;
+    return strcmp(x->op, y->op);
+}
+
+static cr_status count_ops(cr_model *m, cr_error *err)
+{
+    cr_op_count *list = cr_arena_alloc(&m->arena, CR_OP_COUNT * sizeof *list);
+    if (!list) return CR_NOMEM(err);
+    size_t used[CR_OP_COUNT] = {0}, n = 0;
+    for (size_t i = 0; i < m->graph->node_count; i++) used[m->graph->nodes[i]->op->kind]++;
+    for (int k = 1; k < CR_OP_COUNT; k++)
+        if (used[k]) list[n++] = (cr_op_count){cr_op_get((cr_op_kind)k)->name, used[k]};
+    qsort(list, n, sizeof *list, by_count);
+    m->info.ops = list;
+    m->info.op_count = n;
+    return CR_OK;
+}
+
+static cr_status describe(cr_model *m, const char *path, cr_error *err)
+{
+    struct stat file;
+    const cr_graph *g = m->graph;
+    cr_model_info *info = &m->info;
+    info->path = cr_arena_strdup(&m->arena, path);
+    if (!info->path) return CR_NOMEM(err);
+    info->producer = g->producer;
+    info->opset = g->source_opset;
+    info->ir_version = g->source_ir;
+    info->file_bytes = stat(path, &file) ? 0 : (uint64_t)file.st_size;
+    info->nodes = g->node_count;
+    info->tensors = g->tensor_count;
+    for (size_t i = 0; i < g->tensor_count; i++)
+        if (is_weight(g->tensors[i]))
+            info->parameters += (uint64_t)cr_shape_count(&g->tensors[i]->shape);
+    for (size_t i = 0; i < g->node_count; i++) info->macs += cr_node_macs(g->nodes[i]);
+    CR_TRY(count_ops(m, err));
+    CR_TRY(cr_roles_find(g, &m->roles, err));
+    CR_TRY(cr_family_guess(m, err));
+    cr_model_describe_recipe(m);
+    return CR_OK;
+}
+
+void cr_model_describe_recipe(cr_model *m)
+{
+    cr_model_info *info = &m->info;
+    info->quantized = m->recipe != NULL;
+    info->activation_entries = info->weight_entries = 0;
+    info->precision = "float32";
+    for (size_t i = 0; m->recipe && i < m->recipe->count; i++) {
+        if (m->recipe->entries[i].is_weight) info->weight_entries++;
+        else info->activation_entries++;
+    }
+    if (info->quantized) info->precision = info->activation_entries ? "int8" : "int8 weights";
+    for (size_t i = 0; !info->quantized && i < m->graph->node_count; i++)
+        if (m->graph->nodes[i]->op->flags & CR_OPF_QUANT) info->precision = "int8 (operators)";
+}
+
+cr_status cr_model_open(const char *path, const cr_model_options *options, cr_model **out,
+                        cr_error *err)
+{
+    *out = NULL;
+    const cr_model_options defaults = cr_model_options_default();
+    cr_model *m = cr_calloc(1, sizeof *m);
+    if (!m) return CR_NOMEM(err);
+    cr_status st = read_graph(path, options ? options : &defaults, m, err);
+    if (st == CR_OK) st = describe(m, path, err);
+    if (st != CR_OK) {
+        cr_model_free(&m);
+        /* readers name the file themselves; passes behind them know nodes only */
+        if (err && strncmp(err->message, path, strlen(path))) cr_fail_prefix(err, st, "%s", path);
+        return st;
+    }
+    *out = m;
+    return CR_OK;
+}
+
+void cr_model_free(cr_model **mp)
+{
+    if (!mp || !*mp) return;
+    cr_model *m = *mp;
+    cr_graph_free(&m->graph);
+    cr_recipe_release(&m->recipe);
+    cr_free(m->roles);
+    cr_arena_free(&m->arena);
+    cr_free(m);
+    *mp = NULL;
+}
+
+const cr_model_info *cr_model_get_info(const cr_model *m) { return &m->info; }
+
+void cr_model_set_preprocess(cr_model *m, const cr_preprocess *pre)
+{
+    m->info.preprocess = *pre;
+    m->info.preprocess_why = "given by the user";
+}
+
+size_t cr_model_port_count(const cr_model *m, cr_port port)
+{
+    return port == CR_PORT_INPUT ? m->graph->input_count : m->graph->output_count;
+}
+
+cr_port_info cr_model_port(const cr_model *m, cr_port port, size_t index)
+{
+    const cr_tensor *t = (port == CR_PORT_INPUT ? m->graph->inputs : m->graph->outputs)[index];
+    cr_port_info info = {t->name, cr_dtype_key(t->dtype), t->shape.rank, {0}};
+    for (int d = 0; d < t->shape.rank; d++) info.dim[d] = t->shape.dim[d];
+    return info;
+}
+
+static const cr_recipe_entry *find_entry(const cr_model *m, const cr_tensor *t)
+{
+    for (size_t i = 0; t && m->recipe && i < m->recipe->count; i++)
+        if (!strcmp(m->recipe->entries[i].tensor, t->name)) return &m->recipe->entries[i];
+    return NULL;
+}
+
+static const char *stored_type(const cr_model *m, const cr_tensor *t)
+{
+    const cr_recipe_entry *e = find_entry(m, t);
+    if (!t) return "";
+    return cr_dtype_key(e ? e->q.type : t->dtype);
+}
+
+cr_status cr_model_layer(const cr_model *m, size_t index, cr_layer_info *out, cr_error *err)
+{
+    CR_CHECK(index < m->graph->node_count, err, CR_ERR_ARGUMENT, "no layer %zu", index);
+    static const char *const roles[] = {"body", "last", "decode"};
+    const cr_node *n = m->graph->nodes[index];
+    const cr_tensor *y = n->n_out ? n->out[0] : NULL, *x = n->n_in ? n->in[0] : NULL;
+    *out = (cr_layer_info){.name = n->name, .op = n->op->name, .output = y ? y->name : ""};
+    if (y) cr_shape_text(&y->shape, out->shape, sizeof out->shape);
+    out->macs = cr_node_macs(n);
+    for (int k = 0; k < n->n_in; k++)
+        if (n->in[k] && is_weight(n->in[k]))
+            out->parameters += (uint64_t)cr_shape_count(&n->in[k]->shape);
+    out->role = roles[m->roles[index]];
+    out->input_type = stored_type(m, x);
+    out->output_type = stored_type(m, y);
+    const bool heavy = n->n_in > 1 && n->in[1] && n->in[1]->data && (n->op->flags & CR_OPF_HEAVY);
+    out->weight_type = heavy ? stored_type(m, n->in[1]) : "";
+    return CR_OK;
+}

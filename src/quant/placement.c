@@ -1,0 +1,147 @@
+/* Placement: quantize what integer kernels consume, and nothing else.
+ *
+ * Each quantized convolution (gemm) needs its input as integers, so that tensor gets an entry.
+ * Nothing lies between a convolution and its activation (a rounding there costs .03 agreement on
+ * YOLOv8n and a fused kernel has no use for it), nothing on what only an Add or a Concat reads: the
+ * kernel in front can round once, to the scale of what comes out. Operators that pass integers
+ * through (MaxPool, Split, Slice, nearest Resize, reshapes) hand the entry on to their source and
+ * share its scale, so the integers are made where the values are made and moved from there.
+ *
+ *      Conv -> SiLU -> [T] -> Split -> [t0] -> Conv        T gets an entry; t0, t1 take T's scale
+ *                                   -> [t1] -> Concat -> [U] -> Conv      U has its own
+ *
+ * Rejected: an entry on every activation (ONNX Runtime's default): rounds sums and concatenations
+ * twice, cuts Sigmoid from Mul, and needs the head's exclusion by hand. */
+#include "quant/placement.h"
+
+#include <fnmatch.h>
+#include <string.h>
+
+#include "base/error.h"
+
+static cr_status match_globs(const cr_graph *g, const char *const *globs, size_t n, bool *hit,
+                             cr_error *err)
+{
+    for (size_t k = 0; k < n; k++) {
+        bool any = false;
+        for (size_t i = 0; i < g->node_count; i++) {
+            if (fnmatch(globs[k], g->nodes[i]->name, 0)) continue;
+            hit[i] = true;
+            any = true;
+        }
+        CR_CHECK(any, err, CR_ERR_ARGUMENT,
+                 "no node's name matches '%s' (crayon inspect --layers lists the names)", globs[k]);
+    }
+    return CR_OK;
+}
+
+static cr_status choose_nodes(const cr_graph *g, const cr_role *roles, const cr_quantize_options *o,
+                              cr_placement_map *m, cr_error *err)
+{
+    cr_status st = CR_OK;
+    bool *out = cr_calloc(g->node_count, sizeof *out), *in = cr_calloc(g->node_count, sizeof *in);
+    if (!out || !in) {
+        st = CR_NOMEM(err);
+        goto done;
+    }
+    CR_TRY_GOTO(match_globs(g, o->keep_float, o->keep_float_count, out, err), done);
+    CR_TRY_GOTO(match_globs(g, o->only, o->only_count, in, err), done);
+    for (size_t i = 0; i < g->node_count; i++) {
+        const cr_node *n = g->nodes[i];
+        if (!cr_has_weights(n) || roles[i] == CR_ROLE_DECODE || n->in[0]->data) continue;
+        if (!cr_shape_known(&n->in[0]->shape) || n->in[0]->dtype != CR_DT_F32) continue;
+        m->node[i] = !out[i] && (!o->only_count || in[i]);
+        m->excluded += !m->node[i];
+    }
+done:
+    cr_free(out);
+    cr_free(in);
+    return st;
+}
+
+/* Integers in, the same integers out (perhaps fewer, or in another order), from input 0 alone. */
+static bool passes_integers(const cr_node *n)
+{
+    switch (n->op->kind) {
+    case CR_OP_MaxPool: return n->n_out < 2 || !n->out[1];
+    case CR_OP_Resize: return !strcmp(cr_attr_string(n, "mode", "nearest"), "nearest");
+    case CR_OP_Concat: return n->n_in == 1;
+    case CR_OP_Split:
+    case CR_OP_Slice:
+    case CR_OP_Reshape:
+    case CR_OP_Flatten:
+    case CR_OP_Squeeze:
+    case CR_OP_Unsqueeze:
+    case CR_OP_Transpose:
+    case CR_OP_DepthToSpace:
+    case CR_OP_SpaceToDepth:
+    case CR_OP_Identity: return true;
+    default: return false;
+    }
+}
+
+static const cr_tensor *find_source(const cr_tensor *t)
+{
+    while (t->producer && passes_integers(t->producer)) t = t->producer->in[0];
+    return t;
+}
+
+/* All tensors on the way from `t` back to its source take the source's scale. */
+static void mark_path(cr_placement_map *m, const cr_tensor *t, const char *why)
+{
+    const cr_tensor *source = find_source(t);
+    if (source->data) return;
+    for (;; t = t->producer->in[0]) {
+        m->source[t->id] = source;
+        if (!m->why[t->id]) m->why[t->id] = t == source ? why : "passed through";
+        if (t == source) return;
+    }
+}
+
+/* What a pass-through operator gives from a quantized source is quantized by nature; saying so keeps
+ * exported graphs free of detours through float. */
+static void mark_siblings(const cr_graph *g, cr_placement_map *m, const cr_role *roles)
+{
+    for (size_t i = 0; i < g->node_count; i++) {
+        const cr_node *n = g->nodes[i];
+        if (!passes_integers(n) || roles[i] == CR_ROLE_DECODE || !m->source[n->in[0]->id]) continue;
+        for (int k = 0; k < n->n_out; k++) {
+            if (!n->out[k] || m->source[n->out[k]->id]) continue;
+            m->source[n->out[k]->id] = m->source[n->in[0]->id];
+            m->why[n->out[k]->id] = "passed through";
+        }
+    }
+}
+
+static const char *input_role(const cr_node *n)
+{
+    return n->op->kind == CR_OP_Conv || n->op->kind == CR_OP_ConvTranspose ? "convolution input"
+                                                                            : "gemm input";
+}
+
+cr_status cr_placement_find(const cr_graph *g, const cr_role *roles, const cr_quantize_options *o,
+                            cr_placement_map *m, cr_error *err)
+{
+    *m = (cr_placement_map){cr_calloc(g->node_count, sizeof(bool)),
+                            cr_calloc(g->tensor_count, sizeof(cr_tensor *)),
+                            cr_calloc(g->tensor_count, sizeof(char *)), 0};
+    if (!m->node || !m->source || !m->why) return CR_NOMEM(err);
+    CR_TRY(choose_nodes(g, roles, o, m, err));
+    for (size_t i = 0; i < g->node_count; i++) {
+        const cr_node *n = g->nodes[i];
+        if (!m->node[i]) continue;
+        mark_path(m, n->in[0], input_role(n));
+        if (o->head == CR_HEAD_QUANTIZE && roles[i] == CR_ROLE_LAST_CONV)
+            mark_path(m, n->out[0], "last convolution's output");
+    }
+    mark_siblings(g, m, roles);
+    return CR_OK;
+}
+
+void cr_placement_release(cr_placement_map *m)
+{
+    cr_free(m->node);
+    cr_free(m->source);
+    cr_free(m->why);
+    *m = (cr_placement_map){0};
+}

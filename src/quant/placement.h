@@ -1,0 +1,21 @@
+/* Which tensors get an entry. */
+#ifndef CR_QUANT_PLACEMENT_H
+#define CR_QUANT_PLACEMENT_H
+
+#include "crayon/quantize.h"
+#include "graph/graph.h"
+#include "quant/roles.h"
+
+typedef struct cr_placement_map {
+    bool *node;            /* by node index: runs on integers (its input 0 and its weight) */
+    const cr_tensor **source; /* by tensor id: NULL (float), or the tensor whose scale it takes:
+                                 itself, or the source it is passed through from */
+    const char **why;      /* by tensor id: a few words for the recipe's note */
+    size_t excluded;
+} cr_placement_map;
+
+cr_status cr_placement_find(const cr_graph *g, const cr_role *roles, const cr_quantize_options *o,
+                            cr_placement_map *out, cr_error *err);
+void cr_placement_release(cr_placement_map *m);
+
+#endif

@@ -1,0 +1,122 @@
+/* recipe.json:
+ *
+ *     {"format": "crayon-recipe", "version": 1,
+ *      "facts": {"calibration": "mse", "pictures": "128", ...},
+ *      "activations": {"images": {"type": "uint8", "scale": [0.0039], "zero_point": [0],
+ *                                 "note": "convolution input"}, ...},
+ *      "weights": {"model.0.conv.weight": {"type": "int8", "axis": 0, "scale": [...], ...}, ...}} */
+#include <string.h>
+
+#include "base/error.h"
+#include "quant/json_io.h"
+#include "quant/plan.h"
+
+static json_t *entry_json(const cr_recipe_entry *e)
+{
+    json_t *o = json_object(), *z = json_array();
+    json_object_set_new(o, "type", json_string(cr_dtype_key(e->q.type)));
+    if (e->q.axis >= 0) json_object_set_new(o, "axis", json_integer(e->q.axis));
+    json_object_set_new(o, "scale", cr_json_floats(e->q.scale, e->q.count));
+    for (size_t i = 0; i < e->q.count; i++)
+        json_array_append_new(z, json_integer(e->q.zero_point[i]));
+    json_object_set_new(o, "zero_point", z);
+    if (e->note[0]) json_object_set_new(o, "note", json_string(e->note));
+    return o;
+}
+
+cr_status cr_recipe_write(const cr_recipe *r, const char *path, cr_error *err)
+{
+    json_t *root = json_pack("{s:s, s:i}", "format", "crayon-recipe", "version", 1);
+    json_t *facts = json_object(), *acts = json_object(), *weights = json_object();
+    for (size_t i = 0; i < r->fact_count; i++)
+        json_object_set_new(facts, r->facts[2 * i], json_string(r->facts[2 * i + 1]));
+    for (size_t i = 0; i < r->count; i++)
+        json_object_set_new(r->entries[i].is_weight ? weights : acts, r->entries[i].tensor,
+                            entry_json(&r->entries[i]));
+    json_object_set_new(root, "facts", facts);
+    json_object_set_new(root, "activations", acts);
+    json_object_set_new(root, "weights", weights);
+    const cr_status st = cr_json_write(path, root, err);
+    json_decref(root);
+    return st;
+}
+
+static cr_status read_zero_points(const json_t *z, int32_t *out, size_t n, const char *tensor,
+                                  cr_error *err)
+{
+    CR_CHECK(json_is_array(z) && json_array_size(z) == n, err, CR_ERR_FORMAT,
+             "tensor '%s': zero_point must have as many numbers as scale", tensor);
+    for (size_t i = 0; i < n; i++) {
+        const json_int_t v = json_integer_value(json_array_get(z, i));
+        CR_CHECK(v >= INT32_MIN && v <= INT32_MAX, err, CR_ERR_FORMAT,
+                 "tensor '%s': zero point out of range", tensor);
+        out[i] = (int32_t)v;
+    }
+    return CR_OK;
+}
+
+static cr_status read_entry(cr_recipe *r, const char *tensor, const json_t *o, bool is_weight,
+                            cr_error *err)
+{
+    const char *type = json_string_value(json_object_get(o, "type"));
+    const char *note = json_string_value(json_object_get(o, "note"));
+    const json_t *axis = json_object_get(o, "axis"), *scale = json_object_get(o, "scale");
+    const size_t n = json_array_size(scale);
+    CR_CHECK(type && n > 0 && (!axis || json_is_integer(axis)), err, CR_ERR_FORMAT,
+             "tensor '%s': needs type, scale and zero_point", tensor);
+    cr_status st = CR_OK;
+    float *s = cr_calloc(n, sizeof *s);
+    int32_t *z = cr_calloc(n, sizeof *z);
+    if (!s || !z) {
+        st = CR_NOMEM(err);
+        goto done;
+    }
+    if (!cr_json_get_floats(scale, s, n)) {
+        st = cr_fail(err, CR_ERR_FORMAT, "tensor '%s': scale must be a list of numbers", tensor);
+        goto done;
+    }
+    CR_TRY_GOTO(read_zero_points(json_object_get(o, "zero_point"), z, n, tensor, err), done);
+    const json_int_t a = axis ? json_integer_value(axis) : -1;
+    if (a < -1 || a >= CR_MAX_RANK) {
+        st = cr_fail(err, CR_ERR_FORMAT, "tensor '%s': axis out of range", tensor);
+        goto done;
+    }
+    const cr_qparams q = {cr_dtype_from_key(type), (int)a, n, s, z};
+    st = cr_recipe_add(r, tensor, is_weight, &q, note, err);
+done:
+    cr_free(s);
+    cr_free(z);
+    return st;
+}
+
+static cr_status read_entries(cr_recipe *r, json_t *group, bool is_weight, cr_error *err)
+{
+    const char *tensor;
+    json_t *entry;
+    CR_CHECK(json_is_object(group), err, CR_ERR_FORMAT, "no \"activations\" or \"weights\" object");
+    json_object_foreach(group, tensor, entry) CR_TRY(read_entry(r, tensor, entry, is_weight, err));
+    return CR_OK;
+}
+
+cr_status cr_recipe_read(const char *path, cr_recipe **out, cr_error *err)
+{
+    json_t *root, *value;
+    const char *key;
+    *out = NULL;
+    CR_TRY(cr_json_read(path, "crayon-recipe", &root, err));
+    cr_recipe *r = NULL;
+    cr_status st = cr_recipe_create(&r, err);
+    if (st == CR_OK) st = read_entries(r, json_object_get(root, "activations"), false, err);
+    if (st == CR_OK) st = read_entries(r, json_object_get(root, "weights"), true, err);
+    if (st == CR_OK)
+        json_object_foreach(json_object_get(root, "facts"), key, value)
+            if (json_is_string(value) && !cr_recipe_set_fact(r, key, json_string_value(value)))
+                st = CR_NOMEM(err);
+    json_decref(root);
+    if (st != CR_OK) {
+        cr_recipe_release(&r);
+        return cr_fail_prefix(err, st, "%s", path);
+    }
+    *out = r;
+    return CR_OK;
+}

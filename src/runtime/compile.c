@@ -1,0 +1,288 @@
+/* Compile: graph + recipe -> program, a list of steps over planned memory.
+ *
+ * The idea. Nodes are lowered in topological order. Each lowering function looks at one node (and
+ * the few behind it that can be fused), asks for its inputs in the form that its kernel reads, adds
+ * one step, and declares its output. "Form" is element type (float32, or uint8 codes when the recipe
+ * has a per-tensor 8-bit entry) and layout (NCHW as in ONNX, or NHWC: one row of channels per pixel,
+ * which convolutions want, because a row is then a contiguous vector for every tap). Forms that do
+ * not exist yet are made by conversion steps on demand, once, so layouts need no pass of their own.
+ *
+ *     tensor ── value (u8, nhwc) ── convert ── value (f32, nhwc) ── convert ── value (f32, plain)
+ *
+ * An operator without a fast lowering runs through its reference implementation on plain float
+ * tensors, with the recipe applied around it; so every model that can be read can be run, and the
+ * fast paths are an optimisation that tests hold against the reference.
+ *
+ * Rejected: NCHWc blocking (8 or 16 channels inside): as fast for dense convolutions, but every
+ * channel count that is not a multiple wastes work, and Concat/Split at odd channel counts copy. */
+#include "runtime/program.h"
+
+#include <string.h>
+
+#include "base/cpu.h"
+#include "base/error.h"
+
+static int64_t spatial_rows(const cr_shape *s) { return s->dim[0] * s->dim[2] * s->dim[3]; }
+
+int cr_program_add_value(cr_program *p, const cr_tensor *t, cr_dtype dtype, bool nhwc)
+{
+    if (!cr_grow((void **)&p->values, &p->value_cap, p->value_count, sizeof *p->values)) return -1;
+    const int index = (int)p->value_count++;
+    cr_value *v = &p->values[index];
+    *v = (cr_value){.tensor = t, .dtype = dtype, .nhwc = nhwc, .root = index, .first = -1,
+                    .last = -1, .next = -1};
+    v->dynamic = !cr_shape_known(&t->shape);
+    const int64_t count = v->dynamic ? 0 : cr_shape_count(&t->shape);
+    v->rows = nhwc ? spatial_rows(&t->shape) : 1;
+    v->cols = nhwc ? t->shape.dim[1] : count;
+    v->ld = v->cols;
+    v->bytes = (size_t)count * cr_dtype_size(dtype);
+    int *link = &p->first_value[t->id];
+    while (*link >= 0) link = &p->values[*link].next;
+    *link = index;
+    return index;
+}
+
+int cr_program_primary(const cr_program *p, const cr_tensor *t) { return p->first_value[t->id]; }
+
+static int find_value(const cr_program *p, const cr_tensor *t, cr_dtype dtype, bool nhwc)
+{
+    for (int v = p->first_value[t->id]; v >= 0; v = p->values[v].next)
+        if (p->values[v].dtype == dtype && p->values[v].nhwc == nhwc) return v;
+    return -1;
+}
+
+const cr_recipe_entry *cr_program_entry(const cr_program *p, const cr_tensor *t)
+{
+    return p->entries[t->id];
+}
+
+const cr_recipe_entry *cr_program_byte_entry(const cr_program *p, const cr_tensor *t)
+{
+    const cr_recipe_entry *e = p->entries[t->id];
+    if (!e || e->is_weight || !cr_q_per_tensor(&e->q) || t->dtype != CR_DT_F32) return NULL;
+    return e->q.type == CR_DT_U8 || e->q.type == CR_DT_I8 ? e : NULL;
+}
+
+void cr_byte_params(const cr_recipe_entry *e, float *scale, int32_t *zero_point)
+{
+    *scale = e->q.scale[0];
+    *zero_point = e->q.zero_point[0] + (e->q.type == CR_DT_I8 ? 128 : 0);
+}
+
+const cr_node *cr_program_only_reader(const cr_program *p, const cr_tensor *t)
+{
+    if (t->uses != 1) return NULL;
+    for (size_t i = t->producer ? (size_t)t->producer->index + 1 : 0; i < p->graph->node_count; i++)
+        for (int k = 0; k < p->graph->nodes[i]->n_in; k++)
+            if (p->graph->nodes[i]->in[k] == t) return p->graph->nodes[i];
+    return NULL; /* a graph output */
+}
+
+bool cr_prefers_nhwc(const cr_program *p, const cr_tensor *t)
+{
+    const int v = cr_program_primary(p, t);
+    return v >= 0 && p->values[v].nhwc;
+}
+
+cr_step *cr_program_add_step(cr_program *p, cr_step_fn run, const char *what, const cr_node *node,
+                             int n_in, int n_out)
+{
+    if (!cr_grow((void **)&p->steps, &p->step_cap, p->step_count, sizeof *p->steps)) return NULL;
+    cr_step *s = &p->steps[p->step_count];
+    *s = (cr_step){.run = run, .what = what, .node = node, .n_in = n_in, .n_out = n_out};
+    s->in = cr_arena_alloc(&p->arena, (size_t)n_in * sizeof *s->in);
+    s->out = cr_arena_alloc(&p->arena, (size_t)n_out * sizeof *s->out);
+    if (!s->in || !s->out) return NULL;
+    for (int i = 0; i < n_in; i++) s->in[i] = -1;
+    for (int i = 0; i < n_out; i++) s->out[i] = -1;
+    p->step_count++;
+    return s;
+}
+
+static int copy_params(cr_program *p, int to, int from)
+{
+    if (to >= 0) {
+        p->values[to].quantized = p->values[from].quantized;
+        p->values[to].scale = p->values[from].scale;
+        p->values[to].zero_point = p->values[from].zero_point;
+    }
+    return to;
+}
+
+/* One conversion at a time: first the type (in the layout that is there), then the layout. */
+cr_status cr_program_need(cr_program *p, const cr_tensor *t, cr_dtype dtype, bool nhwc, int *value,
+                          cr_error *err)
+{
+    *value = find_value(p, t, dtype, nhwc);
+    if (*value >= 0) return CR_OK;
+    int from = find_value(p, t, dtype, !nhwc);
+    if (from < 0) {
+        from = find_value(p, t, dtype == CR_DT_F32 ? CR_DT_U8 : CR_DT_F32, nhwc);
+        if (from < 0) from = cr_program_primary(p, t);
+        CR_CHECK(from >= 0, err, CR_ERR_INTERNAL, "tensor '%s' is used before it is made", t->name);
+        if (p->values[from].dtype != dtype) {
+            const int typed = cr_program_add_value(p, t, dtype, p->values[from].nhwc);
+            if (typed < 0) return CR_NOMEM(err);
+            CR_TRY(cr_lower_convert(p, from, typed, err));
+            from = typed;
+        }
+    }
+    if (p->values[from].nhwc != nhwc) {
+        const int laid = copy_params(p, cr_program_add_value(p, t, dtype, nhwc), from);
+        if (laid < 0) return CR_NOMEM(err);
+        CR_TRY(cr_lower_convert(p, from, laid, err));
+        from = laid;
+    }
+    *value = from;
+    return CR_OK;
+}
+
+cr_status cr_program_output(cr_program *p, const cr_tensor *t, cr_dtype dtype, bool nhwc, int *value,
+                            cr_error *err)
+{
+    *value = cr_program_add_value(p, t, dtype, nhwc);
+    return *value < 0 ? CR_NOMEM(err) : CR_OK;
+}
+
+cr_status cr_program_output_u8(cr_program *p, const cr_tensor *t, bool nhwc, int *value,
+                               cr_error *err)
+{
+    CR_TRY(cr_program_output(p, t, CR_DT_U8, nhwc, value, err));
+    cr_value *v = &p->values[*value];
+    v->quantized = true;
+    cr_byte_params(cr_program_byte_entry(p, t), &v->scale, &v->zero_point);
+    return CR_OK;
+}
+
+/* Takes `value` out of t's list: once t is quantized nobody may read the float it was made from. */
+static void hide_value(cr_program *p, const cr_tensor *t, int value)
+{
+    for (int *link = &p->first_value[t->id]; *link >= 0; link = &p->values[*link].next)
+        if (*link == value) {
+            *link = p->values[value].next;
+            p->values[value].next = -1;
+            return;
+        }
+}
+
+cr_status cr_program_finish(cr_program *p, const cr_tensor *t, int value, cr_error *err)
+{
+    const cr_recipe_entry *e = cr_program_entry(p, t);
+    const cr_value *v = &p->values[value];
+    if (!e || e->is_weight || v->quantized || v->dtype != CR_DT_F32) return CR_OK;
+    CR_CHECK(!v->dynamic, err, CR_ERR_UNSUPPORTED,
+             "tensor '%s': a recipe entry on a tensor without a fixed shape", t->name);
+    int made;
+    hide_value(p, t, value);
+    if (cr_program_byte_entry(p, t)) {
+        CR_TRY(cr_program_output_u8(p, t, v->nhwc, &made, err));
+        return cr_lower_convert(p, value, made, err);
+    }
+    CR_TRY(cr_program_output(p, t, CR_DT_F32, v->nhwc, &made, err));
+    return cr_lower_fake_quantize(p, value, made, e, err);
+}
+
+cr_status cr_program_weights(cr_program *p, const cr_tensor *t, const float **out, cr_error *err)
+{
+    const cr_recipe_entry *e = cr_program_entry(p, t);
+    *out = t->data;
+    if (!e) return CR_OK;
+    float *copy = cr_arena_alloc(&p->arena, cr_tensor_bytes(t));
+    if (!copy) return CR_NOMEM(err);
+    cr_fake_quantize(t, &e->q, copy);
+    *out = copy;
+    return CR_OK;
+}
+
+static cr_status add_sources(cr_program *p, cr_error *err)
+{
+    const cr_graph *g = p->graph;
+    for (size_t i = 0; i < g->tensor_count; i++) {
+        const cr_tensor *t = g->tensors[i];
+        if (!t->data) continue;
+        const int v = cr_program_add_value(p, t, t->dtype, false);
+        if (v < 0) return CR_NOMEM(err);
+        p->values[v].fixed = t->data;
+    }
+    for (size_t i = 0; i < g->input_count; i++) {
+        const cr_tensor *t = g->inputs[i];
+        CR_CHECK(cr_shape_known(&t->shape), err, CR_ERR_ARGUMENT,
+                 "input '%s' has no fixed shape: give --imgsz", t->name);
+        const int v = cr_program_add_value(p, t, t->dtype, false);
+        if (v < 0) return CR_NOMEM(err);
+        p->inputs[i] = v;
+        CR_TRY(cr_program_finish(p, t, v, err));
+    }
+    return CR_OK;
+}
+
+/* Constants with a weight entry that are read by an operator without its own handling (a gemm, a
+ * concat ...) become a fake-quantized constant once; the fast convolutions read codes instead. */
+static cr_status lower_node(cr_program *p, const cr_node *n, cr_error *err)
+{
+    bool done = false;
+    CR_TRY(cr_lower_conv(p, n, &done, err));
+    if (!done) CR_TRY(cr_lower_spatial(p, n, &done, err));
+    if (!done) CR_TRY(cr_lower_elementwise(p, n, &done, err));
+    if (!done) CR_TRY(cr_lower_plain(p, n, &done, err));
+    if (!done) CR_TRY(cr_lower_reference(p, n, err));
+    return CR_OK;
+}
+
+static cr_status lower_graph(cr_program *p, cr_error *err)
+{
+    const cr_graph *g = p->graph;
+    CR_TRY(add_sources(p, err));
+    for (size_t i = 0; i < g->node_count; i++)
+        if (!p->fused[i]) CR_TRY(lower_node(p, g->nodes[i], err));
+    for (size_t i = 0; i < g->output_count; i++) {
+        const cr_tensor *t = g->outputs[i];
+        const cr_dtype dtype = t->dtype;
+        CR_TRY(cr_program_need(p, t, dtype, false, &p->outputs[i], err));
+    }
+    return CR_OK;
+}
+
+cr_status cr_program_create(const cr_graph *g, const cr_recipe *r, int threads, cr_program **out,
+                            cr_error *err)
+{
+    *out = NULL;
+    cr_status st = CR_OK;
+    cr_program *p = cr_calloc(1, sizeof *p);
+    if (!p) return CR_NOMEM(err);
+    p->graph = g;
+    p->threads = threads;
+    p->cpu = cr_cpu_flags();
+    p->first_value = cr_arena_alloc(&p->arena, (g->tensor_count + 1) * sizeof *p->first_value);
+    p->inputs = cr_arena_alloc(&p->arena, (g->input_count + 1) * sizeof *p->inputs);
+    p->outputs = cr_arena_alloc(&p->arena, (g->output_count + 1) * sizeof *p->outputs);
+    p->fused = cr_arena_alloc(&p->arena, (g->node_count + 1) * sizeof *p->fused);
+    if (!p->first_value || !p->inputs || !p->outputs || !p->fused) {
+        st = CR_NOMEM(err);
+        goto done;
+    }
+    for (size_t i = 0; i < g->tensor_count; i++) p->first_value[i] = -1;
+    CR_TRY_GOTO(cr_recipe_bind(r, g, &p->entries, err), done);
+    CR_TRY_GOTO(lower_graph(p, err), done);
+    CR_TRY_GOTO(cr_program_plan(p, err), done);
+    *out = p;
+    p = NULL;
+done:
+    cr_program_free(&p);
+    return st;
+}
+
+void cr_program_free(cr_program **pp)
+{
+    if (!pp || !*pp) return;
+    cr_program *p = *pp;
+    for (size_t i = 0; i < p->step_count; i++)
+        if (p->steps[i].free_op && p->steps[i].op) p->steps[i].free_op(p->steps[i].op);
+    cr_free(p->steps);
+    cr_free(p->values);
+    cr_free(p->entries);
+    cr_arena_free(&p->arena);
+    cr_free(p);
+    *pp = NULL;
+}

@@ -1,0 +1,125 @@
+/* Internal structures of compile and session; the design is told at the head of compile.c. */
+#ifndef CR_RUNTIME_PROGRAM_H
+#define CR_RUNTIME_PROGRAM_H
+
+#include "base/threads.h"
+#include "graph/graph.h"
+#include "graph/recipe.h"
+#include "runtime/runtime.h"
+
+/* One representation of one tensor in memory. A tensor may have several (float and uint8, NCHW and
+ * NHWC); conversion steps make one from another when a step asks for it. */
+typedef struct cr_value {
+    const cr_tensor *tensor;
+    cr_dtype dtype;      /* element type in memory: F32, U8 (quantized) or the tensor's own */
+    bool nhwc;           /* rank 4 in rows of channels; else row-major as in ONNX */
+    bool quantized;      /* U8 codes: value = (code - zero_point) * scale */
+    const void *fixed;   /* constants: where their data are; else NULL */
+    bool dynamic;        /* shape known only at run time: lives on the heap, reference ops only */
+    float scale;
+    int32_t zero_point;  /* 0..255 (int8 tensors are kept shifted by 128) */
+    int root;            /* value that owns the memory (itself, or the one this is a view into) */
+    int64_t offset;      /* elements from the root's start */
+    int64_t rows, cols;  /* nhwc: pixels x channels; else 1 x elements */
+    int64_t ld;          /* elements between rows */
+    size_t bytes;        /* roots: size in the block */
+    size_t place;        /* roots: offset in the block */
+    int first, last;     /* roots: steps between which the memory is in use */
+    int next;            /* next representation of the same tensor, or -1 */
+} cr_value;
+
+struct cr_session;
+struct cr_step;
+typedef cr_status (*cr_step_fn)(const struct cr_step *s, struct cr_session *session, cr_error *err);
+
+typedef struct cr_step {
+    cr_step_fn run;
+    const char *what;       /* kernel or operator name for profiles: "conv_f32 avx512" */
+    const cr_node *node;    /* NULL for conversions */
+    int *in, *out;          /* value indices; -1 where absent */
+    int n_in, n_out;
+    void *op;               /* the step's own data */
+    void (*free_op)(void *op);
+    size_t scratch;         /* bytes of scratch it wants while running */
+} cr_step;
+
+struct cr_program {
+    const cr_graph *graph;
+    const cr_recipe_entry **entries; /* by tensor id */
+    cr_arena arena;
+    cr_value *values;
+    size_t value_count, value_cap;
+    cr_step *steps;
+    size_t step_count, step_cap;
+    int *first_value;       /* by tensor id: head of its list of representations, or -1 */
+    int *inputs, *outputs;  /* values of graph inputs (plain float32) and outputs (plain) */
+    size_t block_bytes, scratch_bytes;
+    int threads;            /* that scratch sizes were computed for */
+    unsigned cpu;           /* flags that kernels were chosen by */
+    bool *fused;            /* by node index: swallowed by an earlier step */
+};
+
+/* ---- compile.c: what the lowering files use ---- */
+
+/* Adds a representation of t; -1 without memory. Fills rows, cols, ld; it owns its memory. */
+int cr_program_add_value(cr_program *p, const cr_tensor *t, cr_dtype dtype, bool nhwc);
+/* The first (primary) representation of t: the one its producer wrote. -1 if none yet. */
+int cr_program_primary(const cr_program *p, const cr_tensor *t);
+/* Index of a representation in exactly this form; adds conversion steps if it must be made. `dtype`
+ * F32 or U8, or the tensor's own for other types. */
+cr_status cr_program_need(cr_program *p, const cr_tensor *t, cr_dtype dtype, bool nhwc, int *value,
+                          cr_error *err);
+/* Appends a step with room for inputs and outputs (all -1); NULL without memory. */
+cr_step *cr_program_add_step(cr_program *p, cr_step_fn run, const char *what, const cr_node *node,
+                             int n_in, int n_out);
+/* Declares what a step has just produced for t (float or own type), and quantizes it if the recipe
+ * has an entry. To be called for every output of a lowered node. */
+cr_status cr_program_finish(cr_program *p, const cr_tensor *t, int value, cr_error *err);
+/* A new value for output tensor t in the form that a float step writes. */
+cr_status cr_program_output(cr_program *p, const cr_tensor *t, cr_dtype dtype, bool nhwc, int *value,
+                            cr_error *err);
+/* A U8 value for tensor t by its recipe entry (which must be byte-storable). */
+cr_status cr_program_output_u8(cr_program *p, const cr_tensor *t, bool nhwc, int *value,
+                               cr_error *err);
+const cr_recipe_entry *cr_program_entry(const cr_program *p, const cr_tensor *t);
+/* The entry of t if it can be stored as bytes: per tensor, int8 or uint8; else NULL. */
+const cr_recipe_entry *cr_program_byte_entry(const cr_program *p, const cr_tensor *t);
+/* Scale and zero point of such an entry in the uint8 domain. */
+void cr_byte_params(const cr_recipe_entry *e, float *scale, int32_t *zero_point);
+/* The single reader of t when it is one node input and no graph output; else NULL. */
+const cr_node *cr_program_only_reader(const cr_program *p, const cr_tensor *t);
+/* t's float data with its weight entry applied (dequantize(quantize(W))), in the arena. */
+cr_status cr_program_weights(cr_program *p, const cr_tensor *t, const float **out, cr_error *err);
+bool cr_prefers_nhwc(const cr_program *p, const cr_tensor *t);
+
+/* ---- one lowering per family; each sets *done when it has taken the node ---- */
+cr_status cr_lower_conv(cr_program *p, const cr_node *n, bool *done, cr_error *err);
+cr_status cr_lower_spatial(cr_program *p, const cr_node *n, bool *done, cr_error *err);
+cr_status cr_lower_elementwise(cr_program *p, const cr_node *n, bool *done, cr_error *err);
+cr_status cr_lower_plain(cr_program *p, const cr_node *n, bool *done, cr_error *err);
+cr_status cr_lower_reference(cr_program *p, const cr_node *n, cr_error *err);
+cr_status cr_lower_convert(cr_program *p, int from, int to, cr_error *err);
+cr_status cr_lower_fake_quantize(cr_program *p, int from, int to, const cr_recipe_entry *e,
+                                 cr_error *err);
+
+/* ---- plan_memory.c ---- */
+/* Gives every root value a place in one block so that values alive at the same time are apart. */
+cr_status cr_program_plan(cr_program *p, cr_error *err);
+
+/* ---- session.c: what steps use ---- */
+struct cr_session {
+    const cr_program *program;
+    cr_pool *pool;
+    unsigned char *block, *scratch;
+    void **data;          /* by value: start of its elements */
+    cr_tensor *shells;    /* by value: what reference operators see */
+    const cr_observer *observer;
+    uint64_t *step_ns;    /* per step, when profiling */
+    bool owns_pool;
+};
+
+/* Splits `rows` into pieces of at least `grain` rows and runs fn(ctx, first, count, worker). */
+typedef void (*cr_rows_fn)(void *ctx, int64_t first, int64_t count, int worker);
+void cr_session_rows(cr_session *s, int64_t rows, int64_t grain, cr_rows_fn fn, void *ctx);
+
+#endif

@@ -1,0 +1,67 @@
+/* The runtime as the rest of the library sees it: compile a graph with a recipe, run it, look at
+ * what flows through. */
+#ifndef CR_RUNTIME_RUNTIME_H
+#define CR_RUNTIME_RUNTIME_H
+
+#include "base/threads.h"
+#include "graph/graph.h"
+#include "graph/recipe.h"
+
+typedef struct cr_program cr_program;
+typedef struct cr_session cr_session;
+
+/* Compiles for `threads` threads and the CPU levels in use. Graph and recipe (may be NULL: float)
+ * must outlive the program. */
+cr_status cr_program_create(const cr_graph *g, const cr_recipe *r, int threads, cr_program **out,
+                            cr_error *err);
+void cr_program_free(cr_program **p);
+
+/* What a step has just written: `rows` rows of `cols` elements, `ld` elements apart. nhwc: a row is
+ * a pixel [N*H*W] and its columns are channels; else one row holds the tensor in row-major order.
+ * F32, or U8 codes with value = (code - zero_point) * scale. */
+typedef struct cr_view {
+    const cr_tensor *tensor;
+    cr_dtype dtype;
+    const void *data;
+    int64_t rows, cols, ld;
+    bool nhwc;
+    float scale;
+    int32_t zero_point;
+} cr_view;
+
+typedef struct cr_observer {
+    void (*see)(void *user, const cr_view *view);
+    void *user;
+} cr_observer;
+
+/* A session is memory for one run at a time. The program must outlive it. pool NULL: the session
+ * makes its own with as many threads as the program was compiled for. */
+cr_status cr_session_open(const cr_program *p, cr_pool *pool, cr_session **out, cr_error *err);
+void cr_session_close(cr_session **s);
+
+/* Input i: row-major, in the tensor's own type (float32 for pictures), to be filled before a run;
+ * it keeps its content between runs. */
+void *cr_session_input_data(cr_session *s, size_t i);
+cr_status cr_session_execute(cr_session *s, cr_error *err);
+/* Output i after a run: a tensor owned by the session, valid until the next run. */
+const cr_tensor *cr_session_output_tensor(const cr_session *s, size_t i);
+/* Called after each step of later runs; NULL turns it off. Not copied. */
+void cr_session_set_observer(cr_session *s, const cr_observer *o);
+/* Copies what a view shows into `out` as float32 in the tensor's own (NCHW) order. */
+void cr_view_to_f32(const cr_view *v, float *out);
+
+/* Profiling: steps with name, node and nanoseconds of the last run. Off by default. */
+cr_status cr_session_profile(cr_session *s, cr_error *err);
+size_t cr_session_step_count(const cr_session *s);
+void cr_session_step_info(const cr_session *s, size_t i, const char **what, const cr_node **node,
+                          uint64_t *ns);
+size_t cr_session_bytes(const cr_session *s); /* planned memory: activations and scratch */
+
+/* The reference: runs node after node through the reference operators on row-major tensors, with
+ * integer arithmetic where the recipe says so. Slow; defines what a session must give. `see` gets
+ * every tensor that a node writes (as float32, entries applied). inputs[i]: row-major float32 for
+ * graph input i. outputs[i]: caller's tensors (zeroed structs), freed with cr_tensor_drop_data. */
+cr_status cr_reference_run(const cr_graph *g, const cr_recipe *r, const float *const *inputs,
+                           cr_tensor *outputs, const cr_observer *observer, cr_error *err);
+
+#endif
