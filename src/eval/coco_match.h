@@ -12,7 +12,7 @@ enum {
     CR_COCO_MAX_DETS = 100   /* per image and category */
 };
 
-/* A truth box; category and image are indexes, areas has bit a set if range a contains it. */
+/* A truth box; category and image are places in the sorted lists of ids. */
 typedef struct cr_coco_truth {
     uint32_t category, image;
     double x, y, w, h;

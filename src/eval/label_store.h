@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "crayon/eval.h"
 
-/* A sorted look-up list; the last of equal keys is not special, see the users. */
+/* Entries of the sorted look-up lists: a key, and the place of the image that has it. */
 typedef struct cr_id_ref {
     int64_t id;
     size_t index;

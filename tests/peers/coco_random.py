@@ -132,7 +132,8 @@ def reference_numbers(truth, detections, subset):
         run.summarize()
     numbers = list(run.stats)
     for k in range(len(run.params.catIds)):
-        for precision in (run.eval["precision"][:, :, k, 0, 2], run.eval["precision"][:1, :, k, 0, 2]):
+        curves = run.eval["precision"][:, :, k, 0, 2]
+        for precision in (curves, curves[:1]):
             known = precision[precision > -1]
             numbers.append(np.mean(known) if known.size else -1)
     return numbers

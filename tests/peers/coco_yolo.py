@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""A data set in Ultralytics' form, read by Crayon and by plain Python: pictures of random sizes in all
-eight EXIF orientations, boxes and polygons. Sizes must equal those of OpenCV's decoder.
+"""A data set in Ultralytics' form, read by Crayon and by plain Python: pictures of random sizes in
+all eight EXIF orientations, boxes and polygons. Sizes must equal those of OpenCV's decoder.
 
     coco_yolo.py PATH/TO/peers-coco_eval
 """
