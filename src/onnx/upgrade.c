@@ -402,6 +402,19 @@ static bool is_single_axis(const cr_shape *s, int64_t axis)
     return true;
 }
 
+/* The shape of x as a tensor: a constant if it is known. */
+static cr_status shape_of(cr_upgrade *u, const cr_node *n, cr_tensor *x, cr_tensor **out,
+                          cr_error *err)
+{
+    *out = NULL;
+    if (cr_shape_known(&x->shape)) {
+        *out = const_i64(u, n, "shape", x->shape.dim, (size_t)x->shape.rank);
+        return *out ? CR_OK : CR_NOMEM(err);
+    }
+    CR_TRY(emit(u, n, CR_OP_Shape, "shape", (cr_tensor *[]){x, NULL}, out, err));
+    return cr_node_infer(u->g->nodes[u->g->node_count - 1], err);
+}
+
 /* Before opset 13 the input was seen as a matrix, split in front of `axis`: Flatten, softmax over
  * the rows, Reshape to what it was. */
 static cr_status flattening_softmax(cr_upgrade *u, cr_node *n, cr_error *err)
@@ -422,8 +435,7 @@ static cr_status flattening_softmax(cr_upgrade *u, cr_node *n, cr_error *err)
     if (!soft) return CR_NOMEM(err);
     CR_TRY(emit(u, n, CR_OP_Flatten, "flatten", (cr_tensor *[]){x, NULL}, &flat, err));
     CR_TRY(cr_node_infer(u->g->nodes[u->g->node_count - 1], err));
-    CR_TRY(emit(u, n, CR_OP_Shape, "shape", (cr_tensor *[]){x, NULL}, &shape, err));
-    CR_TRY(cr_node_infer(u->g->nodes[u->g->node_count - 1], err));
+    CR_TRY(shape_of(u, n, x, &shape, err));
     CR_TRY(emit(u, n, CR_OP_Reshape, "unflatten", (cr_tensor *[]){soft, shape}, &y, err));
     n->in[0] = flat;
     n->out[0] = soft;
