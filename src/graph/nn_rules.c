@@ -230,6 +230,7 @@ static cr_status check_factors(const cr_op_call *call, int i, int count, cr_erro
     return CR_OK;
 }
 
+/* The product is float32, as in ONNX's own shape inference: 5 * 5.2 must be 26, not 25.99. */
 static cr_status from_scales(const cr_op_call *call, const int *axis, int count, cr_resize_shape *s,
                              cr_error *err)
 {
@@ -239,7 +240,7 @@ static cr_status from_scales(const cr_op_call *call, const int *axis, int count,
         s->scale[d] = cr_tensor_get_f64(t, (size_t)i);
         CR_OP_CHECK(s->scale[d] > 0 && s->scale[d] < 1e9, call, err, "scale %g is out of range",
                     s->scale[d]);
-        s->length[d] = s->scale[d] * (double)call->in[0]->shape.dim[d];
+        s->length[d] = (float)s->scale[d] * (float)call->in[0]->shape.dim[d];
         CR_OP_CHECK(s->length[d] < 0x1p40, call, err, "the resized dimension %d is too large", d);
         s->out.dim[d] = (int64_t)floor(s->length[d]);
     }

@@ -2,7 +2,8 @@
  *
  * A position becomes, per dimension, up to four taps (pixel index and weight); a tap outside of the
  * input is mapped by the padding mode or dropped (index -1). The value is the sum over all
- * combinations of taps. NaN counts as -1, as in PyTorch. */
+ * combinations of taps. Nearest and linear bring the position itself inside first, cubic only its
+ * taps (PyTorch and ONNX Runtime; ONNX's text leaves it open). NaN counts as -1, as in PyTorch. */
 #include <math.h>
 #include <string.h>
 
@@ -70,7 +71,7 @@ static void place_dim(const sampler *s, int d, double x, place *p)
     x = s->align ? (x + 1) / 2 * (n - 1) : ((x + 1) * n - 1) / 2;
     x = fmin(fmax(x, -1e9), 1e9);
     if (s->taps == 1) x = rint(x);
-    x = fold_back(s, d, x);
+    if (s->taps < 4) x = fold_back(s, d, x);
     const double base = s->taps == 1 ? x : floor(x), t = x - base;
     const double first = s->taps == 4 ? base - 1 : base;
     double *w = p->weight[d];

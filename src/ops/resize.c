@@ -19,27 +19,35 @@ typedef struct resizer {
     cr_resize_shape shape;
     const cr_shape *in;
     const char *place; /* coordinate_transformation_mode */
-    bool crop, cubic, antialias, exclude;
+    bool nearest, crop, cubic, antialias, exclude;
     double a, extrapolation;
 } resizer;
+
+/* Nearest rounds positions to whole pixels, and ties are common; each step is rounded to float32,
+ * as ONNX Runtime computes them, so that the same pixel is taken. */
+static double step(const resizer *r, double x)
+{
+    return r->nearest ? (double)(float)x : x;
+}
 
 /* Input coordinate of output o along dimension d. */
 static double locate(const resizer *r, int d, int64_t o)
 {
-    const double scale = r->shape.scale[d], length = r->shape.length[d], x = (double)o;
+    const double scale = step(r, r->shape.scale[d]), length = r->shape.length[d], x = (double)o;
     const double last = (double)r->in->dim[d] - 1;
-    if (!strcmp(r->place, "asymmetric")) return x / scale;
-    if (!strcmp(r->place, "align_corners")) return length == 1 ? 0 : x * last / (length - 1);
+    if (!strcmp(r->place, "asymmetric")) return step(r, x / scale);
+    if (!strcmp(r->place, "align_corners"))
+        return length == 1 ? 0 : step(r, step(r, x * last) / step(r, length - 1));
     if (r->crop) {
         const double lo = r->shape.roi_lo[d], hi = r->shape.roi_hi[d];
         const double along = length == 1 ? 0.5 : x / (length - 1);
         return (lo + along * (hi - lo)) * last;
     }
     if (!strcmp(r->place, "pytorch_half_pixel") && r->shape.out.dim[d] <= 1) return 0;
-    double shift = 0;
-    if (!strcmp(r->place, "half_pixel_symmetric"))
-        shift = (double)r->in->dim[d] / 2 * (1 - (double)r->shape.out.dim[d] / length);
-    return shift + (x + 0.5) / scale - 0.5;
+    const double centre = step(r, step(r, (x + 0.5) / scale) - 0.5);
+    if (strcmp(r->place, "half_pixel_symmetric") != 0) return centre;
+    const double adjustment = (double)r->shape.out.dim[d] / length;
+    return (double)r->in->dim[d] / 2 * (1 - adjustment) + centre;
 }
 
 /* tf_crop_and_resize: outside of the picture there is only extrapolation_value. */
@@ -216,11 +224,12 @@ cr_status cr_eval_resize(const cr_op_call *call, cr_error *err)
     CR_TRY(cr_resize_read(call, &r.shape, err));
     r.place = cr_attr_string(n, "coordinate_transformation_mode", "half_pixel");
     r.crop = !strcmp(r.place, "tf_crop_and_resize");
+    r.nearest = !strcmp(mode, "nearest");
     r.cubic = !strcmp(mode, "cubic");
     r.antialias = cr_attr_int(n, "antialias", 0) != 0;
     r.exclude = cr_attr_int(n, "exclude_outside", 0) != 0;
     r.a = cr_attr_float(n, "cubic_coeff_a", -0.75f);
     r.extrapolation = cr_attr_float(n, "extrapolation_value", 0);
     if (cr_shape_count(&r.shape.out) == 0) return CR_OK;
-    return !strcmp(mode, "nearest") ? resize_nearest(call, &r, err) : resize_smooth(call, &r, err);
+    return r.nearest ? resize_nearest(call, &r, err) : resize_smooth(call, &r, err);
 }
