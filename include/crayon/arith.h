@@ -16,8 +16,10 @@
  *
  * The second half defines the float activations that kernels fuse behind a convolution. libm
  * differs between systems and cannot be vectorised, so each is a fixed sequence of IEEE operations
- * (add, multiply, divide, fused multiply-add, compare), no step of which a compiler may contract or
- * reorder; code for AVX2, AVX-512 or NEON that follows the sequence gives the same bits.
+ * (add, multiply, divide, fused multiply-add, compare); code for AVX2, AVX-512 or NEON that follows
+ * the sequence gives the same bits. A compiler that contracts a * b + c changes nothing: the only
+ * product that meets a sum is one with a power of two, which is exact where the sum sees it.
+ * Options that let it reorder (-ffast-math) do.
  *
  * Requires the default rounding mode (nearest even) and denormals not flushed. Compiles as C11 and
  * as C++. Free of side effects; nothing here fails. */
