@@ -1,0 +1,314 @@
+/* crayon bench: time and memory of a model's run, pictures and decoding left out.
+ *
+ * Every model is measured in a child process of its own: the peak memory is then that model's, and
+ * no model leaves a warm cache, fragmented heap or spinning thread to the next. The child's result
+ * comes back through a pipe as text, printed only if the child succeeded. */
+#define _DEFAULT_SOURCE
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "crayon/cpu.h"
+
+static const char help[] =
+    "usage: crayon bench MODEL... [options]\n"
+    "\n"
+    "Measures how long one run of each model takes, how long it takes to load, and the most\n"
+    "memory that its process had. Reading and decoding pictures are not part of it.\n"
+    "\n"
+    "  --runs N             runs to measure (50, or as many as 20 seconds allow, at least 5)\n"
+    "  --warmup N           runs before them (5)\n"
+    "  --layers             time of each step as well, slowest first\n"
+    "  --json               print JSON\n" CLI_COMMON_HELP "\n"
+    "JSON: [{\"model\", \"precision\", \"threads\", \"cpu\", \"level\", \"runs\", \"median_ms\", "
+    "\"min_ms\",\n"
+    "\"p95_ms\", \"load_ms\", \"peak_rss_mb\"}], MB being 1024*1024 bytes; --layers adds\n"
+    "\"layers\": [{\"node\", \"kernel\", \"ms\"}], the mean of ten runs.\n"
+    "\n"
+    "example: what does INT8 bring on two threads?\n"
+    "  crayon bench yolov8n.onnx yolov8n-int8.onnx --threads 2\n";
+
+typedef struct settings {
+    cli_common common;
+    long long runs, warmup; /* runs 0: by time */
+    bool layers, json;
+} settings;
+
+typedef struct figures {
+    double load_ms, min_ms, median_ms, p95_ms, peak_rss_mb;
+    size_t runs;
+    int threads;
+} figures;
+
+typedef struct step_sum {
+    const char *kernel, *node;
+    double ms;
+} step_sum;
+
+enum { DEFAULT_RUNS = 50, LEAST_RUNS = 5, PROFILE_RUNS = 10 };
+static const double time_limit_ms = 20000;
+
+/* ---- options ---- */
+
+enum { OPT_RUNS = 256, OPT_WARMUP, OPT_LAYERS, OPT_JSON };
+
+static const struct option options[] = {{"runs", required_argument, NULL, OPT_RUNS},
+                                        {"warmup", required_argument, NULL, OPT_WARMUP},
+                                        {"layers", no_argument, NULL, OPT_LAYERS},
+                                        {"json", no_argument, NULL, OPT_JSON},
+                                        CLI_COMMON_OPTIONS};
+
+static int take_option(int code, char **argv, settings *s)
+{
+    switch (code) {
+    case OPT_RUNS:
+        return cli_integer("runs", optarg, 1, 1000000, &s->runs) ? CLI_DONE : CLI_USAGE;
+    case OPT_WARMUP:
+        return cli_integer("warmup", optarg, 0, 1000000, &s->warmup) ? CLI_DONE : CLI_USAGE;
+    case OPT_LAYERS:
+        s->layers = true;
+        return CLI_DONE;
+    case OPT_JSON:
+        s->json = true;
+        return CLI_DONE;
+    default:
+        return cli_common_option(code, argv, &s->common);
+    }
+}
+
+/* ---- measuring, in the child ---- */
+
+/* Noise between 0 and 1, the same on every run; zeros would be kind to no one's caches or tables.
+ */
+static void fill_inputs(const cr_model *model, cr_runner *runner)
+{
+    uint32_t state = 12345;
+    for (size_t i = 0; i < cr_model_port_count(model, CR_PORT_INPUT); i++) {
+        size_t bytes = 0;
+        float *data = cr_runner_input(runner, i, &bytes);
+        if (!data || strcmp(cr_model_port(model, CR_PORT_INPUT, i).dtype, "float32")) continue;
+        for (size_t k = 0; k < bytes / sizeof *data; k++) {
+            state = state * 1664525u + 1013904223u;
+            data[k] = (float)(state >> 8) / 16777216.0f;
+        }
+    }
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static cr_status time_runs(const settings *s, cr_runner *runner, figures *out, cr_error *err)
+{
+    const size_t most = s->runs ? (size_t)s->runs : DEFAULT_RUNS;
+    double *ms = malloc(most * sizeof *ms);
+    cr_status st = ms ? CR_OK : cli_error(err, CR_ERR_MEMORY, "out of memory");
+    const double start = cli_now_ms();
+    size_t n = 0;
+    while (st == CR_OK && n < most) {
+        const double before = cli_now_ms();
+        st = cr_runner_run(runner, err);
+        const double after = cli_now_ms();
+        ms[n++] = after - before;
+        if (!s->runs && n >= LEAST_RUNS && after - start > time_limit_ms) break;
+        if (st == CR_OK && !cli_step("measuring", n, most))
+            st = cli_error(err, CR_ERR_CANCELLED, "cancelled");
+    }
+    cli_progress_clear();
+    if (st == CR_OK) {
+        qsort(ms, n, sizeof *ms, by_value);
+        out->runs = n;
+        out->min_ms = ms[0];
+        out->median_ms = n % 2 ? ms[n / 2] : (ms[n / 2 - 1] + ms[n / 2]) / 2;
+        out->p95_ms = ms[(n * 95 + 99) / 100 - 1];
+    }
+    free(ms);
+    return st;
+}
+
+static int slowest_first(const void *a, const void *b)
+{
+    const double x = ((const step_sum *)a)->ms, y = ((const step_sum *)b)->ms;
+    return (x < y) - (x > y);
+}
+
+/* Profiling takes clock readings between steps, so it has runs of its own. */
+static cr_status profile(cr_runner *runner, step_sum **out, size_t *count, cr_error *err)
+{
+    cr_status st = cr_runner_profile(runner, err);
+    if (st != CR_OK) return st;
+    *count = cr_runner_step_count(runner);
+    *out = calloc(*count + 1, sizeof **out);
+    if (!*out) return cli_error(err, CR_ERR_MEMORY, "out of memory");
+    for (int run = 0; st == CR_OK && run < PROFILE_RUNS; run++) {
+        st = cr_runner_run(runner, err);
+        for (size_t i = 0; i < *count; i++) {
+            const cr_step_time t = cr_runner_step(runner, i);
+            (*out)[i].kernel = t.kernel;
+            (*out)[i].node = t.node;
+            (*out)[i].ms += (double)t.ns * 1e-6 / PROFILE_RUNS;
+        }
+    }
+    qsort(*out, *count, sizeof **out, slowest_first);
+    return st;
+}
+
+static void write_json(FILE *f, const char *path, const char *precision, const figures *x,
+                       const step_sum *steps, size_t count)
+{
+    cli_json out = {.out = f};
+    cli_json_open(&out, NULL, '{');
+    cli_json_string(&out, "model", path);
+    cli_json_string(&out, "precision", precision);
+    cli_json_integer(&out, "threads", x->threads);
+    cli_json_string(&out, "cpu", cr_cpu_name());
+    cli_json_string(&out, "level", cr_cpu_level_name());
+    cli_json_integer(&out, "runs", (long long)x->runs);
+    cli_json_real(&out, "median_ms", x->median_ms);
+    cli_json_real(&out, "min_ms", x->min_ms);
+    cli_json_real(&out, "p95_ms", x->p95_ms);
+    cli_json_real(&out, "load_ms", x->load_ms);
+    cli_json_real(&out, "peak_rss_mb", x->peak_rss_mb);
+    if (steps) {
+        cli_json_open(&out, "layers", '[');
+        for (size_t i = 0; i < count; i++) {
+            cli_json_open(&out, NULL, '{');
+            cli_json_string(&out, "node", steps[i].node);
+            cli_json_string(&out, "kernel", steps[i].kernel);
+            cli_json_real(&out, "ms", steps[i].ms);
+            cli_json_close(&out, '}');
+        }
+        cli_json_close(&out, ']');
+    }
+    cli_json_close(&out, '}');
+}
+
+static void write_text(FILE *f, const char *path, const char *precision, const figures *x,
+                       const step_sum *steps, size_t count)
+{
+    fprintf(f,
+            "%-28s %-10s median %8.2f ms  min %8.2f  p95 %8.2f  load %7.1f ms  peak %6.1f MB  "
+            "(%zu runs)\n",
+            cli_base_name(path), precision, x->median_ms, x->min_ms, x->p95_ms, x->load_ms,
+            x->peak_rss_mb, x->runs);
+    for (size_t i = 0; steps && i < count; i++)
+        fprintf(f, "  %9.4f ms  %-24s %s\n", steps[i].ms, steps[i].kernel, steps[i].node);
+}
+
+static int effective_threads(const settings *s)
+{
+    return s->common.threads ? s->common.threads : cr_cpu_count();
+}
+
+static int measure(const settings *s, const char *path, FILE *out)
+{
+    cr_model *model = NULL;
+    cr_runner *runner = NULL;
+    cr_error err = {0};
+    figures x = {.threads = effective_threads(s)};
+    step_sum *steps = NULL;
+    size_t count = 0;
+    const double start = cli_now_ms();
+    cr_status st = cli_open_model(path, &s->common, &model, &err);
+    if (st == CR_OK) st = cr_runner_create(model, s->common.threads, &runner, &err);
+    x.load_ms = cli_now_ms() - start;
+    if (st == CR_OK) fill_inputs(model, runner);
+    for (long long i = 0; st == CR_OK && i < s->warmup; i++) st = cr_runner_run(runner, &err);
+    if (st == CR_OK) st = time_runs(s, runner, &x, &err);
+    struct rusage usage;
+    if (!getrusage(RUSAGE_SELF, &usage)) x.peak_rss_mb = (double)usage.ru_maxrss / 1024;
+    if (st == CR_OK && s->layers) st = profile(runner, &steps, &count, &err);
+    if (st == CR_OK)
+        (s->json ? write_json : write_text)(out, path, cr_model_get_info(model)->precision, &x,
+                                            steps, count);
+    free(steps);
+    cr_runner_free(&runner);
+    cr_model_free(&model);
+    return st == CR_OK ? CLI_DONE : cli_fail(&err);
+}
+
+/* ---- the parent ---- */
+
+/* Everything that comes through the pipe, as a string to be freed; NULL: out of memory. */
+static char *read_all(int fd)
+{
+    size_t used = 0, cap = 1 << 16;
+    char *text = malloc(cap);
+    for (ssize_t n = 1; text && n > 0;) {
+        if (used + 1 >= cap) {
+            char *grown = realloc(text, cap *= 2);
+            if (!grown) free(text);
+            text = grown;
+            if (!text) break;
+        }
+        n = read(fd, text + used, cap - used - 1);
+        if (n > 0) used += (size_t)n;
+    }
+    if (text) text[used] = 0;
+    return text;
+}
+
+static void run_child(const settings *s, const char *path, int fd)
+{
+    FILE *out = fdopen(fd, "w");
+    int status = out ? measure(s, path, out) : CLI_FAILED;
+    if (out && fclose(out)) status = CLI_FAILED;
+    _exit(status);
+}
+
+/* Runs one model in a child; *text is what it printed. Returns an exit status. */
+static int bench_model(const settings *s, const char *path, char **text)
+{
+    int ends[2];
+    if (pipe(ends)) return cli_failf("%s: cannot make a pipe for its process", path);
+    fflush(stdout);
+    const pid_t child = fork();
+    if (child < 0) {
+        close(ends[0]);
+        close(ends[1]);
+        return cli_failf("%s: cannot start a process to measure it in", path);
+    }
+    if (child == 0) {
+        close(ends[0]);
+        run_child(s, path, ends[1]);
+    }
+    close(ends[1]);
+    *text = read_all(ends[0]);
+    close(ends[0]);
+    int status = 0;
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    if (WIFSIGNALED(status))
+        return cli_failf("%s: its process was ended by signal %d", path, WTERMSIG(status));
+    if (!*text) return cli_failf("out of memory");
+    return WEXITSTATUS(status);
+}
+
+int cmd_bench(int argc, char **argv)
+{
+    settings s = {.warmup = 5};
+    for (int c; (c = getopt_long(argc, argv, ":", options, NULL)) != -1;) {
+        const int status = take_option(c, argv, &s);
+        if (status) return status;
+    }
+    if (s.common.help) return cli_help(help);
+    if (optind >= argc) return cli_usage("a model file is missing");
+    char **texts = calloc((size_t)(argc - optind), sizeof *texts);
+    int status = texts ? CLI_DONE : cli_failf("out of memory");
+    for (int i = optind; status == CLI_DONE && i < argc; i++)
+        status = bench_model(&s, argv[i], &texts[i - optind]);
+    if (status == CLI_DONE && !s.json)
+        printf("%s, %s, %d threads\n", cr_cpu_name(), cr_cpu_level_name(), effective_threads(&s));
+    for (int i = optind; status == CLI_DONE && i < argc; i++)
+        printf("%s%s%s", s.json ? (i == optind ? "[" : ",\n ") : "", texts[i - optind],
+               s.json && i == argc - 1 ? "]\n" : "");
+    for (int i = optind; texts && i < argc; i++) free(texts[i - optind]);
+    free(texts);
+    return status;
+}

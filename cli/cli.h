@@ -1,0 +1,171 @@
+/* What the verbs of the program share. The program sees the public headers only.
+ *
+ * A verb is `int cmd_NAME(int argc, char **argv)`, argv[0] being the verb itself; it returns the
+ * exit status: 0 done, 1 failed (one line on stderr), 2 wrong usage. Results go to stdout, progress
+ * and messages to stderr. */
+#ifndef CRAYON_CLI_H
+#define CRAYON_CLI_H
+
+#include <getopt.h>
+#include <stdio.h>
+
+#include "crayon/eval.h"
+#include "crayon/runtime.h"
+#include "crayon/status.h"
+
+#if defined(__GNUC__)
+#define CLI_PRINTF(text, first) __attribute__((format(printf, text, first)))
+#else
+#define CLI_PRINTF(text, first)
+#endif
+
+enum { CLI_DONE = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
+
+int cmd_quantize(int argc, char **argv);
+int cmd_detect(int argc, char **argv);
+int cmd_eval(int argc, char **argv);
+int cmd_compare(int argc, char **argv);
+int cmd_bench(int argc, char **argv);
+int cmd_inspect(int argc, char **argv);
+int cmd_synth(int argc, char **argv);
+
+/* ---- messages -------------------------------------------------------------------------------- */
+
+/* Prints "crayon: MESSAGE" as one line on stderr; returns CLI_FAILED. */
+int cli_fail(const cr_error *err);
+int cli_failf(const char *format, ...) CLI_PRINTF(1, 2);
+
+/* Prints "crayon: VERB: MESSAGE; see 'crayon VERB --help'" on stderr; returns CLI_USAGE. */
+int cli_usage(const char *format, ...) CLI_PRINTF(1, 2);
+
+/* Names the verb for cli_usage. */
+void cli_set_verb(const char *verb);
+
+/* Prints a help text on stdout; returns CLI_DONE. */
+int cli_help(const char *text);
+
+/* ---- progress and interruption --------------------------------------------------------------- */
+
+/* A bar with rate and ETA on stderr; silent when stderr is no terminal, and for actions that take
+ * under a second. Cancels after Ctrl-C. */
+cr_progress cli_progress(void);
+
+/* One step of a loop of the program's own; false: Ctrl-C was pressed. */
+bool cli_step(const char *what, uint64_t done, uint64_t total);
+
+/* Removes the bar, so that other text may be printed. */
+void cli_progress_clear(void);
+
+double cli_now_ms(void); /* monotonic */
+
+/* ---- options --------------------------------------------------------------------------------- */
+
+typedef struct cli_common {
+    int threads;       /* 0: all cores */
+    int height, width; /* --imgsz; 0: not given */
+    bool help;
+} cli_common;
+
+enum { CLI_OPT_HELP = 1000, CLI_OPT_CPU, CLI_OPT_THREADS, CLI_OPT_IMGSZ };
+
+/* clang-format off */
+#define CLI_COMMON_OPTIONS                                                                         \
+    {"help", no_argument, NULL, CLI_OPT_HELP}, {"cpu", required_argument, NULL, CLI_OPT_CPU},      \
+    {"threads", required_argument, NULL, CLI_OPT_THREADS},                                         \
+    {"imgsz", required_argument, NULL, CLI_OPT_IMGSZ}, {NULL, 0, NULL, 0}
+/* clang-format on */
+
+#define CLI_COMMON_HELP                                                                            \
+    "  --imgsz N|HxW        input size, where the model file leaves it open\n"                     \
+    "  --threads N          threads to use (all cores)\n"                                          \
+    "  --cpu LEVEL          use no instructions above this level: c, avx2, avx512, ...\n"          \
+    "  --help               this text\n"
+
+/* What getopt_long returned and no case of the verb took: a common option, or a mistake. Returns
+ * CLI_DONE to go on (or common->help is set), else the exit status, with the message printed. */
+int cli_common_option(int code, char **argv, cli_common *common);
+
+/* Values; on a mistake they print what is wrong with --OPTION and return false. */
+bool cli_integer(const char *option, const char *text, long long low, long long high,
+                 long long *out);
+bool cli_real(const char *option, const char *text, double low, double high, double *out);
+/* `values` ends with NULL; *out is the index of the one that equals `text`. */
+bool cli_choice(const char *option, const char *text, const char *const *values, int *out);
+
+/* ---- models and pictures --------------------------------------------------------------------- */
+
+cr_status cli_open_model(const char *path, const cli_common *common, cr_model **out, cr_error *err);
+
+/* "letterbox 640x640 RGB /255" */
+void cli_preprocess_text(const cr_preprocess *pre, char *text, size_t size);
+
+/* Name of a class, from `names` or as a number in `buffer`. */
+const char *cli_class_name(const char *const *names, size_t count, int class_id, char buffer[16]);
+
+/* Last component of a path. */
+const char *cli_base_name(const char *path);
+
+/* ---- measuring ------------------------------------------------------------------------------- */
+
+/* Detections of one model on a list of pictures: image_id is ids[i] (or i + 1 if ids is NULL),
+ * category_id is the model's class. A classifier gives its best class as one box of score 1. */
+typedef struct cli_boxes {
+    cr_coco_box *items;
+    size_t count, cap;
+} cli_boxes;
+
+typedef struct cli_pictures {
+    char *const *paths;
+    const int64_t *ids;
+    size_t count;
+} cli_pictures;
+
+cr_status cli_collect(const cr_model *model, int threads, const cli_pictures *pictures,
+                      const cr_detect_options *options, const char *what, cli_boxes *out,
+                      cr_error *err);
+void cli_boxes_free(cli_boxes *boxes);
+
+/* How far two models agree on the same pictures, a being the truth: cr_coco_agreement's mAP50-95,
+ * for classifiers the share of equal best classes. NaN: a found nothing. */
+cr_status cli_agreement(const cr_model *model, const cli_boxes *a, const cli_boxes *b, double *out,
+                        cr_error *err);
+
+/* ---- output ---------------------------------------------------------------------------------- */
+
+/* A file that appears whole or not at all. "-" is stdout; devices and pipes are written directly.
+ */
+typedef struct cli_file {
+    FILE *stream;
+    char *temp; /* NULL: written directly */
+    const char *path;
+} cli_file;
+
+cr_status cli_file_open(cli_file *file, const char *path, cr_error *err);
+cr_status cli_file_commit(cli_file *file, cr_error *err); /* closes in any case */
+void cli_file_abort(cli_file *file);                      /* fine after a commit */
+
+/* Fails now if a file could not be made there later, after long work. */
+cr_status cli_check_writable(const char *path, cr_error *err);
+
+cr_status cli_make_folder(const char *path, cr_error *err);
+
+/* JSON, written as it comes. Values that are not finite become null, bytes that are no UTF-8 become
+ * U+FFFD. Keys are needed inside objects and NULL inside arrays. */
+typedef struct cli_json {
+    FILE *out;
+    int depth;
+    bool filled[16];
+} cli_json;
+
+void cli_json_open(cli_json *j, const char *key, char bracket); /* '{' or '[' */
+void cli_json_close(cli_json *j, char bracket);                 /* '}' or ']' */
+void cli_json_string(cli_json *j, const char *key, const char *text);
+void cli_json_integer(cli_json *j, const char *key, long long value);
+void cli_json_real(cli_json *j, const char *key, double value); /* all 17 digits it needs */
+void cli_json_float(cli_json *j, const char *key, float value); /* shortest of float32 */
+void cli_json_bool(cli_json *j, const char *key, bool value);
+void cli_json_null(cli_json *j, const char *key);
+
+cr_status cli_error(cr_error *err, cr_status status, const char *format, ...) CLI_PRINTF(3, 4);
+
+#endif

@@ -1,0 +1,286 @@
+/* Messages, progress, options and small helpers of the verbs. */
+#define _POSIX_C_SOURCE 200809L
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "crayon/cpu.h"
+
+/* ---- messages ---- */
+
+static const char *current_verb = "crayon";
+
+void cli_set_verb(const char *verb)
+{
+    current_verb = verb;
+}
+
+/* A message is one line whatever a file's names hold: control characters become '?'. */
+static void print_line(const char *text)
+{
+    cli_progress_clear();
+    fputs("crayon: ", stderr);
+    for (; *text; text++) {
+        const unsigned char c = (unsigned char)*text;
+        fputc(c < ' ' || c == 127 ? '?' : c, stderr);
+    }
+    fputc('\n', stderr);
+}
+
+int cli_fail(const cr_error *err)
+{
+    print_line(err->message[0] ? err->message : cr_status_name(err->status));
+    return CLI_FAILED;
+}
+
+int cli_failf(const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    print_line(text);
+    return CLI_FAILED;
+}
+
+int cli_usage(const char *format, ...)
+{
+    char text[768], line[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    snprintf(line, sizeof line, "%s: %s; see 'crayon %s --help'", current_verb, text, current_verb);
+    print_line(line);
+    return CLI_USAGE;
+}
+
+cr_status cli_error(cr_error *err, cr_status status, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    err->status = status;
+    vsnprintf(err->message, sizeof err->message, format, args);
+    va_end(args);
+    return status;
+}
+
+int cli_help(const char *text)
+{
+    fputs(text, stdout);
+    return CLI_DONE;
+}
+
+/* ---- progress ---- */
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int signal_number)
+{
+    interrupted = 1;
+}
+
+/* The first Ctrl-C asks to stop at the next step; the second one is the system's. */
+static void catch_interrupt(void)
+{
+    static bool caught;
+    if (caught) return;
+    caught = true;
+    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
+    sigaction(SIGINT, &action, NULL);
+}
+
+double cli_now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+static struct {
+    char what[32];
+    double start_ms, drawn_ms;
+    bool visible;
+} bar;
+
+void cli_progress_clear(void)
+{
+    if (bar.visible) fputs("\r\033[K", stderr);
+    bar.visible = false;
+    bar.what[0] = 0;
+}
+
+enum { BAR_WIDTH = 30 };
+
+static void draw_bar(const char *what, uint64_t done, uint64_t total, double seconds)
+{
+    char cells[BAR_WIDTH + 1];
+    const double rate = (double)done / seconds;
+    if (total) {
+        const int full = (int)((double)BAR_WIDTH * (double)done / (double)total);
+        for (int i = 0; i < BAR_WIDTH; i++) cells[i] = i < full ? '#' : '.';
+        cells[BAR_WIDTH] = 0;
+        fprintf(stderr, "\r\033[K%s [%s] %llu/%llu  %.1f/s", what, cells, (unsigned long long)done,
+                (unsigned long long)total, rate);
+        if (rate > 0) fprintf(stderr, "  ETA %.0f s", (double)(total - done) / rate);
+    } else {
+        fprintf(stderr, "\r\033[K%s %llu  %.1f/s", what, (unsigned long long)done, rate);
+    }
+    fflush(stderr);
+    bar.visible = true;
+}
+
+static bool report(void *user, const char *what, uint64_t done, uint64_t total)
+{
+    catch_interrupt();
+    if (interrupted) return false;
+    if (!isatty(STDERR_FILENO)) return true;
+    const double now = cli_now_ms();
+    if (strncmp(bar.what, what, sizeof bar.what - 1)) {
+        cli_progress_clear();
+        snprintf(bar.what, sizeof bar.what, "%s", what);
+        bar.start_ms = now;
+    }
+    if (total && done >= total)
+        cli_progress_clear();
+    else if (now - bar.start_ms > 1000 && now - bar.drawn_ms > 100) {
+        draw_bar(what, done, total, (now - bar.start_ms) / 1000);
+        bar.drawn_ms = now;
+    }
+    return true;
+}
+
+cr_progress cli_progress(void)
+{
+    catch_interrupt();
+    return (cr_progress){.fn = report};
+}
+
+bool cli_step(const char *what, uint64_t done, uint64_t total)
+{
+    return report(NULL, what, done, total);
+}
+
+/* ---- options ---- */
+
+bool cli_integer(const char *option, const char *text, long long low, long long high,
+                 long long *out)
+{
+    char *end;
+    errno = 0;
+    *out = strtoll(text, &end, 10);
+    if (end != text && !*end && !errno && *out >= low && *out <= high) return true;
+    cli_usage("--%s: '%s' is not a whole number from %lld to %lld", option, text, low, high);
+    return false;
+}
+
+bool cli_real(const char *option, const char *text, double low, double high, double *out)
+{
+    char *end;
+    *out = strtod(text, &end);
+    if (end != text && !*end && isfinite(*out) && *out >= low && *out <= high) return true;
+    cli_usage("--%s: '%s' is not a number from %g to %g", option, text, low, high);
+    return false;
+}
+
+bool cli_choice(const char *option, const char *text, const char *const *values, int *out)
+{
+    char list[256] = "";
+    for (int i = 0; values[i]; i++) {
+        if (!strcmp(values[i], text)) {
+            *out = i;
+            return true;
+        }
+        const size_t n = strlen(list);
+        snprintf(list + n, sizeof list - n, "%s%s", i ? ", " : "", values[i]);
+    }
+    cli_usage("--%s: no value '%s'; values: %s", option, text, list);
+    return false;
+}
+
+static bool parse_size(const char *text, int *height, int *width)
+{
+    int h = 0, w = 0, used = 0;
+    if (sscanf(text, "%5dx%5d%n", &h, &w, &used) == 2 && !text[used]) {
+        *height = h;
+        *width = w;
+    } else if (sscanf(text, "%5d%n", &h, &used) == 1 && !text[used]) {
+        *height = *width = h;
+    }
+    return *height >= 1 && *width >= 1 && *height <= 16384 && *width <= 16384;
+}
+
+int cli_common_option(int code, char **argv, cli_common *common)
+{
+    long long n;
+    cr_error err;
+    switch (code) {
+    case CLI_OPT_HELP:
+        common->help = true;
+        return CLI_DONE;
+    case CLI_OPT_CPU:
+        if (cr_cpu_limit(optarg, &err) == CR_OK) return CLI_DONE;
+        return cli_usage("--cpu: %s", err.message);
+    case CLI_OPT_THREADS:
+        if (!cli_integer("threads", optarg, 1, 256, &n)) return CLI_USAGE;
+        common->threads = (int)n;
+        return CLI_DONE;
+    case CLI_OPT_IMGSZ:
+        if (parse_size(optarg, &common->height, &common->width)) return CLI_DONE;
+        return cli_usage("--imgsz: '%s' is neither N nor HxW", optarg);
+    case ':':
+        return cli_usage("option '%s' needs a value", argv[optind - 1]);
+    default:
+        /* getopt has stepped over a long option, but not over the rest of a cluster like -xy */
+        if (optopt > 0 && optopt < 256) return cli_usage("no option '-%c'", optopt);
+        return cli_usage("no option '%s'", argv[optind - 1]);
+    }
+}
+
+/* ---- models and pictures ---- */
+
+cr_status cli_open_model(const char *path, const cli_common *common, cr_model **out, cr_error *err)
+{
+    cr_model_options options = cr_model_options_default();
+    options.height = common->height;
+    options.width = common->width;
+    return cr_model_open(path, &options, out, err);
+}
+
+void cli_preprocess_text(const cr_preprocess *pre, char *text, size_t size)
+{
+    const char *order = pre->bgr ? "BGR" : "RGB";
+    const float *m = pre->mean, *d = pre->div;
+    const int n =
+        snprintf(text, size, "%s %dx%d %s", cr_fit_name(pre->fit), pre->height, pre->width, order);
+    if (n < 0 || (size_t)n >= size) return;
+    if (m[0] == 0 && m[1] == 0 && m[2] == 0 && d[0] == d[1] && d[1] == d[2]) {
+        if (d[0] == 1)
+            snprintf(text + n, size - (size_t)n, " 0..255");
+        else
+            snprintf(text + n, size - (size_t)n, " /%g", d[0]);
+    } else {
+        snprintf(text + n, size - (size_t)n, " mean %g,%g,%g std %g,%g,%g", m[0], m[1], m[2], d[0],
+                 d[1], d[2]);
+    }
+}
+
+const char *cli_class_name(const char *const *names, size_t count, int class_id, char buffer[16])
+{
+    if (class_id >= 0 && (size_t)class_id < count) return names[class_id];
+    snprintf(buffer, 16, "%d", class_id);
+    return buffer;
+}
+
+const char *cli_base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}

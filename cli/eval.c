@@ -1,0 +1,390 @@
+/* crayon eval: the twelve COCO numbers of a model on labelled pictures, and its agreement with
+ * another model. Every labelled picture is needed: leaving some out would change the figures. */
+#define _POSIX_C_SOURCE 200809L
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+static const char help[] =
+    "usage: crayon eval MODEL --images DIR --labels FILE [options]\n"
+    "\n"
+    "Measures a detector on labelled pictures: the twelve COCO numbers, as pycocotools defines\n"
+    "them. Only pictures that the labels name are used, and each of them must be there.\n"
+    "\n"
+    "  --images DIR         folder, .txt list or pattern of pictures (data.yaml knows its own)\n"
+    "  --labels FILE        COCO instances.json, or an Ultralytics data.yaml\n"
+    "  --against MODEL      another model, usually the float one: how far does MODEL find what\n"
+    "                       this one finds at a score of 0.25 or more (\"agreement\")\n"
+    "  --conf P             keep detections of at least this score (0.001)\n"
+    "  --iou P              overlap at which the better box is kept (by the model's family)\n"
+    "  --limit N            the first N labelled pictures only\n"
+    "  --per-class          one line per class as well\n"
+    "  --save-detections F  write the detections in COCO results form\n"
+    "  --json               print JSON\n" CLI_COMMON_HELP "\n"
+    "JSON: {\"images\", \"metrics\": {\"AP\", \"AP50\", \"AP75\", \"APs\", \"APm\", \"APl\", "
+    "\"AR1\", \"AR10\",\n"
+    "\"AR100\", \"ARs\", \"ARm\", \"ARl\"}, \"agreement\"}, 0..1, -1 where nothing is labelled,\n"
+    "\"agreement\" null without --against or if it found nothing.\n"
+    "\n"
+    "example: what did INT8 cost?\n"
+    "  crayon eval yolov8n-int8.onnx --images val/ --labels instances.json --against "
+    "yolov8n.onnx\n";
+
+typedef struct settings {
+    cli_common common;
+    double conf, iou; /* < 0: not given */
+    long long limit;  /* 0: all */
+    const char *model_path, *images, *labels, *against, *save;
+    bool json, per_class;
+} settings;
+
+typedef struct job {
+    settings set;
+    cr_labels *labels;
+    char **paths; /* owned, one per labelled picture used */
+    int64_t *ids;
+    size_t count;
+    cli_boxes boxes, reference;
+    cr_coco_class *classes;
+    cr_coco_metrics metrics;
+    double agreement;
+    cr_model *model;
+} job;
+
+/* ---- options ---- */
+
+enum {
+    OPT_IMAGES = 256,
+    OPT_LABELS,
+    OPT_AGAINST,
+    OPT_CONF,
+    OPT_IOU,
+    OPT_LIMIT,
+    OPT_SAVE,
+    OPT_PER_CLASS,
+    OPT_JSON
+};
+
+static const struct option options[] = {{"images", required_argument, NULL, OPT_IMAGES},
+                                        {"labels", required_argument, NULL, OPT_LABELS},
+                                        {"against", required_argument, NULL, OPT_AGAINST},
+                                        {"conf", required_argument, NULL, OPT_CONF},
+                                        {"iou", required_argument, NULL, OPT_IOU},
+                                        {"limit", required_argument, NULL, OPT_LIMIT},
+                                        {"save-detections", required_argument, NULL, OPT_SAVE},
+                                        {"per-class", no_argument, NULL, OPT_PER_CLASS},
+                                        {"json", no_argument, NULL, OPT_JSON},
+                                        CLI_COMMON_OPTIONS};
+
+static int take_option(int code, char **argv, settings *s)
+{
+    switch (code) {
+    case OPT_IMAGES:
+        s->images = optarg;
+        return CLI_DONE;
+    case OPT_LABELS:
+        s->labels = optarg;
+        return CLI_DONE;
+    case OPT_AGAINST:
+        s->against = optarg;
+        return CLI_DONE;
+    case OPT_CONF:
+        return cli_real("conf", optarg, 0, 1, &s->conf) ? CLI_DONE : CLI_USAGE;
+    case OPT_IOU:
+        return cli_real("iou", optarg, 0, 1, &s->iou) ? CLI_DONE : CLI_USAGE;
+    case OPT_LIMIT:
+        return cli_integer("limit", optarg, 1, INT_MAX, &s->limit) ? CLI_DONE : CLI_USAGE;
+    case OPT_SAVE:
+        s->save = optarg;
+        return CLI_DONE;
+    case OPT_PER_CLASS:
+        s->per_class = true;
+        return CLI_DONE;
+    case OPT_JSON:
+        s->json = true;
+        return CLI_DONE;
+    default:
+        return cli_common_option(code, argv, &s->common);
+    }
+}
+
+/* ---- pictures ---- */
+
+/* dir/sub/name if there is such a file; `sub` may be empty. */
+static char *existing(const char *dir, const char *sub, const char *name)
+{
+    const size_t size = strlen(dir) + strlen(sub) + strlen(name) + 3;
+    char *path = malloc(size);
+    if (!path) return NULL;
+    snprintf(path, size, "%s/%s%s%s", dir, sub, *sub ? "/" : "", name);
+    if (!access(path, R_OK)) return path;
+    free(path);
+    return NULL;
+}
+
+static char *find_in_folder(const char *dir, const char *name)
+{
+    char *path = existing(dir, "", name);
+    if (!path) path = existing(dir, "images", name);
+    if (!path && strchr(name, '/')) path = existing(dir, "", cli_base_name(name));
+    return path;
+}
+
+/* Gives every image of the labels that the list holds its path; paths[i] belongs to image i. */
+static cr_status take_from_list(job *j, char **paths, size_t n, cr_error *err)
+{
+    cr_image_list list;
+    const cr_status st = cr_image_list_open(j->set.images, &list, err);
+    if (st != CR_OK) return st;
+    const cr_label_image *first = cr_labels_image(j->labels, 0);
+    for (size_t i = 0; i < list.count; i++) {
+        const cr_label_image *image = cr_labels_find_image(j->labels, list.paths[i]);
+        const size_t index = image ? (size_t)(image - first) : n;
+        if (index < n && !paths[index]) paths[index] = strdup(list.paths[i]);
+    }
+    cr_image_list_free(&list);
+    return CR_OK;
+}
+
+static bool is_folder(const char *path)
+{
+    struct stat info;
+    return !stat(path, &info) && S_ISDIR(info.st_mode);
+}
+
+static cr_status find_pictures(job *j, cr_error *err)
+{
+    const size_t all = cr_labels_image_count(j->labels);
+    const size_t n = j->set.limit && (size_t)j->set.limit < all ? (size_t)j->set.limit : all;
+    if (!n) return cli_error(err, CR_ERR_FORMAT, "%s: the labels name no pictures", j->set.labels);
+    j->paths = calloc(n, sizeof *j->paths);
+    j->ids = calloc(n, sizeof *j->ids);
+    if (!j->paths || !j->ids) return cli_error(err, CR_ERR_MEMORY, "out of memory");
+    j->count = n;
+    const bool folder = j->set.images && is_folder(j->set.images);
+    if (j->set.images && !folder) {
+        const cr_status st = take_from_list(j, j->paths, n, err);
+        if (st != CR_OK) return st;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const cr_label_image *image = cr_labels_image(j->labels, i);
+        j->ids[i] = image->id;
+        if (folder)
+            j->paths[i] = find_in_folder(j->set.images, image->file_name);
+        else if (!j->set.images && image->path)
+            j->paths[i] = strdup(image->path);
+        if (j->paths[i]) continue;
+        return cli_error(err, CR_ERR_IO, "%s: picture '%s' of %s is not there",
+                         j->set.images ? j->set.images : "--images", image->file_name,
+                         j->set.labels);
+    }
+    return CR_OK;
+}
+
+/* ---- measuring ---- */
+
+static cr_detect_options detect_options(const settings *s, const cr_model *model)
+{
+    cr_detect_options o = cr_detect_options_eval();
+    /* the customary threshold of YOLOX's own evaluation is .65, of the others .7 */
+    if (cr_model_get_info(model)->head.kind == CR_HEAD_YOLOX) o.iou = 0.65f;
+    if (s->conf >= 0) o.conf = (float)s->conf;
+    if (s->iou >= 0) o.iou = (float)s->iou;
+    return o;
+}
+
+static cr_status collect(job *j, const cr_model *model, const char *what, cli_boxes *out,
+                         cr_error *err)
+{
+    const cr_model_info *info = cr_model_get_info(model);
+    const cr_detect_options o = detect_options(&j->set, model);
+    const cli_pictures pictures = {j->paths, j->ids, j->count};
+    if (info->head.kind == CR_HEAD_CLASSIFY)
+        return cli_error(err, CR_ERR_UNSUPPORTED,
+                         "%s: is a classifier; eval measures boxes, so it needs a detector",
+                         info->path);
+    return cli_collect(model, j->set.common.threads, &pictures, &o, what, out, err);
+}
+
+static cr_status measure_agreement(job *j, cr_error *err)
+{
+    cr_model *other = NULL;
+    cr_status st = cli_open_model(j->set.against, &j->set.common, &other, err);
+    if (st == CR_OK) st = collect(j, other, "evaluating the other", &j->reference, err);
+    if (st == CR_OK) st = cli_agreement(other, &j->reference, &j->boxes, &j->agreement, err);
+    cr_model_free(&other);
+    return st;
+}
+
+/* Classes of the model become categories of the labels; boxes of classes without one are dropped.
+ */
+static cr_status map_classes(job *j, cr_error *err)
+{
+    const cr_model_info *info = cr_model_get_info(j->model);
+    const size_t n = info->head.classes > 0 ? (size_t)info->head.classes : info->name_count;
+    int64_t *ids = calloc(n ? n : 1, sizeof *ids);
+    if (!ids) return cli_error(err, CR_ERR_MEMORY, "out of memory");
+    const bool named = info->name_count >= n;
+    const cr_status st = cr_labels_map_classes(j->labels, named ? info->names : NULL, n, ids, err);
+    size_t kept = 0;
+    for (size_t i = 0; st == CR_OK && i < j->boxes.count; i++) {
+        cr_coco_box box = j->boxes.items[i];
+        if (box.category_id < 0 || (size_t)box.category_id >= n) continue;
+        box.category_id = ids[box.category_id];
+        if (box.category_id != CR_NO_CATEGORY) j->boxes.items[kept++] = box;
+    }
+    j->boxes.count = kept;
+    free(ids);
+    return st;
+}
+
+static cr_status measure(job *j, cr_error *err)
+{
+    cr_status st = j->set.save ? cli_check_writable(j->set.save, err) : CR_OK;
+    if (st == CR_OK) st = cr_labels_load(j->set.labels, &j->labels, err);
+    if (st == CR_OK) st = find_pictures(j, err);
+    if (st == CR_OK) st = cli_open_model(j->set.model_path, &j->set.common, &j->model, err);
+    if (st == CR_OK) st = collect(j, j->model, "evaluating", &j->boxes, err);
+    if (st == CR_OK && j->set.against) st = measure_agreement(j, err);
+    if (st == CR_OK) st = map_classes(j, err);
+    if (st == CR_OK && j->set.save)
+        st = cr_coco_boxes_write(j->set.save, j->boxes.items, j->boxes.count, err);
+    if (st != CR_OK) return st;
+    j->classes = calloc(cr_labels_category_count(j->labels) + 1, sizeof *j->classes);
+    if (!j->classes) return cli_error(err, CR_ERR_MEMORY, "out of memory");
+    return cr_coco_evaluate_classes(j->labels, j->boxes.items, j->boxes.count, j->ids, j->count,
+                                    j->classes, &j->metrics, err);
+}
+
+/* ---- results ---- */
+
+typedef struct named_metric {
+    const char *key, *text;
+    double value;
+} named_metric;
+
+enum { METRICS = 12 };
+
+static void list_metrics(const cr_coco_metrics *m, named_metric out[METRICS])
+{
+    const named_metric list[METRICS] = {
+        {"AP", "precision, IoU .50:.95", m->ap},
+        {"AP50", "precision, IoU .50", m->ap50},
+        {"AP75", "precision, IoU .75", m->ap75},
+        {"APs", "precision, small (< 32x32 px)", m->ap_small},
+        {"APm", "precision, medium", m->ap_medium},
+        {"APl", "precision, large (> 96x96 px)", m->ap_large},
+        {"AR1", "recall, 1 detection per picture", m->ar1},
+        {"AR10", "recall, 10 detections", m->ar10},
+        {"AR100", "recall, 100 detections", m->ar100},
+        {"ARs", "recall, small", m->ar_small},
+        {"ARm", "recall, medium", m->ar_medium},
+        {"ARl", "recall, large", m->ar_large},
+    };
+    memcpy(out, list, sizeof list);
+}
+
+static void print_json(const job *j)
+{
+    cli_json out = {.out = stdout};
+    named_metric metric[METRICS];
+    list_metrics(&j->metrics, metric);
+    cli_json_open(&out, NULL, '{');
+    cli_json_integer(&out, "images", (long long)j->count);
+    cli_json_open(&out, "metrics", '{');
+    for (int i = 0; i < METRICS; i++) cli_json_real(&out, metric[i].key, metric[i].value);
+    cli_json_close(&out, '}');
+    if (j->set.against)
+        cli_json_real(&out, "agreement", j->agreement);
+    else
+        cli_json_null(&out, "agreement");
+    if (j->set.per_class) {
+        cli_json_open(&out, "classes", '[');
+        for (size_t i = 0; i < cr_labels_category_count(j->labels); i++) {
+            cli_json_open(&out, NULL, '{');
+            cli_json_integer(&out, "category_id", j->classes[i].category_id);
+            cli_json_string(&out, "name", cr_labels_category(j->labels, i)->name);
+            cli_json_real(&out, "AP", j->classes[i].ap);
+            cli_json_real(&out, "AP50", j->classes[i].ap50);
+            cli_json_integer(&out, "truth", (long long)j->classes[i].truth);
+            cli_json_close(&out, '}');
+        }
+        cli_json_close(&out, ']');
+    }
+    cli_json_close(&out, '}');
+    putchar('\n');
+}
+
+static void print_value(double value)
+{
+    if (!(value >= 0))
+        fputs("     -", stdout);
+    else
+        printf("%6.4f", value);
+}
+
+static void print_text(const job *j)
+{
+    named_metric metric[METRICS];
+    list_metrics(&j->metrics, metric);
+    printf("%s (%s), %zu pictures\n", cli_base_name(j->set.model_path),
+           cr_model_get_info(j->model)->precision, j->count);
+    for (int i = 0; i < METRICS; i++) {
+        printf("  %-6s ", metric[i].key);
+        print_value(metric[i].value);
+        printf("  %s\n", metric[i].text);
+    }
+    if (j->set.against) {
+        fputs("agreement ", stdout);
+        print_value(j->agreement);
+        printf("  with %s\n", cli_base_name(j->set.against));
+    }
+    if (!j->set.per_class) return;
+    puts("class                    objects     AP   AP50");
+    for (size_t i = 0; i < cr_labels_category_count(j->labels); i++) {
+        if (!j->classes[i].truth) continue;
+        printf("%-24s %7zu ", cr_labels_category(j->labels, i)->name, j->classes[i].truth);
+        print_value(j->classes[i].ap);
+        putchar(' ');
+        print_value(j->classes[i].ap50);
+        putchar('\n');
+    }
+}
+
+static void release(job *j)
+{
+    for (size_t i = 0; j->paths && i < j->count; i++) free(j->paths[i]);
+    free(j->paths);
+    free(j->ids);
+    free(j->classes);
+    cli_boxes_free(&j->boxes);
+    cli_boxes_free(&j->reference);
+    cr_labels_free(&j->labels);
+    cr_model_free(&j->model);
+}
+
+int cmd_eval(int argc, char **argv)
+{
+    job j = {.set = {.conf = -1, .iou = -1}};
+    cr_error err = {0};
+    for (int c; (c = getopt_long(argc, argv, ":", options, NULL)) != -1;) {
+        const int status = take_option(c, argv, &j.set);
+        if (status) return status;
+    }
+    if (j.set.common.help) return cli_help(help);
+    if (optind >= argc) return cli_usage("a model file is missing");
+    if (argc - optind > 1) return cli_usage("one model, not '%s' as well", argv[optind + 1]);
+    if (!j.set.labels) return cli_usage("--labels is missing");
+    const char *dot = strrchr(j.set.labels, '.');
+    const bool yaml = dot && (!strcmp(dot, ".yaml") || !strcmp(dot, ".yml"));
+    if (!j.set.images && !yaml) return cli_usage("--images is missing");
+    j.set.model_path = argv[optind];
+    const cr_status st = measure(&j, &err);
+    if (st == CR_OK) j.set.json ? print_json(&j) : print_text(&j);
+    release(&j);
+    return st == CR_OK ? CLI_DONE : cli_fail(&err);
+}

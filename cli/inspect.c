@@ -1,0 +1,234 @@
+/* crayon inspect: what is in a model file, and how it will be used. */
+#include <string.h>
+
+#include "cli.h"
+
+static const char help[] =
+    "usage: crayon inspect MODEL [options]\n"
+    "\n"
+    "Says what a model file holds: inputs, outputs, operators, parameters, multiply-adds, types,\n"
+    "what kind of model it seems to be, how pictures are prepared for it and how that is known.\n"
+    "Operators are those of the prepared graph: constants folded, batch norms and activations\n"
+    "fused.\n"
+    "\n"
+    "  --layers             one line per node\n"
+    "  --json               print JSON\n" CLI_COMMON_HELP "\n"
+    "example:\n"
+    "  crayon inspect yolov8n-int8.onnx --layers\n";
+
+enum { OPT_LAYERS = 256, OPT_JSON };
+
+static const struct option options[] = {{"layers", no_argument, NULL, OPT_LAYERS},
+                                        {"json", no_argument, NULL, OPT_JSON},
+                                        CLI_COMMON_OPTIONS};
+
+typedef struct settings {
+    cli_common common;
+    bool layers, json;
+} settings;
+
+static void shape_text(const cr_port_info *p, char *text, size_t size)
+{
+    size_t used = 0;
+    snprintf(text, size, p->rank < 0 ? "unknown" : p->rank ? "" : "scalar");
+    for (int d = 0; d < p->rank && used < size; d++) {
+        const char *cross = d ? "x" : "";
+        const int n = p->dim[d] < 0 ? snprintf(text + used, size - used, "%s?", cross)
+                                    : snprintf(text + used, size - used, "%s%lld", cross,
+                                               (long long)p->dim[d]);
+        used += n > 0 ? (size_t)n : 0;
+    }
+}
+
+/* ---- text ---- */
+
+static void print_ports(const cr_model *model, cr_port port, const char *label)
+{
+    for (size_t i = 0; i < cr_model_port_count(model, port); i++) {
+        const cr_port_info p = cr_model_port(model, port, i);
+        char shape[160];
+        shape_text(&p, shape, sizeof shape);
+        printf("%-14s %s %s %s\n", i ? "" : label, p.name, p.dtype, shape);
+    }
+}
+
+static void print_names(const cr_model_info *info)
+{
+    enum { SHOWN = 6 };
+    printf("%-14s %zu", "classes", info->name_count);
+    for (size_t i = 0; i < info->name_count && i < SHOWN; i++)
+        printf("%s %s", i ? "," : ":", info->names[i]);
+    puts(info->name_count > SHOWN ? ", ..." : "");
+}
+
+static void print_summary(const cr_model *model)
+{
+    const cr_model_info *info = cr_model_get_info(model);
+    char text[160];
+    printf("%-14s %s, %.2f MB\n", "file", info->path, (double)info->file_bytes / 1e6);
+    printf("%-14s opset %d, IR %d, by %s\n", "format", info->opset, info->ir_version,
+           info->producer && *info->producer ? info->producer : "unknown");
+    printf("%-14s %s%s%s\n", "family", info->family, *info->task ? ", task " : "", info->task);
+    print_ports(model, CR_PORT_INPUT, "inputs");
+    print_ports(model, CR_PORT_OUTPUT, "outputs");
+    cli_preprocess_text(&info->preprocess, text, sizeof text);
+    printf("%-14s %s (%s)\n", "preprocessing", text, info->preprocess_why);
+    if (info->name_count) print_names(info);
+    printf("%-14s %llu parameters, %.3f GMAC per run, %zu nodes, %zu tensors\n", "size",
+           (unsigned long long)info->parameters, (double)info->macs / 1e9, info->nodes,
+           info->tensors);
+    printf("%-14s %s", "precision", info->precision);
+    if (info->quantized)
+        printf(": recipe with %zu activations and %zu weights", info->activation_entries,
+               info->weight_entries);
+    printf("\n%-14s", "operators");
+    for (size_t i = 0; i < info->op_count; i++)
+        printf("%s %zu %s", i ? "," : "", info->ops[i].count, info->ops[i].op);
+    putchar('\n');
+}
+
+static cr_status print_layers(const cr_model *model, cr_error *err)
+{
+    const size_t n = cr_model_get_info(model)->nodes;
+    printf("\n%-18s %-18s %10s %9s  %-24s %-6s %s\n", "operator", "output", "parameters", "MMAC",
+           "types in, weight, out", "role", "node");
+    for (size_t i = 0; i < n; i++) {
+        cr_layer_info layer;
+        char types[64];
+        const cr_status st = cr_model_layer(model, i, &layer, err);
+        if (st != CR_OK) return st;
+        snprintf(types, sizeof types, "%s %s %s", layer.input_type,
+                 *layer.weight_type ? layer.weight_type : "-", layer.output_type);
+        printf("%-18s %-18s %10llu %9.2f  %-24s %-6s %s\n", layer.op, layer.shape,
+               (unsigned long long)layer.parameters, (double)layer.macs / 1e6, types, layer.role,
+               layer.name);
+    }
+    return CR_OK;
+}
+
+/* ---- JSON ---- */
+
+static void write_ports(cli_json *j, const char *key, const cr_model *model, cr_port port)
+{
+    cli_json_open(j, key, '[');
+    for (size_t i = 0; i < cr_model_port_count(model, port); i++) {
+        const cr_port_info p = cr_model_port(model, port, i);
+        cli_json_open(j, NULL, '{');
+        cli_json_string(j, "name", p.name);
+        cli_json_string(j, "type", p.dtype);
+        cli_json_open(j, "shape", '[');
+        for (int d = 0; d < p.rank; d++) cli_json_integer(j, NULL, p.dim[d]);
+        cli_json_close(j, ']');
+        cli_json_close(j, '}');
+    }
+    cli_json_close(j, ']');
+}
+
+static void write_preprocess(cli_json *j, const cr_model_info *info)
+{
+    const cr_preprocess *p = &info->preprocess;
+    cli_json_open(j, "preprocess", '{');
+    cli_json_string(j, "fit", cr_fit_name(p->fit));
+    cli_json_integer(j, "width", p->width);
+    cli_json_integer(j, "height", p->height);
+    cli_json_string(j, "order", p->bgr ? "BGR" : "RGB");
+    cli_json_open(j, "mean", '[');
+    for (int c = 0; c < 3; c++) cli_json_float(j, NULL, p->mean[c]);
+    cli_json_close(j, ']');
+    cli_json_open(j, "std", '[');
+    for (int c = 0; c < 3; c++) cli_json_float(j, NULL, p->div[c]);
+    cli_json_close(j, ']');
+    cli_json_integer(j, "pad", p->pad);
+    cli_json_string(j, "why", info->preprocess_why);
+    cli_json_close(j, '}');
+}
+
+static void write_summary(cli_json *j, const cr_model *model)
+{
+    const cr_model_info *info = cr_model_get_info(model);
+    cli_json_string(j, "model", info->path);
+    cli_json_integer(j, "bytes", (long long)info->file_bytes);
+    cli_json_string(j, "producer", info->producer ? info->producer : "");
+    cli_json_integer(j, "opset", info->opset);
+    cli_json_integer(j, "ir_version", info->ir_version);
+    cli_json_string(j, "family", info->family);
+    cli_json_string(j, "task", info->task);
+    write_ports(j, "inputs", model, CR_PORT_INPUT);
+    write_ports(j, "outputs", model, CR_PORT_OUTPUT);
+    write_preprocess(j, info);
+    cli_json_open(j, "names", '[');
+    for (size_t i = 0; i < info->name_count; i++) cli_json_string(j, NULL, info->names[i]);
+    cli_json_close(j, ']');
+    cli_json_integer(j, "parameters", (long long)info->parameters);
+    cli_json_integer(j, "macs", (long long)info->macs);
+    cli_json_integer(j, "nodes", (long long)info->nodes);
+    cli_json_string(j, "precision", info->precision);
+    cli_json_bool(j, "quantized", info->quantized);
+    cli_json_integer(j, "activation_entries", (long long)info->activation_entries);
+    cli_json_integer(j, "weight_entries", (long long)info->weight_entries);
+    cli_json_open(j, "operators", '{');
+    for (size_t i = 0; i < info->op_count; i++)
+        cli_json_integer(j, info->ops[i].op, (long long)info->ops[i].count);
+    cli_json_close(j, '}');
+}
+
+static cr_status write_layers(cli_json *j, const cr_model *model, cr_error *err)
+{
+    const size_t n = cr_model_get_info(model)->nodes;
+    cli_json_open(j, "layers", '[');
+    for (size_t i = 0; i < n; i++) {
+        cr_layer_info layer;
+        const cr_status st = cr_model_layer(model, i, &layer, err);
+        if (st != CR_OK) return st;
+        cli_json_open(j, NULL, '{');
+        cli_json_string(j, "node", layer.name);
+        cli_json_string(j, "op", layer.op);
+        cli_json_string(j, "output", layer.output);
+        cli_json_string(j, "shape", layer.shape);
+        cli_json_integer(j, "parameters", (long long)layer.parameters);
+        cli_json_integer(j, "macs", (long long)layer.macs);
+        cli_json_string(j, "role", layer.role);
+        cli_json_string(j, "input_type", layer.input_type);
+        cli_json_string(j, "weight_type", layer.weight_type);
+        cli_json_string(j, "output_type", layer.output_type);
+        cli_json_close(j, '}');
+    }
+    cli_json_close(j, ']');
+    return CR_OK;
+}
+
+static cr_status print_json(const cr_model *model, bool layers, cr_error *err)
+{
+    cli_json j = {.out = stdout};
+    cli_json_open(&j, NULL, '{');
+    write_summary(&j, model);
+    const cr_status st = layers ? write_layers(&j, model, err) : CR_OK;
+    cli_json_close(&j, '}');
+    putchar('\n');
+    return st;
+}
+
+int cmd_inspect(int argc, char **argv)
+{
+    settings s = {0};
+    cr_error err = {0};
+    cr_model *model = NULL;
+    for (int c; (c = getopt_long(argc, argv, ":", options, NULL)) != -1;) {
+        int status = CLI_DONE;
+        if (c == OPT_LAYERS)
+            s.layers = true;
+        else if (c == OPT_JSON)
+            s.json = true;
+        else
+            status = cli_common_option(c, argv, &s.common);
+        if (status) return status;
+    }
+    if (s.common.help) return cli_help(help);
+    if (argc - optind != 1) return cli_usage("one model file is needed (%d given)", argc - optind);
+    cr_status st = cli_open_model(argv[optind], &s.common, &model, &err);
+    if (st == CR_OK && s.json) st = print_json(model, s.layers, &err);
+    if (st == CR_OK && !s.json) print_summary(model);
+    if (st == CR_OK && !s.json && s.layers) st = print_layers(model, &err);
+    cr_model_free(&model);
+    return st == CR_OK ? CLI_DONE : cli_fail(&err);
+}

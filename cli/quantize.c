@@ -1,0 +1,427 @@
+/* crayon quantize: float model + pictures (or saved statistics, or a saved recipe) -> INT8 model.
+ *
+ * The agreement in the last line is measured on pictures that calibration did not see, where there
+ * are enough: up to 16 are set apart, spread evenly over the list. All measuring comes before the
+ * first write, and each file is written whole or not at all. */
+#define _POSIX_C_SOURCE 200809L
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cli.h"
+#include "crayon/quantize.h"
+
+static const char help[] =
+    "usage: crayon quantize MODEL -o OUT --images DIR [options]\n"
+    "\n"
+    "Makes an INT8 model (ONNX, QuantizeLinear/DequantizeLinear pairs) from a float one. The\n"
+    "pictures need no labels; about a hundred that look like those of the real task are enough.\n"
+    "\n"
+    "  -o, --output OUT     the model to write (.onnx)\n"
+    "  --images DIR         folder, .txt list or pattern of JPEG and PNG pictures\n"
+    "  --samples N          calibrate on at most N of them (128)\n"
+    "  --seed N             which ones, when there are more (0)\n"
+    "  --weights T          int8 or uint8 (int8)\n"
+    "  --activations T      uint8 or int8 (uint8)\n"
+    "  --granularity G      one weight scale per output channel or per tensor: channel, tensor\n"
+    "                       (channel)\n"
+    "  --symmetric          zero point of activations in the middle of the range\n"
+    "  --reduce-range       7-bit weights, for CPUs whose int8 sums saturate\n"
+    "  --keep-float GLOB    leave nodes with such names float; may be repeated\n"
+    "  --only GLOB          quantize only nodes with such names; may be repeated\n"
+    "  --calib METHOD       minmax, moving-average, percentile[:P] or mse (mse; P 99.999)\n"
+    "  --head auto|quantize what lies behind the last convolutions stays float, or not (auto)\n"
+    "  --stats FILE         use these statistics in place of pictures\n"
+    "  --save-stats FILE    write what calibration saw\n"
+    "  --recipe FILE        use this recipe in place of calibrating and planning\n"
+    "  --save-recipe FILE   write the recipe: types, scales, zero points\n" CLI_COMMON_HELP "\n"
+    "example: everything by default\n"
+    "  crayon quantize yolov8n.onnx -o yolov8n-int8.onnx --images pictures/\n";
+
+enum { MAX_GLOBS = 64, HELD_APART = 16 };
+
+typedef struct job {
+    cli_common common;
+    cr_quantize_options plan;
+    const char *keep_float[MAX_GLOBS], *only[MAX_GLOBS];
+    const char *model_path, *out, *images, *stats_in, *stats_out, *recipe_in, *recipe_out;
+    bool tuned; /* an option that planning reads was given */
+    cr_model *model;
+    cr_stats *stats;
+    cr_image_list pictures;
+    cr_image_list calibration;  /* paths borrowed from `pictures` */
+    char *measured[HELD_APART]; /* the same */
+    size_t measured_count;
+    bool apart; /* calibration did not see the measured ones */
+    cli_boxes seen_float, seen_int;
+    cr_quantize_report report;
+    double calibration_s, agreement;
+} job;
+
+/* ---- options ---- */
+
+enum {
+    OPT_IMAGES = 256,
+    OPT_SAMPLES,
+    OPT_SEED,
+    OPT_WEIGHTS,
+    OPT_ACTIVATIONS,
+    OPT_GRANULARITY,
+    OPT_SYMMETRIC,
+    OPT_REDUCE_RANGE,
+    OPT_KEEP_FLOAT,
+    OPT_ONLY,
+    OPT_CALIB,
+    OPT_HEAD,
+    OPT_STATS,
+    OPT_SAVE_STATS,
+    OPT_RECIPE,
+    OPT_SAVE_RECIPE
+};
+
+static const struct option options[] = {{"output", required_argument, NULL, 'o'},
+                                        {"images", required_argument, NULL, OPT_IMAGES},
+                                        {"samples", required_argument, NULL, OPT_SAMPLES},
+                                        {"seed", required_argument, NULL, OPT_SEED},
+                                        {"weights", required_argument, NULL, OPT_WEIGHTS},
+                                        {"activations", required_argument, NULL, OPT_ACTIVATIONS},
+                                        {"granularity", required_argument, NULL, OPT_GRANULARITY},
+                                        {"symmetric", no_argument, NULL, OPT_SYMMETRIC},
+                                        {"reduce-range", no_argument, NULL, OPT_REDUCE_RANGE},
+                                        {"keep-float", required_argument, NULL, OPT_KEEP_FLOAT},
+                                        {"only", required_argument, NULL, OPT_ONLY},
+                                        {"calib", required_argument, NULL, OPT_CALIB},
+                                        {"head", required_argument, NULL, OPT_HEAD},
+                                        {"stats", required_argument, NULL, OPT_STATS},
+                                        {"save-stats", required_argument, NULL, OPT_SAVE_STATS},
+                                        {"recipe", required_argument, NULL, OPT_RECIPE},
+                                        {"save-recipe", required_argument, NULL, OPT_SAVE_RECIPE},
+                                        CLI_COMMON_OPTIONS};
+
+/* Lists in the order of the enums of crayon/quantize.h. */
+static const char *const weight_types[] = {"int8", "uint8", NULL};
+static const char *const activation_types[] = {"uint8", "int8", NULL};
+static const char *const granularities[] = {"channel", "tensor", NULL};
+static const char *const calibrations[] = {"minmax", "moving-average", "percentile", "mse", NULL};
+static const char *const heads[] = {"auto", "quantize", NULL};
+
+static int take_calibration(job *j, const char *text)
+{
+    int index;
+    if (!strncmp(text, "percentile:", 11)) {
+        j->plan.calibration = CR_CALIB_PERCENTILE;
+        return cli_real("calib percentile", text + 11, 50, 100, &j->plan.percentile) ? CLI_DONE
+                                                                                     : CLI_USAGE;
+    }
+    if (!cli_choice("calib", text, calibrations, &index)) return CLI_USAGE;
+    j->plan.calibration = (cr_calibration)index;
+    return CLI_DONE;
+}
+
+static int take_glob(const char *option, const char **list, size_t *count)
+{
+    if (*count == MAX_GLOBS) return cli_usage("--%s: more than %d patterns", option, MAX_GLOBS);
+    list[(*count)++] = optarg;
+    return CLI_DONE;
+}
+
+/* Options that planning reads. */
+static int take_plan_option(int code, job *j)
+{
+    int index = 0;
+    switch (code) {
+    case OPT_WEIGHTS:
+        if (!cli_choice("weights", optarg, weight_types, &index)) return CLI_USAGE;
+        j->plan.weights = (cr_weight_type)index;
+        return CLI_DONE;
+    case OPT_ACTIVATIONS:
+        if (!cli_choice("activations", optarg, activation_types, &index)) return CLI_USAGE;
+        j->plan.activations = (cr_activation_type)index;
+        return CLI_DONE;
+    case OPT_GRANULARITY:
+        if (!cli_choice("granularity", optarg, granularities, &index)) return CLI_USAGE;
+        j->plan.granularity = (cr_granularity)index;
+        return CLI_DONE;
+    case OPT_HEAD:
+        if (!cli_choice("head", optarg, heads, &index)) return CLI_USAGE;
+        j->plan.head = (cr_head_mode)index;
+        return CLI_DONE;
+    case OPT_SYMMETRIC:
+        j->plan.symmetric = true;
+        return CLI_DONE;
+    case OPT_REDUCE_RANGE:
+        j->plan.reduce_range = true;
+        return CLI_DONE;
+    case OPT_CALIB:
+        return take_calibration(j, optarg);
+    case OPT_KEEP_FLOAT:
+        return take_glob("keep-float", j->keep_float, &j->plan.keep_float_count);
+    default:
+        return take_glob("only", j->only, &j->plan.only_count);
+    }
+}
+
+static int take_option(int code, char **argv, job *j)
+{
+    long long n;
+    switch (code) {
+    case 'o':
+        j->out = optarg;
+        return CLI_DONE;
+    case OPT_IMAGES:
+        j->images = optarg;
+        return CLI_DONE;
+    case OPT_STATS:
+        j->stats_in = optarg;
+        return CLI_DONE;
+    case OPT_SAVE_STATS:
+        j->stats_out = optarg;
+        return CLI_DONE;
+    case OPT_RECIPE:
+        j->recipe_in = optarg;
+        return CLI_DONE;
+    case OPT_SAVE_RECIPE:
+        j->recipe_out = optarg;
+        return CLI_DONE;
+    case OPT_SAMPLES:
+        if (!cli_integer("samples", optarg, 1, INT_MAX, &n)) return CLI_USAGE;
+        j->plan.samples = (size_t)n;
+        return CLI_DONE;
+    case OPT_SEED:
+        if (!cli_integer("seed", optarg, 0, LLONG_MAX, &n)) return CLI_USAGE;
+        j->plan.seed = (uint64_t)n;
+        return CLI_DONE;
+    default:
+        break;
+    }
+    if (code < OPT_WEIGHTS || code > OPT_HEAD) return cli_common_option(code, argv, &j->common);
+    j->tuned = true;
+    return take_plan_option(code, j);
+}
+
+/* Two names of one file: writing OUT would destroy the source. */
+static bool same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+static int check_usage(job *j, int argc, char **argv)
+{
+    if (optind >= argc) return cli_usage("a model file is missing");
+    if (argc - optind > 1) return cli_usage("one model, not '%s' as well", argv[optind + 1]);
+    if (!j->out) return cli_usage("-o OUT is missing");
+    j->model_path = argv[optind];
+    const char *dot = strrchr(j->out, '.');
+    if (!dot || strcmp(dot, ".onnx"))
+        return cli_usage("-o %s: only names that end in .onnx can be written", j->out);
+    if (!j->images && !j->stats_in && !j->recipe_in)
+        return cli_usage("--images is missing (or --stats, or --recipe)");
+    if (j->recipe_in && (j->stats_in || j->tuned))
+        return cli_usage("--recipe fixes the plan: options that plan cannot be given with it");
+    if (j->stats_out && (j->stats_in || j->recipe_in))
+        return cli_usage("--save-stats needs a calibration: not with --stats or --recipe");
+    if (same_file(j->model_path, j->out))
+        return cli_usage("-o %s: is the source model; give another name", j->out);
+    return CLI_DONE;
+}
+
+/* ---- pictures ---- */
+
+/* Sets pictures apart for measuring when there are more than calibration takes; else the last ones
+ * serve for both. With statistics or a recipe at hand all pictures are for measuring. */
+static cr_status divide_pictures(job *j, cr_error *err)
+{
+    const size_t n = j->pictures.count, most = j->plan.samples;
+    const bool calibrate = !j->stats_in && !j->recipe_in;
+    const size_t spare = !calibrate ? n : n > most ? n - most : 0;
+    size_t take = spare ? spare : n;
+    if (take > HELD_APART) take = HELD_APART;
+    j->apart = spare > 0;
+    j->calibration.paths = calloc(n, sizeof *j->calibration.paths);
+    if (!j->calibration.paths) return cli_error(err, CR_ERR_MEMORY, "out of memory");
+    for (size_t i = 0; i < n; i++) {
+        const size_t done = j->measured_count;
+        const bool mine =
+            j->apart ? done < take && i == (2 * done + 1) * n / (2 * take) : i >= n - take;
+        if (mine) j->measured[j->measured_count++] = j->pictures.paths[i];
+        if (!mine || !j->apart) j->calibration.paths[j->calibration.count++] = j->pictures.paths[i];
+    }
+    return CR_OK;
+}
+
+/* ---- the steps ---- */
+
+static bool can_measure(const job *j)
+{
+    return j->measured_count && cr_model_get_info(j->model)->head.kind != CR_HEAD_NONE;
+}
+
+static cr_status look(job *j, const char *what, cli_boxes *out, cr_error *err)
+{
+    const cr_detect_options o = cr_detect_options_eval();
+    const cli_pictures pictures = {j->measured, NULL, j->measured_count};
+    if (!can_measure(j)) return CR_OK;
+    return cli_collect(j->model, j->common.threads, &pictures, &o, what, out, err);
+}
+
+static cr_status get_stats(job *j, cr_error *err)
+{
+    if (j->stats_in) return cr_stats_load(j->stats_in, &j->stats, err);
+    const double start = cli_now_ms();
+    const cr_progress progress = cli_progress();
+    const cr_status st =
+        cr_calibrate(j->model, &j->calibration, &j->plan, &progress, &j->stats, err);
+    j->calibration_s = (cli_now_ms() - start) / 1000;
+    return st;
+}
+
+/* Models are read and outputs tried before the long work begins. */
+static cr_status prepare(job *j, cr_error *err)
+{
+    const char *const outputs[] = {j->out, j->stats_out, j->recipe_out};
+    cr_status st = CR_OK;
+    for (int i = 0; st == CR_OK && i < 3; i++)
+        if (outputs[i]) st = cli_check_writable(outputs[i], err);
+    if (st == CR_OK) st = cli_open_model(j->model_path, &j->common, &j->model, err);
+    if (st == CR_OK && cr_model_get_info(j->model)->quantized)
+        st = cli_error(err, CR_ERR_ARGUMENT, "%s: is quantized already; give the float model",
+                       j->model_path);
+    if (st == CR_OK && j->images) st = cr_image_list_open(j->images, &j->pictures, err);
+    if (st == CR_OK && j->images) st = divide_pictures(j, err);
+    return st;
+}
+
+static cr_status plan(job *j, cr_error *err)
+{
+    if (j->recipe_in) return cr_model_load_recipe(j->model, j->recipe_in, err);
+    const cr_status st = get_stats(j, err);
+    return st == CR_OK ? cr_quantize(j->model, j->stats, &j->plan, &j->report, err) : st;
+}
+
+static cr_status write_files(const job *j, cr_error *err)
+{
+    cr_status st = cr_model_export(j->model, j->out, err);
+    if (st == CR_OK && j->stats_out) st = cr_stats_save(j->stats, j->stats_out, err);
+    if (st == CR_OK && j->recipe_out) st = cr_model_save_recipe(j->model, j->recipe_out, err);
+    return st;
+}
+
+/* ---- the five lines ---- */
+
+static void print_model(const job *j)
+{
+    const cr_model_info *info = cr_model_get_info(j->model);
+    char text[160];
+    cli_preprocess_text(&info->preprocess, text, sizeof text);
+    printf("model        %s: %s, %zu classes, %s (%s)\n", cli_base_name(j->model_path),
+           info->family, info->name_count, text, info->preprocess_why);
+}
+
+static void print_calibration(const job *j)
+{
+    if (j->recipe_in) {
+        printf("calibration  none: recipe %s\n", j->recipe_in);
+        return;
+    }
+    const unsigned long long pictures = (unsigned long long)cr_stats_pictures(j->stats);
+    printf("calibration  %llu pictures, %s", pictures, calibrations[j->plan.calibration]);
+    if (j->plan.calibration == CR_CALIB_PERCENTILE) printf(" %g", j->plan.percentile);
+    if (j->stats_in)
+        printf(", statistics of %s\n", j->stats_in);
+    else
+        printf(", %.1f s\n", j->calibration_s);
+}
+
+static void print_plan(const job *j)
+{
+    const cr_quantize_report *r = &j->report;
+    if (j->recipe_in) {
+        const cr_model_info *info = cr_model_get_info(j->model);
+        printf("quantized    %zu weights and %zu activations, by the recipe\n",
+               info->weight_entries, info->activation_entries);
+        return;
+    }
+    printf("quantized    %zu of %zu convolutions and gemms: weights %s per %s, activations %s",
+           r->convs_quantized, r->convs, weight_types[j->plan.weights],
+           granularities[j->plan.granularity], activation_types[j->plan.activations]);
+    if (r->excluded) printf("; %zu nodes kept float as asked", r->excluded);
+    if (j->plan.head == CR_HEAD_AUTO)
+        printf("; head float: %zu nodes behind %zu last convolutions", r->head_nodes,
+               r->last_convs);
+    putchar('\n');
+}
+
+static void print_sizes(const job *j)
+{
+    struct stat info;
+    const double before = (double)cr_model_get_info(j->model)->file_bytes;
+    const double after = stat(j->out, &info) ? 0 : (double)info.st_size;
+    printf("size         %.2f MB -> %.2f MB (%.1f %%)\n", before / 1e6, after / 1e6,
+           before > 0 ? 100 * after / before : 0);
+}
+
+static void print_agreement(const job *j)
+{
+    const bool classify = cr_model_get_info(j->model)->head.kind == CR_HEAD_CLASSIFY;
+    const char *which = j->apart ? "pictures that calibration did not see"
+                                 : "of the calibration pictures (none were left over)";
+    if (j->stats_in || j->recipe_in) which = "pictures";
+    fputs("agreement    ", stdout);
+    if (!j->measured_count)
+        puts("not measured: no --images");
+    else if (!can_measure(j))
+        puts("not measured: the outputs are of no known kind");
+    else if (isnan(j->agreement))
+        printf("not measured: the float model found nothing on %zu %s\n", j->measured_count, which);
+    else
+        printf("%.3f %s with the float model, on %zu %s\n", j->agreement,
+               classify ? "equal best class" : "mAP50-95", j->measured_count, which);
+}
+
+static void print_report(const job *j)
+{
+    print_model(j);
+    print_calibration(j);
+    print_plan(j);
+    print_sizes(j);
+    print_agreement(j);
+}
+
+static void release(job *j)
+{
+    cli_boxes_free(&j->seen_float);
+    cli_boxes_free(&j->seen_int);
+    free(j->calibration.paths);
+    cr_image_list_free(&j->pictures);
+    cr_stats_free(&j->stats);
+    cr_model_free(&j->model);
+}
+
+int cmd_quantize(int argc, char **argv)
+{
+    job j = {.plan = cr_quantize_options_default()};
+    cr_error err = {0};
+    for (int c; (c = getopt_long(argc, argv, ":o:", options, NULL)) != -1;) {
+        const int status = take_option(c, argv, &j);
+        if (status) return status;
+    }
+    if (j.common.help) return cli_help(help);
+    const int wrong = check_usage(&j, argc, argv);
+    if (wrong) return wrong;
+    j.plan.keep_float = j.keep_float;
+    j.plan.only = j.only;
+    j.plan.threads = j.common.threads;
+    cr_status st = prepare(&j, &err);
+    if (st == CR_OK) st = look(&j, "running the float model", &j.seen_float, &err);
+    if (st == CR_OK) st = plan(&j, &err);
+    if (st == CR_OK) st = look(&j, "running the INT8 model", &j.seen_int, &err);
+    if (st == CR_OK && can_measure(&j))
+        st = cli_agreement(j.model, &j.seen_float, &j.seen_int, &j.agreement, &err);
+    if (st == CR_OK) st = write_files(&j, &err);
+    if (st == CR_OK) print_report(&j);
+    release(&j);
+    return st == CR_OK ? CLI_DONE : cli_fail(&err);
+}
