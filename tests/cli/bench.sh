@@ -1,0 +1,9 @@
+# The figures and their keys; the peak memory is each model's own.
+need_sample
+"$CRAYON" bench "$SAMPLE" "$SAMPLE" --runs 3 --warmup 1 --threads 1 --json >b.json
+json b.json 'len(j), sorted(j[0])'
+json b.json 'all(0 < b["min_ms"] <= b["median_ms"] <= b["p95_ms"] for b in j)'
+json b.json 'all(b["runs"] == 3 and b["threads"] == 1 and 5 < b["peak_rss_mb"] < 500 for b in j)'
+"$CRAYON" bench "$SAMPLE" --runs 2 --layers --json >l.json
+json l.json 'sorted(j[0]["layers"][0]), len(j[0]["layers"]) > 20'
+"$CRAYON" bench "$SAMPLE" --runs 2 | tail -n 1 | cut -d' ' -f1

@@ -1,0 +1,55 @@
+#!/bin/sh
+# Dependencies point one way: which folders of src/ may include which. Everything else may include
+# only what it is named for here. Prints each breach; exit 1 if there are any.
+set -u
+cd "$(dirname "$0")/.." || exit 2
+
+allowed() {
+    case $1 in
+    base) echo "base" ;;
+    graph) echo "base graph" ;;
+    onnx) echo "base graph onnx" ;;
+    ops) echo "base graph ops" ;;
+    kernels) echo "base kernels" ;;
+    runtime) echo "base graph kernels ops runtime" ;;
+    quant) echo "base graph runtime quant" ;;
+    eval) echo "base eval" ;;
+    vision) echo "base vision" ;;
+    pipeline) echo "base graph onnx ops runtime quant vision eval pipeline" ;;
+    esac
+}
+
+includes() {
+    grep -rnoE '#[[:space:]]*include[[:space:]]*"[^"]+"' "$1" --include='*.[ch]' --include='*.inc' |
+        sed -E 's/#[[:space:]]*include[[:space:]]*"([^"]+)"/\1/'
+}
+
+breaches=$(
+    for dir in src/*/; do
+        name=$(basename "$dir")
+        list=" crayon $(allowed "$name") "
+        [ -n "$(allowed "$name")" ] || echo "$dir: not in the law (tests/deps_law.sh)"
+        includes "$dir" | while IFS=: read -r file line header; do
+            case $header in
+            */*) top=${header%%/*} ;;
+            cr_onnx.pb-c.h) top=onnx ;;
+            *) echo "$file:$line: \"$header\": write the folder too"; continue ;;
+            esac
+            case $list in
+            *" $top "*) ;;
+            *) echo "$file:$line: src/$name may not include \"$header\"" ;;
+            esac
+        done
+    done
+    # quant runs models through runtime's one header
+    includes src/quant | grep ':runtime/' | grep -v ':runtime/runtime.h$' |
+        sed 's/$/: quant may see runtime\/runtime.h only/'
+    for dir in cli examples; do
+        includes $dir | grep -vE ':(crayon/[a-z_]+\.h|cli\.h)$' |
+            sed "s|\$|: $dir sees include/ only|"
+    done
+    includes include | grep -vE ':crayon/[a-z_]+\.h$' | sed 's/$/: public headers see each other only/'
+)
+[ -z "$breaches" ] && exit 0
+echo "$breaches"
+exit 1

@@ -1,0 +1,148 @@
+#!/bin/sh
+# Runs every test that needs nothing but this tree: run.sh BUILD
+#
+# cmocka programs (tests/unit, tests/kernels), the command line (tests/cli), laws about the source,
+# the examples, the installed library, and a smoke run of each fuzzer. FUZZ_RUNS sets how many
+# mutations (300). Every test counts once; the last line is "N passed, N failed, N skipped", and the
+# exit status is 1 if any failed. Skipped tests are printed with their reason.
+set -u
+build=$(cd "${1:?usage: tests/run.sh BUILD}" && pwd) || exit 2
+cd "$(dirname "$0")/.." || exit 2
+work=$(mktemp -d) || exit 2
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+passed=0 failed=0 skipped=0
+FUZZ_RUNS=${FUZZ_RUNS:-300}
+
+count() { # passed failed skipped
+    passed=$((passed + $1))
+    failed=$((failed + $2))
+    skipped=$((skipped + $3))
+}
+
+# A command that is one test: its output is shown if it fails.
+one() { # name, command...
+    name=$1
+    shift
+    if "$@" >"$work/log" 2>&1; then
+        if grep -q '^SKIP' "$work/log"; then
+            count 0 0 1
+            echo "SKIP $name: $(grep -m 1 '^SKIP' "$work/log" | sed 's/^SKIP *//')"
+        else
+            count 1 0 0
+            echo "PASS $name"
+        fi
+    else
+        count 0 1 0
+        echo "FAIL $name"
+        sed 's/^/    /' "$work/log"
+    fi
+}
+
+# Lines that begin with PASS, FAIL and SKIP are tests; a failing exit status without one is one.
+lines() { # name, command...
+    name=$1
+    shift
+    timeout 1500 "$@" >"$work/log" 2>&1
+    status=$?
+    cat "$work/log"
+    f=$(grep -c '^FAIL' "$work/log")
+    count "$(grep -c '^PASS' "$work/log")" "$f" "$(grep -c '^SKIP' "$work/log")"
+    if [ $status != 0 ] && [ "$f" = 0 ]; then
+        count 0 1 0
+        echo "FAIL $name (exit status $status)"
+    fi
+}
+
+# cmocka prints "[  PASSED  ] N test(s)."; a program that ends without it is one failed test.
+cmocka() {
+    name=$(basename "$1")
+    timeout 900 "$1" >"$work/log" 2>"$work/errors"
+    status=$?
+    cat "$work/errors" >>"$work/log"
+    total=$(sed -n 's/^\[=*\].* Running \([0-9]*\) test.*/\1/p' "$work/log" | awk '{ n += $1 } END { print n + 0 }')
+    good=$(sed -n 's/^\[ *PASSED *\] \([0-9]*\) test.*/\1/p' "$work/log" | awk '{ n += $1 } END { print n + 0 }')
+    idle=$(grep -c '^\[ *SKIPPED *\] [A-Za-z_]*$' "$work/log")
+    # in some versions the list of skipped tests repeats them after the summary
+    listed=$(sed -n 's/^\[ *SKIPPED *\] \([0-9]*\) test.*/\1/p' "$work/log" | awk '{ n += $1 } END { print n + 0 }')
+    [ "$listed" -gt 0 ] && idle=$listed
+    bad=$((total - good - idle))
+    [ $bad -lt 0 ] && bad=0
+    if [ $status != 0 ] && [ $bad = 0 ]; then bad=1; fi
+    count "$good" $bad "$idle"
+    if [ $bad = 0 ]; then
+        [ "$idle" = 0 ] && echo "PASS $name: $good tests" || echo "PASS $name: $good tests, $idle skipped"
+        grep -h '^SKIP' "$work/log"
+    else
+        echo "FAIL $name: $good passed, $bad failed (exit status $status)"
+        sed 's/^/    /' "$work/log" | grep -v '\[ *OK *\]\|\[ *RUN *\]'
+    fi
+}
+
+exported_names() {
+    nm -D --defined-only "$build/libcrayon.so" | awk '{ print $3 }' |
+        grep -vE '^(cr_|_init$|_fini$|__odr_asan|__asan)' | sed 's/^/exported without cr_: /' | grep . && return 1
+    return 0
+}
+
+unique_file_names() {
+    find src -type f -exec basename {} \; | sort | uniq -d | sed 's/^/two files named /' | grep . && return 1
+    return 0
+}
+
+# Files of at most 700 lines; no paths of one machine.
+size_and_paths() {
+    find src include cli examples tests -name '*.[ch]' -exec wc -l {} + |
+        awk '$2 != "total" && $1 > 700 { print "longer than 700 lines: " $2; bad = 1 } END { exit bad }' || return 1
+    ! grep -rnE '"/(home|work|opt|root)/' src include cli examples tests tools bench \
+        --include='*.[ch]' --include='*.sh' --include='*.py'
+}
+
+fuzz() { # name, arguments...
+    program=$build/tests/fuzz-$1
+    [ -x "$program" ] || return
+    name=$1
+    shift
+    one "fuzz-$name" timeout 900 "$program" "$@"
+}
+
+fuzz_all() {
+    mkdir "$work/seeds"
+    "$build/crayon" synth "$work/seeds" -n 1 --size 96x64 >/dev/null 2>&1
+    fuzz onnx tests/golden/tiny.onnx "$FUZZ_RUNS"
+    fuzz ops "$((FUZZ_RUNS * 10))"
+    fuzz labels "$work/seeds/instances.json" "$FUZZ_RUNS"
+    fuzz image "$work/seeds/images/000000.jpg" "$FUZZ_RUNS"
+}
+
+examples() {
+    sample=sample/shapes.onnx
+    if [ ! -e $sample ]; then
+        count 0 0 1
+        echo "SKIP examples: sample/shapes.onnx is not there"
+        return
+    fi
+    "$build/crayon" synth "$work/scenes" -n 8 --seed 3 >/dev/null
+    picture=$work/scenes/images/000000.jpg
+    one "example detect_one" timeout 300 "$build/examples/example-detect_one" $sample "$picture"
+    one "example quantize_folder" timeout 600 "$build/examples/example-quantize_folder" $sample \
+        "$work/scenes/images" "$work/int8.onnx"
+    one "example run_raw" timeout 300 "$build/examples/example-run_raw" $sample
+    one "example evaluate" timeout 300 "$build/examples/example-evaluate" $sample "$work/scenes/images" \
+        "$work/scenes/instances.json"
+}
+
+for program in "$build"/tests/test-*; do
+    [ -f "$program" ] && [ -x "$program" ] && cmocka "$program"
+done
+lines headers sh tests/headers.sh
+one "dependency law" sh tests/deps_law.sh
+one "exported names" exported_names
+one "unique file names" unique_file_names
+one "file sizes, no machine paths" size_and_paths
+examples
+one "install" sh tests/install.sh "$build"
+fuzz_all
+lines cli sh tests/cli/run.sh "$build"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]
