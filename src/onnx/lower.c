@@ -52,6 +52,7 @@ static const struct {
     {CR_OP_ScatterND, "reduction", 16, 0, "none"},
     {CR_OP_Shape, "end", 15, INT64_MIN, NULL},
     {CR_OP_Shape, "start", 15, 0, NULL},
+    {CR_OP_SpaceToDepth, "mode", 28, 0, "DCR"},
 };
 
 /* Values of string attributes that came later than the attribute. */
@@ -461,20 +462,26 @@ static const struct {
     {CR_OP_Swish, 24, lower_swish},
 };
 
-/* 16-bit and 4-bit quantization came with opset 21. */
+static bool is_newer_type(const cr_node *n, const cr_tensor *t)
+{
+    const bool quantizer =
+        n->op->kind == CR_OP_QuantizeLinear || n->op->kind == CR_OP_DequantizeLinear;
+    if (!t) return false;
+    if (t->dtype == CR_DT_I4 || t->dtype == CR_DT_U4) return true;
+    return quantizer && (t->dtype == CR_DT_I16 || t->dtype == CR_DT_U16);
+}
+
+/* 4-bit types and 16-bit quantization came with opset 21. */
 static cr_status check_types(const cr_onnx_out *o, const cr_node *n, cr_error *err)
 {
-    if (n->op->kind != CR_OP_QuantizeLinear && n->op->kind != CR_OP_DequantizeLinear) return CR_OK;
-    const cr_tensor *q = n->op->kind == CR_OP_QuantizeLinear ? n->out[0] : n->in[0];
-    switch (q ? q->dtype : CR_DT_NONE) {
-    case CR_DT_I16:
-    case CR_DT_U16:
-    case CR_DT_I4:
-    case CR_DT_U4:
-        return o->opset < 21 ? too_new(o, n, cr_dtype_key(q->dtype), 21, err) : CR_OK;
-    default:
-        return CR_OK;
-    }
+    if (o->opset >= 21) return CR_OK;
+    for (int i = 0; i < n->n_in; i++)
+        if (is_newer_type(n, n->in[i]))
+            return too_new(o, n, cr_dtype_key(n->in[i]->dtype), 21, err);
+    for (int i = 0; i < n->n_out; i++)
+        if (is_newer_type(n, n->out[i]))
+            return too_new(o, n, cr_dtype_key(n->out[i]->dtype), 21, err);
+    return CR_OK;
 }
 
 cr_status cr_onnx_lower_node(cr_onnx_out *o, const cr_node *n, cr_error *err)
