@@ -1,0 +1,46 @@
+/* Vector macros of rows_body.h and conv_body.h for NEON (arm64). FMAX/FMIN propagate NaN, FMAXNM
+ * prefers the number: the two behaviours that crayon/arith.h asks for. */
+#ifndef CR_KERNELS_VEC_NEON_H
+#define CR_KERNELS_VEC_NEON_H
+
+#include <arm_neon.h>
+
+typedef float32x4_t VF;
+typedef int32x4_t VI;
+#define VN                4
+#define V_LOAD(p)         vld1q_f32(p)
+#define V_STORE(p, v)     vst1q_f32(p, v)
+#define V_SET1(x)         vdupq_n_f32(x)
+#define V_ADD(a, b)       vaddq_f32(a, b)
+#define V_SUB(a, b)       vsubq_f32(a, b)
+#define V_MUL(a, b)       vmulq_f32(a, b)
+#define V_DIV(a, b)       vdivq_f32(a, b)
+#define V_FMA(a, b, c)    vfmaq_f32(c, a, b)
+#define V_MAX(k, x)       vbslq_f32(vcgtq_f32(k, x), k, x)
+#define V_MIN(k, x)       vbslq_f32(vcltq_f32(k, x), k, x)
+#define V_MAX_NUM(x, k)   vbslq_f32(vcgtq_f32(x, k), x, k)
+#define V_EXP2BITS(t)     vreinterpretq_f32_s32(vshlq_n_s32(vreinterpretq_s32_f32(t), 23))
+#define V_BELOW0(x, a, b) vbslq_f32(vcltq_f32(x, vdupq_n_f32(0)), a, b)
+#define V_ROUND_I(x)      vcvtnq_s32_f32(x)
+#define VI_LOAD(p)        vld1q_s32(p)
+#define VI_STORE(p, v)    vst1q_s32(p, v)
+#define VI_ADD(a, b)      vaddq_s32(a, b)
+#define VI_SET1(x)        vdupq_n_s32(x)
+#define VI_TO_F(v)        vcvtq_f32_s32(v)
+#define VI_STORE_U8(p, v) cr_neon_store_u8(p, v)
+#define V_LOAD_U8(p)      cr_neon_load_u8(p)
+
+static inline void cr_neon_store_u8(unsigned char *p, int32x4_t v)
+{
+    const uint16x4_t w = vqmovun_s32(v);
+    const uint8x8_t b = vqmovn_u16(vcombine_u16(w, w));
+    vst1_lane_u32((uint32_t *)(void *)p, vreinterpret_u32_u8(b), 0);
+}
+
+static inline int32x4_t cr_neon_load_u8(const unsigned char *p)
+{
+    const int32_t lanes[4] = {p[0], p[1], p[2], p[3]};
+    return vld1q_s32(lanes);
+}
+
+#endif

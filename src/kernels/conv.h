@@ -1,0 +1,78 @@
+/* Two-dimensional convolution on NHWC rows, float32 and int8.
+ *
+ * A prepared convolution owns packed copies of its weights and never changes after creation: any
+ * number of threads and sessions may run it. A run allocates nothing; the caller lends scratch.
+ * How it works: conv_walk.h (work split, indirection), conv_f32.c and conv_s8.c (packing).
+ *
+ * Layout: input [n,h,w] pixels of `cin` values, output [n,oh,ow] pixels of `cout` values, pixels
+ * `ld` elements apart. With ld > channels a tensor is a column range of a wider one, so Concat and
+ * Split along channels cost nothing; what lies between the columns is neither read nor written. */
+#ifndef CR_KERNELS_CONV_H
+#define CR_KERNELS_CONV_H
+
+#include "base/threads.h"
+#include "crayon/status.h"
+#include "kernels/act.h"
+
+typedef struct cr_conv_geometry {
+    int64_t n, h, w, cin;  /* input [n,h,w,cin]; cin counts all groups */
+    int64_t oh, ow, cout;  /* output [n,oh,ow,cout] */
+    int64_t ld_in, ld_out; /* elements between pixels; >= cin, cout */
+    int64_t kh, kw, stride_h, stride_w, dil_h, dil_w, pad_top, pad_left, groups;
+} cr_conv_geometry;
+
+/* CR_ERR_ARGUMENT for sizes that do not fit together (zero or negative extents, groups that do not
+ * divide the channels, ld too small, products that overflow), CR_ERR_UNSUPPORTED for more than
+ * 1024 taps. Padding at the bottom and right follows from oh and ow; outputs that look only at
+ * padding are fine. */
+cr_status cr_conv_geometry_check(const cr_conv_geometry *g, cr_error *err);
+
+/* ---- float32 ---- */
+
+/* y = act(bias + sum a * w): one accumulator per output, products added in the order (ky, kx,
+ * channel). Levels with fused multiply-add (all but `c`) give the same bits as each other. */
+typedef struct cr_conv_f32 cr_conv_f32;
+
+/* weights [cout][cin/groups][kh][kw], bias [cout] or NULL, act or NULL: copied. cpu: flags as of
+ * cr_cpu_flags(). */
+cr_status cr_conv_f32_create(const cr_conv_geometry *g, const float *weights, const float *bias,
+                             const cr_act *act, unsigned cpu, cr_conv_f32 **out, cr_error *err);
+void cr_conv_f32_free(cr_conv_f32 *c); /* NULL is fine */
+/* Bytes of 64-byte aligned scratch that a run on so many threads uses. */
+size_t cr_conv_f32_scratch(const cr_conv_f32 *c, int threads);
+/* The chosen kernel, such as "conv_f32 avx512 12x32" or "dwconv_f32 neon". */
+const char *cr_conv_f32_name(const cr_conv_f32 *c);
+/* ld_in and ld_out replace the geometry's unless 0. in and out must not overlap. The pool (NULL:
+ * run inline) must not have more threads than scratch was asked for. */
+void cr_conv_f32_run(const cr_conv_f32 *c, const float *in, int64_t ld_in, float *out,
+                     int64_t ld_out, void *scratch, cr_pool *pool);
+
+/* ---- int8: uint8 activations, int8 weights, exact int32 sums ---- */
+
+typedef struct cr_conv_s8_params {
+    const int8_t *weights;   /* [cout][cin/groups][kh][kw], zero point 0 */
+    const int32_t *bias;     /* [cout] at scale sa*sw[c], or NULL */
+    const float *multiplier; /* [cout] see cr_finish in rows.h; not used with raw_out */
+    int32_t zero_in;         /* of the input codes, 0..255; also what padding holds */
+    cr_act act;
+    bool raw_out;            /* int32 sums with bias: no multiplier, no activation */
+    bool float_out;          /* float32 results, else uint8 codes */
+    float scale_out;         /* of uint8 codes; > 0 */
+    int32_t zero_out;        /* of uint8 codes, 0..255 */
+} cr_conv_s8_params;
+
+/* acc = bias + sum (a - zero_in) * w in two's complement int32 (wraps like every integer register),
+ * then the conversions of crayon/arith.h, the same bits at every CPU level. Codes of int8 tensors
+ * are kept as uint8 with 128 added to code and zero point. */
+typedef struct cr_conv_s8 cr_conv_s8;
+
+/* Everything in p is copied. Output elements are uint8_t, float or int32_t. */
+cr_status cr_conv_s8_create(const cr_conv_geometry *g, const cr_conv_s8_params *p, unsigned cpu,
+                            cr_conv_s8 **out, cr_error *err);
+void cr_conv_s8_free(cr_conv_s8 *c);
+size_t cr_conv_s8_scratch(const cr_conv_s8 *c, int threads);
+const char *cr_conv_s8_name(const cr_conv_s8 *c);
+void cr_conv_s8_run(const cr_conv_s8 *c, const uint8_t *in, int64_t ld_in, void *out,
+                    int64_t ld_out, void *scratch, cr_pool *pool);
+
+#endif

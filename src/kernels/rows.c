@@ -1,0 +1,116 @@
+/* The portable row kernels, and the choice of a record. */
+#include "kernels/rows.h"
+
+#include "base/cpu.h"
+#include "crayon/arith.h"
+
+static float act_one(float x, const cr_act *a)
+{
+    switch (a->kind) {
+    case CR_ACT_RELU: return cr_clipf(x, 0, INFINITY);
+    case CR_ACT_CLIP: return cr_clipf(x, a->a, a->b);
+    case CR_ACT_LEAKY_RELU: return cr_leaky_reluf(x, a->a);
+    case CR_ACT_SIGMOID: return cr_sigmoidf(x);
+    case CR_ACT_SILU: return cr_siluf(x);
+    case CR_ACT_HARD_SIGMOID: return cr_hard_sigmoidf(x, a->a, a->b);
+    case CR_ACT_HARD_SWISH: return cr_hard_swishf(x);
+    default: return x;
+    }
+}
+
+static void act_c(float *y, const float *x, size_t n, const cr_act *act)
+{
+    for (size_t i = 0; i < n; i++) y[i] = act_one(x[i], act);
+}
+
+static void quantize_c(uint8_t *y, const float *x, size_t n, float scale, int32_t zero_point)
+{
+    for (size_t i = 0; i < n; i++) y[i] = cr_quantize_u8(x[i], scale, zero_point);
+}
+
+static void dequantize_c(float *y, const uint8_t *x, size_t n, float scale, int32_t zero_point)
+{
+    for (size_t i = 0; i < n; i++) y[i] = cr_dequantize(x[i], scale, zero_point);
+}
+
+static void table_c(uint8_t *y, const uint8_t *x, size_t n, const uint8_t table[256])
+{
+    for (size_t i = 0; i < n; i++) y[i] = table[x[i]];
+}
+
+static void finish_f32_c(float *y, const int32_t *acc, size_t n, const cr_finish *f)
+{
+    for (size_t i = 0; i < n; i++) y[i] = act_one((float)acc[i] * f->multiplier[i], &f->act);
+}
+
+static void finish_u8_c(uint8_t *y, const int32_t *acc, size_t n, const cr_finish *f)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (f->act.kind == CR_ACT_NONE)
+            y[i] = (uint8_t)cr_requantize(acc[i], f->multiplier[i], f->zero_point, 0, 255);
+        else
+            y[i] = cr_quantize_u8(act_one((float)acc[i] * f->multiplier[i], &f->act), f->scale,
+                                  f->zero_point);
+    }
+}
+
+static void max_f32_c(float *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) y[i] = x[i] > y[i] ? x[i] : y[i];
+}
+
+static void max_u8_c(uint8_t *y, const uint8_t *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) y[i] = x[i] > y[i] ? x[i] : y[i];
+}
+
+static void fma_f32_c(float *y, const float *x, const float *w, size_t n)
+{
+    for (size_t i = 0; i < n; i++) y[i] = fmaf(x[i], w[i], y[i]);
+}
+
+static void fma_s32_c(int32_t *acc, const uint8_t *x, const int16_t *w, size_t n)
+{
+    for (size_t i = 0; i < n; i++) acc[i] += (int32_t)x[i] * w[i];
+}
+
+static void exp_sum_c(float *y, const float *x, const float *shift, float *sum, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        y[i] = cr_expf(x[i] - shift[i]);
+        sum[i] += y[i];
+    }
+}
+
+static const cr_rows rows_c = {"c",          act_c,     quantize_c, dequantize_c, table_c,
+                               finish_f32_c, finish_u8_c, max_f32_c,  max_u8_c,     fma_f32_c,
+                               fma_s32_c,    exp_sum_c};
+
+#define CR_KERNEL(family, level, symbol) extern const cr_##family symbol;
+#define CR_ROWS_ONLY
+#include "kernels/kernels.inc"
+#undef CR_ROWS_ONLY
+#undef CR_KERNEL
+
+const cr_rows *cr_rows_level(int level)
+{
+    switch (level) {
+    case CR_CPU_C: return &rows_c;
+#define CR_KERNEL(family, level, symbol)                                                           \
+    case level: return &symbol;
+#define CR_ROWS_ONLY
+#include "kernels/kernels.inc"
+#undef CR_ROWS_ONLY
+#undef CR_KERNEL
+    default: return NULL;
+    }
+}
+
+const cr_rows *cr_rows_get(unsigned cpu)
+{
+    const cr_rows *best = &rows_c;
+    for (int level = 0; level < CR_CPU_LEVELS; level++)
+        if (cr_cpu_has(cpu, (cr_cpu_level)level) && cr_rows_level(level))
+            best = cr_rows_level(level);
+    return best;
+}

@@ -1,0 +1,50 @@
+/* Kernels on one row of values: the epilogues of convolutions and all elementwise work.
+ *
+ * A record of function pointers per CPU level, filled from C upward; every level gives the same
+ * bits as the C one. Rows may have any length and alignment; reads and writes stay inside them. */
+#ifndef CR_KERNELS_ROWS_H
+#define CR_KERNELS_ROWS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/act.h"
+
+/* From an int32 accumulator row to a result row, as crayon/arith.h says. */
+typedef struct cr_finish {
+    const float *multiplier; /* [n] sa*sw[c]; without activation and with codes out: sa*sw[c]/sy */
+    cr_act act;
+    float scale;             /* of the output codes */
+    int32_t zero_point;      /* 0..255 */
+} cr_finish;
+
+typedef struct cr_rows {
+    const char *name;
+    /* y[i] = act(x[i]); y may be x */
+    void (*act)(float *y, const float *x, size_t n, const cr_act *act);
+    /* codes 0..255 */
+    void (*quantize)(uint8_t *y, const float *x, size_t n, float scale, int32_t zero_point);
+    void (*dequantize)(float *y, const uint8_t *x, size_t n, float scale, int32_t zero_point);
+    void (*table)(uint8_t *y, const uint8_t *x, size_t n, const uint8_t table[256]);
+    /* y = act((float)acc * multiplier) */
+    void (*finish_f32)(float *y, const int32_t *acc, size_t n, const cr_finish *f);
+    /* the same, then codes; without activation straight by requantization */
+    void (*finish_u8)(uint8_t *y, const int32_t *acc, size_t n, const cr_finish *f);
+    /* y = max(y, x) */
+    void (*max_f32)(float *y, const float *x, size_t n);
+    void (*max_u8)(uint8_t *y, const uint8_t *x, size_t n);
+    /* y += x * w, elementwise */
+    void (*fma_f32)(float *y, const float *x, const float *w, size_t n);
+    /* acc += (int32)x * w; w is int16 to keep one load */
+    void (*fma_s32)(int32_t *acc, const uint8_t *x, const int16_t *w, size_t n);
+    /* y[i] = exp(x[i] - shift[i]); sum[i] += y[i] */
+    void (*exp_sum)(float *y, const float *x, const float *shift, float *sum, size_t n);
+} cr_rows;
+
+/* The best record for these cr_cpu_flags(). */
+const cr_rows *cr_rows_get(unsigned cpu);
+
+/* The record of one level (index of cr_cpu_level), or NULL if the family has none there. */
+const cr_rows *cr_rows_level(int level);
+
+#endif
