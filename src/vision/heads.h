@@ -1,0 +1,55 @@
+/* Between the decoders of the head families and what they share. */
+#ifndef CR_VISION_HEADS_H
+#define CR_VISION_HEADS_H
+
+#include "crayon/detect.h"
+
+enum { CR_MAX_LEVELS = 6 };
+
+/* A box that may become a detection, in network input pixels. */
+typedef struct cr_candidate {
+    float box[4]; /* x1, y1, x2, y2 */
+    float score;
+    int class_id;
+    int index;
+} cr_candidate;
+
+typedef struct cr_candidates {
+    cr_candidate *items; /* owned; rows ascending, classes ascending within a row */
+    size_t count, cap;
+} cr_candidates;
+
+/* Each appends the candidates that pass conf and the class filter. */
+cr_status cr_decode_yolo(const cr_head *h, const cr_output *out, const cr_detect_options *o,
+                         cr_candidates *list, cr_error *err);
+cr_status cr_decode_nanodet(const cr_head *h, const cr_output *outs, size_t n,
+                            const cr_detect_options *o, cr_candidates *list, cr_error *err);
+cr_status cr_decode_end2end(const cr_head *h, const cr_output *out, const cr_detect_options *o,
+                            cr_candidates *list, cr_error *err);
+
+/* Appends one row's candidates: scores[k * step] * weight of class k, against conf. */
+cr_status cr_emit_row(const cr_head *h, const cr_detect_options *o, const float box[4],
+                      const float *scores, size_t step, float weight, int index,
+                      cr_candidates *list, cr_error *err);
+cr_status cr_emit(const cr_detect_options *o, const cr_candidate *c, cr_candidates *list,
+                  cr_error *err);
+
+/* keypoints[K, 3] of a candidate's row, in input pixels. */
+void cr_head_keypoints(const cr_head *h, const cr_output *out, int index, float *keypoints);
+
+/* Number of cells of an input at strides first, 2*first, ... (count of them). */
+int64_t cr_grid_cells(int width, int height, int first, int count);
+
+/* The run of strides (each twice the one before, within 4..128) whose cells sum to `cells`; false
+ * if none does. The usual 8,16,32 is preferred. */
+bool cr_find_strides(int width, int height, int64_t cells, int *first, int *count);
+
+/* The two dims of an output [1, a, b] or [a, b]; false for another shape. */
+bool cr_output_matrix(const cr_output *out, int64_t *a, int64_t *b);
+
+/* For NanoDet: columns of the score and the distance outputs; false if the outputs do not pair up.
+ */
+bool cr_nanodet_columns(const cr_output *outs, size_t n, int classes, int width, int height,
+                        int64_t *score_columns, int64_t *distance_columns);
+
+#endif
