@@ -1,4 +1,4 @@
-"""Writes tests/golden/tiny.onnx: a YOLOv8-shaped model of a few kilobytes for the reader's tests and
+"""Writes tests/golden/tiny.onnx: a YOLOv8-shaped model of ten kilobytes for the reader's tests and
 fuzzers. Random weights (seed 3): it detects nothing, but it has what exports have: SiLU, split and
 concat, SPPF pooling, upsampling, a two-scale head with softmax over distances, Constant nodes, a
 Shape/Gather chain, weights as raw_data and as typed lists, half-precision weights behind a Cast, a
@@ -35,7 +35,8 @@ def weight(name, value, typed=False):
 
 def conv(x, c_in, c_out, k=1, s=1, act=True):
     i = len(weights)
-    w = weight(f"w{i}", rng.normal(0, 0.3, (c_out, c_in, k, k)).astype(np.float32), typed=i % 3 == 0)
+    value = rng.normal(0, 0.3, (c_out, c_in, k, k)).astype(np.float32)
+    w = weight(f"w{i}", value, typed=i % 3 == 0)
     b = weight(f"b{i}", rng.normal(0, 0.1, c_out).astype(np.float32))
     y = add("Conv", [x, w, b], kernel_shape=[k, k], strides=[s, s], pads=[k // 2] * 4, group=1)
     return add("Mul", [y, add("Sigmoid", [y])]) if act else y
@@ -70,7 +71,8 @@ def build():
     box = add("Transpose", [add("Reshape", [box, const([1, 4, 4, 80])])], perm=[0, 2, 1, 3])
     bins = weight("bins", np.arange(4, dtype=np.float16).reshape(1, 4, 1, 1))
     bins = add("Cast", [bins], to=TensorProto.FLOAT)
-    box = add("ReduceSum", [add("Mul", [add("Softmax", [box], axis=1), bins]), const([1])], keepdims=0)
+    box = add("Mul", [add("Softmax", [box], axis=1), bins])
+    box = add("ReduceSum", [box, const([1])], keepdims=0)
     q = [weight("q_scale", np.float32(0.02)), weight("q_zero", np.uint8(3))]
     cls = add("DequantizeLinear", [add("QuantizeLinear", [add("Sigmoid", [cls]), *q]), *q])
     add("Concat", [box, cls], ["output0"], axis=1)
@@ -78,7 +80,8 @@ def build():
 
 def main():
     build()
-    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, "height", "width"])
+    size = ["batch", 3, "height", "width"]
+    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, size)
     output = helper.make_tensor_value_info("output0", TensorProto.FLOAT, [1, 6, 80])
     graph = helper.make_graph(nodes, "tiny", [images], [output], weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

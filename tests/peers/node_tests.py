@@ -3,11 +3,11 @@
     node_tests.py OUT
 
 gives OUT/{node,simple,pytorch-operator,pytorch-converted}/NAME/model.onnx with
-test_data_set_N/{input,output}_M.pb beside it (serialised TensorProto). The "node" tests are built by
-numpy code inside the package; the other groups are data files that it ships. `tolerance` holds
+test_data_set_N/{input,output}_M.pb beside it (serialised TensorProto). The "node" tests are built
+by numpy code inside the package; the other groups are data files that it ships. `tolerance` holds
 "rtol atol" where a test asks for others than the package's usual 1e-3 and 1e-7. Values that are no
-tensors (sequences, optionals, maps) are left out; the runner skips such tests by their types. Models of an
-opset below 7 are lifted to 7 by ONNX's own version converter, where it can.
+tensors (sequences, optionals, maps) are left out; the runner skips such tests by their types.
+Models of an opset below 7 are lifted to 7 by ONNX's own version converter, where it can.
 """
 
 import pathlib

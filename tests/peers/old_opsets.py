@@ -1,5 +1,6 @@
 """Small models in old opsets, one per operator form that the reader has to upgrade, with expected
-outputs from ONNX Runtime (from ONNX's reference evaluator where that has no kernel), in the layout that peers-node_tests runs.
+outputs from ONNX Runtime (from ONNX's reference evaluator where that has no kernel), in the layout
+that peers-node_tests runs.
 
     old_opsets.py OUT
 
@@ -70,8 +71,9 @@ def elementwise(out):
     case(out, "clip_min", 9, [node("Clip", min=-0.5)], x)
     case(out, "clip_max", 10, [node("Clip", max=0.5)], x)
     case(out, "clip_none", 10, [node("Clip")], x)
-    case(out, "clip_double", 10, [node("Clip", min=-0.5, max=0.7)], {"x": rand(5, dtype=np.float64)})
-    case(out, "clip_half", 10, [node("Clip", min=-0.5, max=0.7)], {"x": rand(5, dtype=np.float16)})
+    both = [node("Clip", min=-0.5, max=0.7)]
+    case(out, "clip_double", 10, both, {"x": rand(5, dtype=np.float64)})
+    case(out, "clip_half", 10, both, {"x": rand(5, dtype=np.float16)})
     case(
         out,
         "clip_half_inner",
@@ -122,7 +124,8 @@ def shapes(out):
     case(out, "pad", 7, [node("Pad", pads=[1, 0, 2, 1], value=0.5)], x)
     case(out, "pad_zero", 7, [node("Pad", pads=[1, 0, 2, 1])], x)
     case(out, "pad_reflect", 10, [node("Pad", pads=[1, 2, 2, 1], mode="reflect")], x)
-    case(out, "pad_double", 9, [node("Pad", pads=[1, 0], value=0.7)], {"x": rand(5, dtype=np.float64)})
+    double = {"x": rand(5, dtype=np.float64)}
+    case(out, "pad_double", 9, [node("Pad", pads=[1, 0], value=0.7)], double)
     index = {"i": np.array([[0, 1, 2, 0, 1, 3]]), "u": rand(1, 6)}
     case(out, "scatter", 9, [node("Scatter", ["x", "i", "u"])], x, consts=index)
     case(out, "scatter", 10, [node("Scatter", ["x", "i", "u"], axis=0)], x, consts=index)
@@ -164,7 +167,8 @@ def pictures(out):
     empty = {"r": np.zeros(0, np.float32), "s": scales}
     n = node("Resize", ["x", "r", "s"], mode="nearest", coordinate_transformation_mode="asymmetric")
     case(out, "resize_empty_roi", 11, [n], x, consts=empty)
-    empty = {"r": np.zeros(0, np.float32), "s": np.zeros(0, np.float32), "z": np.array([1, 2, 7, 9])}
+    none = np.zeros(0, np.float32)
+    empty = {"r": none, "s": none, "z": np.array([1, 2, 7, 9])}
     n = node("Resize", ["x", "r", "s", "z"], mode="linear")
     case(out, "resize_sizes", 11, [n], x, consts=empty)
     norm = {k: np.abs(rand(2)) + 0.2 for k in "abcd"}
@@ -177,7 +181,8 @@ def pictures(out):
     case(out, "average_pool", 7, [n], x)
     c = {"w": rand(3, 6), "b": rand(3)}
     case(out, "gemm", 7, [node("Gemm", ["x", "w", "b"], transB=1)], {"x": rand(2, 6)}, consts=c)
-    case(out, "gemm_no_c", 11, [node("Gemm", ["x", "w"], transB=1)], {"x": rand(2, 6)}, consts={"w": c["w"]})
+    n = node("Gemm", ["x", "w"], transB=1)
+    case(out, "gemm_no_c", 11, [n], {"x": rand(2, 6)}, consts={"w": c["w"]})
     grid = {"x": rand(1, 2, 4, 4), "g": rng.uniform(-1, 1, (1, 3, 3, 2)).astype(np.float32)}
     for mode in ("bilinear", "bicubic", "nearest"):
         n = node("GridSample", ["x", "g"], mode=mode, align_corners=1)

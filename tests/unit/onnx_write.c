@@ -266,6 +266,29 @@ static void nothing_is_left_behind(void **state)
     cr_graph_free(&g);
 }
 
+/* Every allocation on the way fails once; Gelu makes nodes, constants and value_infos. */
+static void no_memory(void **state)
+{
+    const cr_onnx_write_options w = {.opset = 13};
+    cr_graph *g = one_node(CR_OP_Gelu, 1, 1);
+    assert_true(cr_attr_set_string(g, &g->nodes[0]->attrs[0], "approximate", "tanh"));
+    g->nodes[0]->n_attrs = 1;
+    ready(g);
+    long n = 0;
+    for (cr_status st = CR_ERR_MEMORY; st != CR_OK; n++) {
+        unsigned char *bytes;
+        size_t size;
+        assert_true(n < 1000);
+        cr_alloc_fail_after(n);
+        st = cr_onnx_serialize(g, &w, &bytes, &size, NULL);
+        cr_alloc_fail_after(-1);
+        assert_true(st == CR_OK ? bytes != NULL : st == CR_ERR_MEMORY && !bytes);
+        cr_free(bytes);
+    }
+    assert_true(n > 4);
+    cr_graph_free(&g);
+}
+
 static void names_map(void **state)
 {
     cr_names m = {0};
@@ -296,6 +319,7 @@ int main(void)
         cmocka_unit_test(payloads_survive),
         cmocka_unit_test(same_bytes),
         cmocka_unit_test(nothing_is_left_behind),
+        cmocka_unit_test(no_memory),
         cmocka_unit_test(names_map),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
