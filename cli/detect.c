@@ -159,13 +159,14 @@ static cr_status choose_classes(job *j, cr_error *err)
     if (!list || !j->classes) st = cli_error(err, CR_ERR_MEMORY, "out of memory");
     size_t n = 0;
     for (char *name; st == CR_OK && (name = strtok_r(rest, ",", &rest));) {
-        const int id = class_by_name(j, name);
+        const int id = class_by_name(j, name + strspn(name, " "));
         if (id < 0)
             st = cli_error(err, CR_ERR_ARGUMENT, "--classes: %s has no class '%s'",
                            j->set.model_path, name);
         j->classes[n++] = id;
     }
     free(list);
+    if (st == CR_OK && !n) st = cli_error(err, CR_ERR_ARGUMENT, "--classes: the list is empty");
     j->set.detect.classes = j->classes;
     j->set.detect.class_count = n;
     return st;

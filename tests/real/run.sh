@@ -1,0 +1,99 @@
+#!/bin/sh
+# tests/real/run.sh BUILD: what the project promises on real models and pictures.
+#
+# Needs the data folder (CRAYON_DATA, else ../shared/data) and, for judging by others, a Python with
+# bench/peers/requirements.txt (CRAYON_PEERS_PYTHON). What is missing is skipped aloud. Prints PASS,
+# FAIL or SKIP lines with the figures, then "N passed, N failed, N skipped"; exit 1 if one failed.
+set -u
+build=$(cd "${1:?usage: tests/real/run.sh BUILD}" && pwd) || exit 2
+cd "$(dirname "$0")/../.." || exit 2
+data=${CRAYON_DATA:-../shared/data}
+python=${CRAYON_PEERS_PYTHON:-}
+crayon=$build/crayon
+if [ ! -d "$data/models" ]; then
+    echo "SKIP real models: $data is not there"
+    echo "0 passed, 0 failed, 1 skipped"
+    exit 0
+fi
+work=$(mktemp -d) || exit 2
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+
+# crayon eval's mAP50-95 against a figure that ONNX Runtime, OpenCV and pycocotools gave.
+float_map() { # model, figure
+    "$crayon" eval "$data/models/$1.onnx" --images "$data/coco-dev/images" \
+        --labels "$data/coco-dev/instances.json" --json >"$work/eval.json" || {
+        echo "FAIL $1: crayon eval failed"
+        return
+    }
+    python3 - "$work/eval.json" "$1" "$2" <<'END'
+import json, sys
+ap, want = json.load(open(sys.argv[1]))["metrics"]["AP"], float(sys.argv[3])
+good = abs(ap - want) <= 0.0005
+print(f"{'PASS' if good else 'FAIL'} {sys.argv[2]}: float mAP50-95 {ap:.4f} (expected {want:.4f} +- 0.0005)")
+END
+}
+
+# The default command; then others judge the file, and Crayon judges it as well.
+quantize() { # model
+    python3 tests/real/cost.py 60 500 "$crayon" quantize "$data/models/$1.onnx" \
+        -o "$work/$1-int8.onnx" --images "$data/coco-calib/images" --save-recipe "$work/$1.json"
+    [ -e "$work/$1-int8.onnx" ] || return
+    own_agreement "$1"
+    [ -n "$python" ] || { echo "SKIP $1: judged by ONNX Runtime: CRAYON_PEERS_PYTHON is not set"; return; }
+    "$python" tests/peers/quantized_coco.py "$data/models/$1.onnx" "$work/$1-int8.onnx"
+    "$python" tests/peers/tensors_ort.py "$build/tests/peers-run_model" "$work/$1-int8.onnx" \
+        "$data/seed/bus.jpg" "$data/seed/frame_0000.jpg"
+}
+
+own_agreement() { # model
+    "$crayon" eval "$work/$1-int8.onnx" --against "$data/models/$1.onnx" \
+        --images "$data/coco-dev/images" --labels "$data/coco-dev/instances.json" \
+        --json >"$work/eval.json" || {
+        echo "FAIL $1: crayon eval of the INT8 file failed"
+        return
+    }
+    python3 - "$work/eval.json" "$1" <<'END'
+import json, sys
+j = json.load(open(sys.argv[1]))
+ap, same = j["metrics"]["AP"], j["agreement"]
+good = ap >= 0.4004 - 0.008 and same >= 0.93
+print(f"{'PASS' if good else 'FAIL'} {sys.argv[2]}: INT8 in Crayon: mAP {ap:.4f} (float 0.4004, limit 0.008 below), agreement {same:.4f} (at least 0.93)")
+END
+}
+
+outputs() { # model, options
+    model=$data/models/$1.onnx
+    shift
+    [ -n "$python" ] || { echo "SKIP outputs of $model: CRAYON_PEERS_PYTHON is not set"; return; }
+    "$python" tests/peers/outputs_ort.py "$build/tests/peers-run_model" "$model" \
+        "$data/seed/bus.jpg" "$@"
+}
+
+bus() {
+    "$crayon" detect "$data/models/yolov8n.onnx" "$data/seed/bus.jpg" --json - >"$work/bus.json"
+    python3 - "$work/bus.json" <<'END'
+import collections, json, sys
+found = collections.Counter(d["name"] for d in json.load(open(sys.argv[1]))["detections"])
+good = found["person"] == 4 and found["bus"] == 1
+print(f"{'PASS' if good else 'FAIL'} bus.jpg: {dict(found)} (4 persons and a bus expected)")
+END
+}
+
+everything() {
+    bus
+    float_map yolov8n 0.4004
+    float_map yolox_nano 0.3100
+    for model in yolov8n yolov8n_opset17; do quantize $model; done
+    for model in yolov8n yolov8n-pose nanodet_m_320 yolox_nano; do outputs $model; done
+    outputs foreign/yolov8n_ort_static_qdq --unoptimized
+    outputs foreign/yolov8n_ort_dynamic --unoptimized
+    [ -z "$python" ] || "$python" tests/peers/tensors_ort.py "$build/tests/peers-run_model" \
+        "$data/models/foreign/yolov8n_ort_static_qdq.onnx" "$data/seed/bus.jpg"
+}
+
+everything 2>&1 | tee "$work/log"
+passed=$(grep -c '^PASS' "$work/log")
+failed=$(grep -c '^FAIL\|^Traceback' "$work/log")
+echo "$passed passed, $failed failed, $(grep -c '^SKIP' "$work/log") skipped"
+[ "$failed" = 0 ]
