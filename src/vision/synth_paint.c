@@ -20,6 +20,28 @@ static void set_colour(cairo_t *cr, cr_colour c, double alpha)
     cairo_set_source_rgba(cr, c.r, c.g, c.b, alpha);
 }
 
+/* One draw per statement: the order in which arguments are evaluated is the compiler's choice. */
+static void set_random_colour(cairo_t *cr, cr_rng *rng, double lo, double hi)
+{
+    const double alpha = cr_rng_range(rng, lo, hi);
+    set_colour(cr, cr_colour_random(rng), alpha);
+}
+
+static cr_point random_point(cr_rng *rng, double w, double h)
+{
+    cr_point p;
+    p.y = cr_rng_range(rng, 0, h);
+    p.x = cr_rng_range(rng, 0, w);
+    return p;
+}
+
+static void random_line(cairo_t *cr, cr_rng *rng, double w, double h)
+{
+    const cr_point from = random_point(rng, w, h), to = random_point(rng, w, h);
+    cairo_move_to(cr, from.x, from.y);
+    cairo_line_to(cr, to.x, to.y);
+}
+
 static void paint_gradient(cairo_t *cr, const cr_scene *s, cr_rng *rng)
 {
     const double angle = cr_rng_range(rng, 0, 2 * PI), reach = (s->width + s->height) / 4.0;
@@ -67,7 +89,7 @@ static void texture_stripes(cairo_t *cr, cr_rng *rng, double w, double h)
         cairo_move_to(cr, x, -reach / 2);
         cairo_line_to(cr, x, reach / 2);
     }
-    set_colour(cr, cr_colour_random(rng), cr_rng_range(rng, 0.1, 0.35));
+    set_random_colour(cr, rng, 0.1, 0.35);
     cairo_set_line_width(cr, step * cr_rng_range(rng, 0.15, 0.5));
     cairo_stroke(cr);
 }
@@ -88,8 +110,7 @@ static const paint_fn TEXTURES[] = {texture_none, texture_clouds, texture_stripe
 
 static void clutter_line(cairo_t *cr, cr_rng *rng, double w, double h)
 {
-    cairo_move_to(cr, cr_rng_range(rng, 0, w), cr_rng_range(rng, 0, h));
-    cairo_line_to(cr, cr_rng_range(rng, 0, w), cr_rng_range(rng, 0, h));
+    random_line(cr, rng, w, h);
     cairo_set_line_width(cr, cr_rng_range(rng, 0.7, 5));
     cairo_stroke(cr);
 }
@@ -161,7 +182,7 @@ static void paint_clutter(cairo_t *cr, cr_rng *rng, double w, double h)
     enum { KINDS = sizeof CLUTTER / sizeof CLUTTER[0] };
     for (int i = (int)cr_rng_below(rng, 14); i > 0; i--) {
         cairo_save(cr);
-        set_colour(cr, cr_colour_random(rng), cr_rng_range(rng, 0.25, 1));
+        set_random_colour(cr, rng, 0.25, 1);
         CLUTTER[cr_rng_below(rng, KINDS)](cr, rng, w, h);
         cairo_restore(cr);
     }
@@ -172,9 +193,8 @@ static void paint_front(cairo_t *cr, cr_rng *rng, double w, double h)
 {
     if (cr_rng_below(rng, 3)) return;
     for (int i = 1 + (int)cr_rng_below(rng, 3); i > 0; i--) {
-        set_colour(cr, cr_colour_random(rng), cr_rng_range(rng, 0.3, 0.8));
-        cairo_move_to(cr, cr_rng_range(rng, 0, w), cr_rng_range(rng, 0, h));
-        cairo_line_to(cr, cr_rng_range(rng, 0, w), cr_rng_range(rng, 0, h));
+        set_random_colour(cr, rng, 0.3, 0.8);
+        random_line(cr, rng, w, h);
         cairo_set_line_width(cr, cr_rng_range(rng, 0.6, 1.5));
         cairo_stroke(cr);
     }
