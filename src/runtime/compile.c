@@ -252,7 +252,7 @@ cr_status cr_program_create(const cr_graph *g, const cr_recipe *r, int threads, 
     cr_program *p = cr_calloc(1, sizeof *p);
     if (!p) return CR_NOMEM(err);
     p->graph = g;
-    p->threads = threads;
+    p->threads = threads > 0 ? threads : cr_cpu_count();
     p->cpu = cr_cpu_flags();
     p->first_value = cr_arena_alloc(&p->arena, (g->tensor_count + 1) * sizeof *p->first_value);
     p->inputs = cr_arena_alloc(&p->arena, (g->input_count + 1) * sizeof *p->inputs);

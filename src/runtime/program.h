@@ -5,6 +5,7 @@
 #include "base/threads.h"
 #include "graph/graph.h"
 #include "graph/recipe.h"
+#include "kernels/act.h"
 #include "runtime/runtime.h"
 
 /* One representation of one tensor in memory. A tensor may have several (float and uint8, NCHW and
@@ -91,6 +92,8 @@ const cr_node *cr_program_only_reader(const cr_program *p, const cr_tensor *t);
 /* t's float data with its weight entry applied (dequantize(quantize(W))), in the arena. */
 cr_status cr_program_weights(cr_program *p, const cr_tensor *t, const float **out, cr_error *err);
 bool cr_prefers_nhwc(const cr_program *p, const cr_tensor *t);
+/* The kernels' name for what an activation node does; false if they have none. */
+bool cr_node_activation(const cr_node *n, cr_act *act);
 
 /* ---- one lowering per family; each sets *done when it has taken the node ---- */
 cr_status cr_lower_conv(cr_program *p, const cr_node *n, bool *done, cr_error *err);

@@ -10,7 +10,7 @@
 typedef struct cr_program cr_program;
 typedef struct cr_session cr_session;
 
-/* Compiles for `threads` threads and the CPU levels in use. Graph and recipe (may be NULL: float)
+/* Compiles for `threads` threads (0: all cores) and the CPU levels in use. Graph and recipe (may be NULL: float)
  * must outlive the program. */
 cr_status cr_program_create(const cr_graph *g, const cr_recipe *r, int threads, cr_program **out,
                             cr_error *err);
@@ -35,7 +35,8 @@ typedef struct cr_observer {
 } cr_observer;
 
 /* A session is memory for one run at a time. The program must outlive it. pool NULL: the session
- * makes its own with as many threads as the program was compiled for. */
+ * makes its own with as many threads as the program was compiled for; one that is given may not
+ * have more. */
 cr_status cr_session_open(const cr_program *p, cr_pool *pool, cr_session **out, cr_error *err);
 void cr_session_close(cr_session **s);
 

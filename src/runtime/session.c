@@ -28,6 +28,8 @@ cr_status cr_session_open(const cr_program *p, cr_pool *pool, cr_session **out, 
 {
     cr_status st = CR_OK;
     *out = NULL;
+    CR_CHECK(cr_pool_threads(pool) <= p->threads, err, CR_ERR_ARGUMENT,
+             "%d threads, but the program was compiled for %d", cr_pool_threads(pool), p->threads);
     cr_session *s = cr_calloc(1, sizeof *s);
     if (!s) return CR_NOMEM(err);
     s->program = p;

@@ -1,0 +1,158 @@
+/* Convolutions. A Conv with the activation behind it (if nothing else reads what lies between and
+ * the recipe has no entry there) is one step: float kernel, or the int8 kernel when both input and
+ * weight have entries that bytes can hold. The int8 kernel's epilogue gives codes when the output
+ * has an entry, else floats. Other convolutions (1-D, 3-D, computed weights) run by reference. */
+#include <string.h>
+
+#include "base/error.h"
+#include "crayon/arith.h"
+#include "graph/nn_rules.h"
+#include "kernels/conv.h"
+#include "runtime/program.h"
+
+enum { MAX_TAPS = 1024 }; /* what the kernels take */
+
+typedef struct conv_op {
+    cr_conv_f32 *f32;
+    cr_conv_s8 *s8;
+} conv_op;
+
+static void free_conv(void *op)
+{
+    conv_op *c = op;
+    cr_conv_f32_free(c->f32);
+    cr_conv_s8_free(c->s8);
+}
+
+static cr_status run_conv(const cr_step *s, cr_session *session, cr_error *err)
+{
+    const conv_op *c = s->op;
+    const cr_value *in = &session->program->values[s->in[0]];
+    const cr_value *out = &session->program->values[s->out[0]];
+    void *x = session->data[s->in[0]], *y = session->data[s->out[0]];
+    if (c->s8) cr_conv_s8_run(c->s8, x, in->ld, y, out->ld, session->scratch, session->pool);
+    else cr_conv_f32_run(c->f32, x, in->ld, y, out->ld, session->scratch, session->pool);
+    return CR_OK;
+}
+
+static bool read_geometry(const cr_node *n, cr_conv_geometry *g)
+{
+    const cr_op_call call = {n, (const cr_tensor *const *)n->in, n->out, n->n_in, n->n_out};
+    cr_conv_shape c;
+    if (cr_conv_read(&call, 1, &c, NULL) != CR_OK || c.win.n != 2) return false;
+    *g = (cr_conv_geometry){.n = c.batch, .h = c.win.in[1], .w = c.win.in[2], .cin = c.in_channels,
+                            .oh = c.win.out[1], .ow = c.win.out[2], .cout = c.out_channels,
+                            .ld_in = c.in_channels, .ld_out = c.out_channels,
+                            .kh = c.win.kernel[1], .kw = c.win.kernel[2],
+                            .stride_h = c.win.stride[1], .stride_w = c.win.stride[2],
+                            .dil_h = c.win.dilation[1], .dil_w = c.win.dilation[2],
+                            .pad_top = c.win.pad_lo[1], .pad_left = c.win.pad_lo[2],
+                            .groups = c.groups};
+    return g->kh * g->kw <= MAX_TAPS && cr_shape_count(&n->out[0]->shape) > 0;
+}
+
+static bool is_fast(const cr_program *p, const cr_node *n)
+{
+    const cr_tensor *x = n->in[0], *w = n->in[1], *b = n->n_in > 2 ? n->in[2] : NULL;
+    if (n->op->kind != CR_OP_Conv || x->dtype != CR_DT_F32 || x->shape.rank != 4) return false;
+    if (x->data || !w->data || w->dtype != CR_DT_F32 || !cr_shape_known(&x->shape)) return false;
+    return !b || (b->data && b->dtype == CR_DT_F32 && !cr_program_entry(p, b));
+}
+
+static bool runs_on_integers(const cr_program *p, const cr_node *n)
+{
+    const cr_recipe_entry *w = cr_program_entry(p, n->in[1]);
+    return cr_program_byte_entry(p, n->in[0]) && w && w->q.type == CR_DT_I8 &&
+           (w->q.axis == 0 || cr_q_per_tensor(&w->q));
+}
+
+static bool symmetric_weights(const cr_recipe_entry *w)
+{
+    for (size_t i = 0; i < w->q.count; i++)
+        if (w->q.zero_point[i]) return false;
+    return true;
+}
+
+/* The activation that is swallowed, and the tensor that the step writes then. */
+static const cr_tensor *fuse_activation(cr_program *p, const cr_node *n, cr_act *act)
+{
+    const cr_tensor *y = n->out[0];
+    *act = (cr_act){.kind = CR_ACT_NONE};
+    if (cr_program_entry(p, y)) return y;
+    const cr_node *next = cr_program_only_reader(p, y);
+    if (!next || !(next->op->flags & CR_OPF_UNARY) || next->in[0] != y) return y;
+    if (!cr_node_activation(next, act)) return y;
+    p->fused[next->index] = true;
+    return next->out[0];
+}
+
+static cr_status create_s8(cr_program *p, const cr_node *n, const cr_conv_geometry *g,
+                           const cr_act *act, const cr_value *in, const cr_value *out,
+                           cr_conv_s8 **conv, cr_error *err)
+{
+    const cr_recipe_entry *w = cr_program_entry(p, n->in[1]);
+    const cr_tensor *b = n->n_in > 2 ? n->in[2] : NULL;
+    const int64_t count = cr_shape_count(&n->in[1]->shape);
+    cr_arena temporary = {0};
+    cr_status st = CR_OK;
+    int32_t *codes = cr_arena_alloc(&temporary, (size_t)count * sizeof *codes);
+    int8_t *bytes = cr_arena_alloc(&temporary, (size_t)count);
+    int32_t *bias = cr_arena_alloc(&temporary, (size_t)g->cout * sizeof *bias);
+    float *m = cr_arena_alloc(&temporary, (size_t)g->cout * sizeof *m);
+    if (!codes || !bytes || !bias || !m) {
+        st = CR_NOMEM(err);
+        goto done;
+    }
+    cr_quantize_tensor(n->in[1], &w->q, codes);
+    for (int64_t i = 0; i < count; i++) bytes[i] = (int8_t)codes[i];
+    for (int64_t c = 0; c < g->cout; c++) {
+        const float sw = w->q.scale[w->q.count == 1 ? 0 : c];
+        bias[c] = b ? cr_quantize_bias(((const float *)b->data)[c], in->scale, sw) : 0;
+        m[c] = in->scale * sw;
+        if (out->quantized && act->kind == CR_ACT_NONE)
+            m[c] = cr_requant_multiplier(in->scale, sw, out->scale);
+    }
+    const cr_conv_s8_params params = {.weights = bytes, .bias = bias, .multiplier = m,
+                                      .zero_in = in->zero_point, .act = *act,
+                                      .float_out = !out->quantized, .scale_out = out->scale,
+                                      .zero_out = out->zero_point};
+    st = cr_conv_s8_create(g, &params, p->cpu, conv, err);
+done:
+    cr_arena_free(&temporary);
+    return st;
+}
+
+cr_status cr_lower_conv(cr_program *p, const cr_node *n, bool *done, cr_error *err)
+{
+    cr_conv_geometry g;
+    cr_act act;
+    int in, out;
+    if (!is_fast(p, n) || !read_geometry(n, &g)) return CR_OK;
+    const cr_recipe_entry *w = cr_program_entry(p, n->in[1]);
+    const bool integers = runs_on_integers(p, n) && symmetric_weights(w);
+    CR_TRY(cr_program_need(p, n->in[0], integers ? CR_DT_U8 : CR_DT_F32, true, &in, err));
+    const cr_tensor *y = fuse_activation(p, n, &act);
+    *done = true;
+    if (integers && cr_program_byte_entry(p, y)) CR_TRY(cr_program_output_u8(p, y, true, &out, err));
+    else CR_TRY(cr_program_output(p, y, CR_DT_F32, true, &out, err));
+    conv_op *op = cr_arena_alloc(&p->arena, sizeof *op);
+    cr_step *s = cr_program_add_step(p, run_conv, "", n, 1, 1);
+    if (!op || !s) return CR_NOMEM(err);
+    s->in[0] = in;
+    s->out[0] = out;
+    s->op = op;
+    s->free_op = free_conv;
+    if (integers) {
+        CR_TRY(create_s8(p, n, &g, &act, &p->values[in], &p->values[out], &op->s8, err));
+        s->what = cr_conv_s8_name(op->s8);
+        s->scratch = cr_conv_s8_scratch(op->s8, p->threads);
+    } else {
+        const float *weights;
+        const float *bias = n->n_in > 2 && n->in[2] ? n->in[2]->data : NULL;
+        CR_TRY(cr_program_weights(p, n->in[1], &weights, err));
+        CR_TRY(cr_conv_f32_create(&g, weights, bias, &act, p->cpu, &op->f32, err));
+        s->what = cr_conv_f32_name(op->f32);
+        s->scratch = cr_conv_f32_scratch(op->f32, p->threads);
+    }
+    return cr_program_finish(p, y, out, err);
+}

@@ -1,0 +1,139 @@
+/* Conversions between representations of one tensor: float <-> codes, NCHW <-> NHWC, and fake
+ * quantization for entries that no byte storage exists for (per channel, 16 bit). */
+#include <string.h>
+
+#include "base/error.h"
+#include "crayon/arith.h"
+#include "kernels/pool.h"
+#include "runtime/program.h"
+
+enum { PIECE = 4096 }; /* elements of a row-major tensor that are handled as one row */
+
+typedef struct row_view {
+    int64_t rows, cols, ld_in, ld_out;
+} row_view;
+
+/* Rows of both sides; contiguous data are cut into pieces of PIECE elements. */
+static row_view pair_rows(const cr_value *a, const cr_value *b)
+{
+    if (a->ld == a->cols && b->ld == b->cols) {
+        const int64_t n = a->rows * a->cols;
+        return (row_view){(n + PIECE - 1) / PIECE, n, PIECE, PIECE};
+    }
+    return (row_view){a->rows, 0, a->ld, b->ld};
+}
+
+typedef struct type_job {
+    const cr_value *in, *out;
+    const unsigned char *src;
+    unsigned char *dst;
+    row_view v;
+    const cr_rows *k;
+} type_job;
+
+static void convert_rows(void *ctx, int64_t first, int64_t count, int worker)
+{
+    const type_job *j = ctx;
+    for (int64_t r = first; r < first + count; r++) {
+        int64_t n = j->in->cols;
+        if (j->v.cols) n = j->v.cols - r * PIECE < PIECE ? j->v.cols - r * PIECE : PIECE;
+        if (j->in->dtype == CR_DT_F32)
+            j->k->quantize(j->dst + r * j->v.ld_out, (const float *)j->src + r * j->v.ld_in, (size_t)n,
+                           j->out->scale, j->out->zero_point);
+        else
+            j->k->dequantize((float *)j->dst + r * j->v.ld_out, j->src + r * j->v.ld_in, (size_t)n,
+                             j->in->scale, j->in->zero_point);
+    }
+}
+
+static cr_status run_type(const cr_step *s, cr_session *session, cr_error *err)
+{
+    const cr_value *in = &session->program->values[s->in[0]];
+    const cr_value *out = &session->program->values[s->out[0]];
+    type_job j = {in, out, session->data[s->in[0]], session->data[s->out[0]], pair_rows(in, out),
+                  cr_rows_get(session->program->cpu)};
+    cr_session_rows(session, j.v.rows, j.v.cols ? 4 : 1 + 16384 / (in->cols + 1), convert_rows, &j);
+    return CR_OK;
+}
+
+static cr_status run_layout(const cr_step *s, cr_session *session, cr_error *err)
+{
+    const cr_value *in = &session->program->values[s->in[0]];
+    const cr_value *out = &session->program->values[s->out[0]];
+    const cr_shape *shape = &in->tensor->shape;
+    const cr_layout_args a = {.n = shape->dim[0], .channels = shape->dim[1],
+                              .pixels = shape->dim[2] * shape->dim[3],
+                              .ld = in->nhwc ? in->ld : out->ld,
+                              .element = cr_dtype_size(in->dtype)};
+    if (in->nhwc) cr_nhwc_to_nchw(&a, session->data[s->in[0]], session->data[s->out[0]], session->pool);
+    else cr_nchw_to_nhwc(&a, session->data[s->in[0]], session->data[s->out[0]], session->pool);
+    return CR_OK;
+}
+
+cr_status cr_lower_convert(cr_program *p, int from, int to, cr_error *err)
+{
+    const cr_value *a = &p->values[from], *b = &p->values[to];
+    CR_CHECK(a->dtype == b->dtype || a->nhwc == b->nhwc, err, CR_ERR_INTERNAL,
+             "tensor '%s': two conversions at once", a->tensor->name);
+    const bool layout = a->nhwc != b->nhwc;
+    cr_step *s = cr_program_add_step(p, layout ? run_layout : run_type,
+                                     layout                    ? "layout"
+                                     : a->dtype == CR_DT_F32 ? "quantize"
+                                                               : "dequantize",
+                                     NULL, 1, 1);
+    if (!s) return CR_NOMEM(err);
+    s->in[0] = from;
+    s->out[0] = to;
+    return CR_OK;
+}
+
+/* ---- fake quantization ---- */
+
+typedef struct fake_job {
+    const cr_qparams *q;
+    const cr_value *v;
+    const float *src;
+    float *dst;
+    int64_t ld_in, ld_out, inner;
+    int32_t lo, hi;
+} fake_job;
+
+static void fake_rows(void *ctx, int64_t first, int64_t count, int worker)
+{
+    const fake_job *j = ctx;
+    const cr_qparams *q = j->q;
+    for (int64_t r = first; r < first + count; r++)
+        for (int64_t c = 0; c < j->v->cols; c++) {
+            const size_t k = q->count == 1 ? 0 : (size_t)(c / j->inner) % q->count;
+            const int32_t code = cr_quantize(j->src[r * j->ld_in + c], q->scale[k],
+                                             q->zero_point[k], j->lo, j->hi);
+            j->dst[r * j->ld_out + c] = cr_dequantize(code, q->scale[k], q->zero_point[k]);
+        }
+}
+
+static cr_status run_fake(const cr_step *s, cr_session *session, cr_error *err)
+{
+    const cr_recipe_entry *e = s->op;
+    const cr_value *in = &session->program->values[s->in[0]];
+    fake_job j = {&e->q, in, session->data[s->in[0]], session->data[s->out[0]], in->ld,
+                  session->program->values[s->out[0]].ld, 1, 0, 0};
+    cr_qtype_range(e->q.type, &j.lo, &j.hi);
+    for (int d = e->q.axis + 1; e->q.axis >= 0 && !in->nhwc && d < in->tensor->shape.rank; d++)
+        j.inner *= in->tensor->shape.dim[d];
+    cr_session_rows(session, in->rows, 1 + 4096 / (in->cols + 1), fake_rows, &j);
+    return CR_OK;
+}
+
+cr_status cr_lower_fake_quantize(cr_program *p, int from, int to, const cr_recipe_entry *e,
+                                 cr_error *err)
+{
+    CR_CHECK(!p->values[from].nhwc || cr_q_per_tensor(&e->q) || e->q.axis == 1, err,
+             CR_ERR_UNSUPPORTED, "tensor '%s': scales along axis %d of a picture tensor", e->tensor,
+             e->q.axis);
+    cr_step *s = cr_program_add_step(p, run_fake, "fake quantize", NULL, 1, 1);
+    if (!s) return CR_NOMEM(err);
+    s->in[0] = from;
+    s->out[0] = to;
+    s->op = (void *)e;
+    return CR_OK;
+}
