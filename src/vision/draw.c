@@ -86,28 +86,30 @@ static void label_text(const cr_detection *d, const char *const *names, size_t c
     snprintf(out, size, "%s %.2f", name, (double)d->score);
 }
 
-static bool is_utf8(const char *s)
+/* Length of the UTF-8 character at p, 0 if it is malformed, overlong or no Unicode scalar. */
+static size_t utf8_length(const unsigned char *p)
 {
-    for (const unsigned char *p = (const unsigned char *)s; *p;) {
-        const int more = *p < 0x80             ? 0
-                         : (*p & 0xe0) == 0xc0 ? 1
-                         : (*p & 0xf0) == 0xe0 ? 2
-                         : (*p & 0xf8) == 0xf0 ? 3
-                                               : -1;
-        if (more < 0) return false;
-        for (int i = 1; i <= more; i++)
-            if ((p[i] & 0xc0) != 0x80) return false;
-        p += 1 + more;
+    static const uint32_t smallest[5] = {0, 0, 0x80, 0x800, 0x10000};
+    if (p[0] < 0x80) return 1;
+    const size_t n = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
+    if (p[0] < 0xc0 || p[0] >= 0xf8) return 0;
+    uint32_t code = p[0] & (0x7fu >> n);
+    for (size_t i = 1; i < n; i++) {
+        if ((p[i] & 0xc0) != 0x80) return 0;
+        code = code << 6 | (p[i] & 0x3f);
     }
-    return true;
+    const bool surrogate = code >= 0xd800 && code < 0xe000;
+    return code < smallest[n] || code > 0x10ffff || surrogate ? 0 : n;
 }
 
-/* cairo stops drawing for good at text that is not UTF-8. */
+/* cairo stops drawing for good at text that is not UTF-8: bad bytes become '?'. */
 static void make_printable(char *s)
 {
-    const bool ok = is_utf8(s);
-    for (; *s; s++)
-        if ((unsigned char)*s < ' ' || (!ok && (unsigned char)*s >= 0x80)) *s = '?';
+    while (*s) {
+        const size_t n = utf8_length((const unsigned char *)s);
+        if (!n || (unsigned char)*s < ' ') *s = '?';
+        s += n ? n : 1;
+    }
 }
 
 static void draw_label(const struct pen *p, const cr_detection *d, const char *const *names,
