@@ -73,31 +73,40 @@ static cr_status prepare(const writer *w, cr_arena *a, cr_error *err)
     return CR_OK;
 }
 
+/* Gives back the list, or NULL if memory ran out while it was filled. */
+static json_t *finished(json_t *list, int bad)
+{
+    if (!bad) return list;
+    json_decref(list);
+    return NULL;
+}
+
 static json_t *polygon_json(const cr_polygon *p)
 {
     json_t *list = json_array();
+    int bad = 0;
     for (size_t i = 0; i < p->count; i++) {
-        json_array_append_new(list, json_real(p->at[i].x));
-        json_array_append_new(list, json_real(p->at[i].y));
+        bad |= json_array_append_new(list, json_real(p->at[i].x));
+        bad |= json_array_append_new(list, json_real(p->at[i].y));
     }
-    return list;
+    return finished(list, bad);
 }
 
 /* x,y,v per keypoint; 0,0,0 for those outside, as COCO does. */
-static void set_keypoints(json_t *annotation, const cr_instance *it)
+static int set_keypoints(json_t *annotation, const cr_instance *it)
 {
     const int n = it->shape->keypoints;
     json_t *list = json_array();
-    int labelled = 0;
+    int labelled = 0, bad = 0;
     for (int i = 0; i < n; i++) {
         const int v = it->visible[i];
-        json_array_append_new(list, json_real(v ? round(it->keypoint[i].x * 100) / 100 : 0));
-        json_array_append_new(list, json_real(v ? round(it->keypoint[i].y * 100) / 100 : 0));
-        json_array_append_new(list, json_integer(v));
+        bad |= json_array_append_new(list, json_real(v ? round(it->keypoint[i].x * 100) / 100 : 0));
+        bad |= json_array_append_new(list, json_real(v ? round(it->keypoint[i].y * 100) / 100 : 0));
+        bad |= json_array_append_new(list, json_integer(v));
         labelled += v > 0;
     }
-    json_object_set_new(annotation, "keypoints", list);
-    json_object_set_new(annotation, "num_keypoints", json_integer(labelled));
+    bad |= json_object_set_new(annotation, "keypoints", list);
+    return bad | json_object_set_new(annotation, "num_keypoints", json_integer(labelled));
 }
 
 static json_t *annotation_json(const cr_instance *it, int image, size_t id)
@@ -106,8 +115,7 @@ static json_t *annotation_json(const cr_instance *it, int image, size_t id)
                           "image_id", image, "category_id", (int)(it->shape - cr_shapes) + 1,
                           "bbox", it->x1, it->y1, it->x2 - it->x1, it->y2 - it->y1, "area",
                           it->area, "iscrowd", 0, "segmentation", polygon_json(&it->outline));
-    if (o && it->shape->keypoints) set_keypoints(o, it);
-    return o;
+    return finished(o, o && it->shape->keypoints && set_keypoints(o, it));
 }
 
 static cr_status add_labels(writer *w, int index, const cr_scene *s, cr_error *err)
@@ -157,26 +165,29 @@ static json_t *category_json(int index)
         json_pack("{s:i,s:s,s:s}", "id", index + 1, "name", shape->name, "supercategory", "shape");
     if (!o || !shape->keypoints) return o;
     json_t *names = json_array(), *bones = json_array();
+    int bad = 0;
     for (int i = 0; i < shape->keypoints; i++)
-        json_array_append_new(names, json_string(shape->keypoint_names[i]));
+        bad |= json_array_append_new(names, json_string(shape->keypoint_names[i]));
     for (int i = 0; i < shape->bones; i++)
-        json_array_append_new(bones, json_pack("[i,i]", shape->bone[i][0], shape->bone[i][1]));
-    json_object_set_new(o, "keypoints", names);
-    json_object_set_new(o, "skeleton", bones);
-    return o;
+        bad |=
+            json_array_append_new(bones, json_pack("[i,i]", shape->bone[i][0], shape->bone[i][1]));
+    bad |= json_object_set_new(o, "keypoints", names);
+    bad |= json_object_set_new(o, "skeleton", bones);
+    return finished(o, bad);
 }
 
 static json_t *document(const writer *w)
 {
     const cr_synth_options *o = w->options;
     char seed[32];
+    int bad = 0;
     snprintf(seed, sizeof seed, "%llu", (unsigned long long)o->seed);
     json_t *categories = json_array();
-    for (int i = 0; i < CR_SHAPES; i++) json_array_append_new(categories, category_json(i));
+    for (int i = 0; i < CR_SHAPES; i++) bad |= json_array_append_new(categories, category_json(i));
     return json_pack("{s:{s:s,s:s,s:s,s:s},s:O,s:O,s:o}", "info", "description",
                      "Crayon synthetic scenes", "version", CR_VERSION, "task",
                      cr_synth_task_name(o->task), "seed", seed, "images", w->images, "annotations",
-                     w->annotations, "categories", categories);
+                     w->annotations, "categories", finished(categories, bad));
 }
 
 static cr_status write_labels(const writer *w, cr_error *err)
@@ -189,7 +200,13 @@ static cr_status write_labels(const writer *w, cr_error *err)
     if (st == CR_OK) st = cr_outfile_open(path, &file, err);
     if (st == CR_OK) {
         /* 8 digits hold coordinates below 4096 with their two decimals */
-        json_dumpf(root, cr_outfile_stream(file), JSON_COMPACT | JSON_REAL_PRECISION(8));
+        const size_t flags = JSON_COMPACT | JSON_REAL_PRECISION(8);
+        if (json_dumpf(root, cr_outfile_stream(file), flags) && !ferror(cr_outfile_stream(file))) {
+            cr_outfile_abort(&file);
+            st = CR_NOMEM(err);
+        }
+    }
+    if (st == CR_OK) {
         fputc('\n', cr_outfile_stream(file));
         st = cr_outfile_commit(&file, err);
     }
