@@ -1,7 +1,9 @@
 /* Elementwise operators with one input: y[i] = f(x[i]). float32 is computed in float32 by libm's
- * float functions, float64 in float64, integers exactly. */
+ * float functions, except for the activations that crayon/arith.h defines; float64 in float64,
+ * integers exactly. */
 #include <math.h>
 
+#include "crayon/arith.h"
 #include "ops/elem.h"
 #include "ops/ref_all.h"
 
@@ -54,6 +56,23 @@ static void attributes(const cr_node *n, float *a, float *b)
     }
 }
 
+/* The activations that kernels fuse have one definition, bit for bit. */
+static float activation_f32(cr_op_kind kind, float x, float a, float b)
+{
+    switch (kind) {
+    case CR_OP_Sigmoid:
+        return cr_sigmoidf(x);
+    case CR_OP_HardSigmoid:
+        return cr_hard_sigmoidf(x, a, b);
+    case CR_OP_HardSwish:
+        return cr_hard_swishf(x);
+    case CR_OP_Swish:
+        return a == 1 ? cr_siluf(x) : unary_f32(kind, x, a, b);
+    default:
+        return unary_f32(kind, x, a, b);
+    }
+}
+
 /* x - d for an integer x and a real d, the result cut towards 0; exact where it fits. */
 static uint64_t minus_real(int64_t x, double d)
 {
@@ -97,7 +116,7 @@ cr_status cr_eval_unary(const cr_op_call *call, cr_error *err)
     attributes(call->node, &a, &b);
     for (int64_t i = 0; i < n; i++) {
         if (x->dtype == CR_DT_F32)
-            ((float *)y->data)[i] = unary_f32(kind, ((const float *)x->data)[i], a, b);
+            ((float *)y->data)[i] = activation_f32(kind, ((const float *)x->data)[i], a, b);
         else if (x->dtype == CR_DT_F64)
             ((double *)y->data)[i] = unary_f64(kind, ((const double *)x->data)[i], a, b);
         else

@@ -1,9 +1,11 @@
 /* Data movement on row-major tensors: Reshape and its kin are views, Transpose, Slice, Split and
  * Expand are one strided copy, Concat is a few. Values are moved in the form they have: uint8 codes
- * stay codes when the output's entry says the same scale and zero point, else floats are moved. */
+ * stay codes when the output's entry says the same scale and zero point, else floats are moved.
+ * Softmax is here because detection heads take it along an axis of such tensors. */
 #include <string.h>
 
 #include "base/error.h"
+#include "kernels/rows.h"
 #include "runtime/program.h"
 
 /* ---- strided copy: out (contiguous, dims) = in[offset + sum index*stride] ---- */
@@ -283,6 +285,100 @@ static cr_status lower_concat(cr_program *p, const cr_node *n, bool *done, cr_er
     return cr_program_finish(p, y, out, err);
 }
 
+/* ---- Softmax along one axis: [outer][n][inner] ---- */
+
+enum { SOFTMAX_BLOCK = 256 };
+
+typedef struct softmax_op {
+    int64_t outer, n, inner;
+} softmax_op;
+
+typedef struct softmax_job {
+    const softmax_op *op;
+    const cr_rows *k;
+    const float *in;
+    float *out;
+} softmax_job;
+
+/* `width` neighbouring lines at once: maximum, exponentials and their sum, quotient. */
+static void softmax_lines(const softmax_job *j, const float *x, float *y, size_t width)
+{
+    float top[SOFTMAX_BLOCK], sum[SOFTMAX_BLOCK] = {0};
+    const int64_t n = j->op->n, step = j->op->inner;
+    memcpy(top, x, width * sizeof *top);
+    for (int64_t i = 1; i < n; i++) j->k->max_f32(top, x + i * step, width);
+    for (int64_t i = 0; i < n; i++) j->k->exp_sum(y + i * step, x + i * step, top, sum, width);
+    for (int64_t i = 0; i < n; i++)
+        for (size_t c = 0; c < width; c++) y[i * step + (int64_t)c] /= sum[c];
+}
+
+/* One line whose elements are neighbours. */
+static void softmax_line(const softmax_job *j, const float *x, float *y)
+{
+    float top[SOFTMAX_BLOCK], sums[SOFTMAX_BLOCK] = {0}, best = x[0], sum = 0;
+    const int64_t n = j->op->n;
+    for (int64_t i = 1; i < n; i++) best = x[i] > best ? x[i] : best;
+    for (int i = 0; i < SOFTMAX_BLOCK; i++) top[i] = best;
+    for (int64_t i = 0; i < n; i += SOFTMAX_BLOCK) {
+        const int64_t w = n - i < SOFTMAX_BLOCK ? n - i : SOFTMAX_BLOCK;
+        j->k->exp_sum(y + i, x + i, top, sums, (size_t)w);
+    }
+    for (int i = 0; i < SOFTMAX_BLOCK; i++) sum += sums[i];
+    for (int64_t i = 0; i < n; i++) y[i] /= sum;
+}
+
+static void softmax_blocks(void *ctx, int64_t first, int64_t count, int worker)
+{
+    const softmax_job *j = ctx;
+    const softmax_op *op = j->op;
+    if (op->inner == 1) {
+        for (int64_t o = first; o < first + count; o++)
+            softmax_line(j, j->in + o * op->n, j->out + o * op->n);
+        return;
+    }
+    const int64_t blocks = (op->inner + SOFTMAX_BLOCK - 1) / SOFTMAX_BLOCK;
+    for (int64_t b = first; b < first + count; b++) {
+        const int64_t c = b % blocks * SOFTMAX_BLOCK, at = b / blocks * op->n * op->inner + c;
+        const int64_t w = op->inner - c < SOFTMAX_BLOCK ? op->inner - c : SOFTMAX_BLOCK;
+        softmax_lines(j, j->in + at, j->out + at, (size_t)w);
+    }
+}
+
+static cr_status run_softmax(const cr_step *s, cr_session *session, cr_error *err)
+{
+    const softmax_op *op = s->op;
+    softmax_job j = {op, cr_rows_get(session->program->cpu), session->data[s->in[0]],
+                     session->data[s->out[0]]};
+    const int64_t blocks = (op->inner + SOFTMAX_BLOCK - 1) / SOFTMAX_BLOCK;
+    cr_session_rows(session, op->outer * blocks, 1, softmax_blocks, &j);
+    return CR_OK;
+}
+
+static cr_status lower_softmax(cr_program *p, const cr_node *n, bool *done, cr_error *err)
+{
+    const cr_shape *x = &n->in[0]->shape;
+    if (n->in[0]->dtype != CR_DT_F32 || cr_shape_count(x) == 0 || x->rank < 1) return CR_OK;
+    softmax_op *op = cr_arena_alloc(&p->arena, sizeof *op);
+    if (!op) return CR_NOMEM(err);
+    int64_t axis = cr_attr_int(n, "axis", -1);
+    if (axis < 0) axis += x->rank;
+    *op = (softmax_op){1, x->dim[axis], 1};
+    for (int d = 0; d < x->rank; d++) {
+        if (d < axis) op->outer *= x->dim[d];
+        if (d > axis) op->inner *= x->dim[d];
+    }
+    int in, out;
+    CR_TRY(cr_program_need(p, n->in[0], CR_DT_F32, false, &in, err));
+    CR_TRY(cr_program_output(p, n->out[0], CR_DT_F32, false, &out, err));
+    cr_step *s = cr_program_add_step(p, run_softmax, "softmax", n, 1, 1);
+    if (!s) return CR_NOMEM(err);
+    s->in[0] = in;
+    s->out[0] = out;
+    s->op = op;
+    *done = true;
+    return cr_program_finish(p, n->out[0], out, err);
+}
+
 static bool all_static(const cr_node *n)
 {
     for (int i = 0; i < n->n_in; i++)
@@ -312,6 +408,7 @@ cr_status cr_lower_plain(cr_program *p, const cr_node *n, bool *done, cr_error *
     case CR_OP_Slice: return lower_slice(p, n, done, err);
     case CR_OP_Split: return lower_split(p, n, done, err);
     case CR_OP_Concat: return lower_concat(p, n, done, err);
+    case CR_OP_Softmax: return lower_softmax(p, n, done, err);
     default: return CR_OK;
     }
 }

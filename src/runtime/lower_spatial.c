@@ -1,6 +1,7 @@
 /* Operators on pictures of channels that keep NHWC: pooling, nearest Resize, and Concat, Split and
  * Slice along the channels. Split and Slice are views (an offset into the rows of their source);
- * Concat writes each input into its columns, converting between scales on the way. */
+ * Concat has its inputs written straight into its columns where nothing must be converted, else it
+ * copies them there, changing scales on the way. */
 #include <string.h>
 
 #include "base/error.h"
@@ -257,7 +258,10 @@ static cr_status lower_slice(cr_program *p, const cr_node *n, bool *done, cr_err
 
 /* ---- Concat along channels ---- */
 
-typedef enum move_kind { MOVE_COPY, MOVE_TABLE, MOVE_QUANTIZE, MOVE_DEQUANTIZE } move_kind;
+/* MOVE_NONE: the input was written in its place already. */
+typedef enum move_kind {
+    MOVE_COPY, MOVE_TABLE, MOVE_QUANTIZE, MOVE_DEQUANTIZE, MOVE_NONE
+} move_kind;
 
 typedef struct part {
     move_kind kind;
@@ -289,6 +293,7 @@ static void part_rows(void *ctx, int64_t first, int64_t count, int worker)
         case MOVE_DEQUANTIZE:
             j->k->dequantize((float *)(void *)y, x, n, j->in->scale, j->in->zero_point);
             break;
+        case MOVE_NONE: break;
         }
     }
 }
@@ -302,7 +307,8 @@ static cr_status run_concat(const cr_step *s, cr_session *session, cr_error *err
         const cr_value *in = &values[s->in[i]];
         part_job j = {&parts[i], in, out, session->data[s->in[i]], dst,
                       cr_rows_get(session->program->cpu)};
-        cr_session_rows(session, in->rows, 1 + 8192 / (in->cols + 1), part_rows, &j);
+        if (parts[i].kind != MOVE_NONE)
+            cr_session_rows(session, in->rows, 1 + 8192 / (in->cols + 1), part_rows, &j);
         dst += (size_t)in->cols * cr_dtype_size(out->dtype);
     }
     return CR_OK;
@@ -319,6 +325,52 @@ static void choose_move(const cr_value *in, const cr_value *out, part *m)
         m->kind = MOVE_DEQUANTIZE;
     } else {
         m->kind = out->quantized ? MOVE_QUANTIZE : MOVE_COPY;
+    }
+}
+
+/* Can root R, of which concat input `i` is a view, be laid into the output's columns from `base` on?
+ * Only if every input that would share those columns is the same view of R. */
+static bool root_fits(const cr_program *p, const int *in, int n_in, int root, int64_t base, int out)
+{
+    const cr_value *r = &p->values[root], *o = &p->values[out];
+    if (r->root != root || !r->nhwc || r->fixed || r->dynamic || r->ld != r->cols) return false;
+    if (base < 0 || base + r->cols > o->cols || r->dtype != o->dtype || r->rows != o->rows)
+        return false;
+    int64_t at = 0;
+    for (int k = 0; k < n_in; k++) {
+        const cr_value *v = &p->values[in[k]];
+        const bool overlaps = at < base + r->cols && base < at + v->cols;
+        if (overlaps && (v->root != root || at - v->offset != base)) return false;
+        at += v->cols;
+    }
+    return true;
+}
+
+/* R and all its views move into the output's memory: no copy is left to do. */
+static void move_root(cr_program *p, int root, int64_t base, int out)
+{
+    for (size_t v = 0; v < p->value_count; v++) {
+        if (p->values[v].root != root) continue;
+        p->values[v].root = out;
+        p->values[v].offset += base;
+        p->values[v].ld = p->values[out].ld;
+    }
+}
+
+static void place_in_output(cr_program *p, const int *in, int n_in, int out, part *parts)
+{
+    int64_t at = 0;
+    for (int i = 0; i < n_in; i++) {
+        const cr_value *v = &p->values[in[i]];
+        const int64_t base = at - v->offset;
+        at += v->cols;
+        if (parts[i].kind != MOVE_COPY) continue;
+        if (v->root == out) {
+            if (base == 0) parts[i].kind = MOVE_NONE; /* moved with an earlier input */
+        } else if (root_fits(p, in, n_in, v->root, base, out)) {
+            move_root(p, v->root, base, out);
+            parts[i].kind = MOVE_NONE;
+        }
     }
 }
 
@@ -344,6 +396,7 @@ static cr_status lower_concat(cr_program *p, const cr_node *n, bool *done, cr_er
     if (cr_program_byte_entry(p, y)) CR_TRY(cr_program_output_u8(p, y, true, &out, err));
     else CR_TRY(cr_program_output(p, y, CR_DT_F32, true, &out, err));
     for (int i = 0; i < n->n_in; i++) choose_move(&p->values[in[i]], &p->values[out], &parts[i]);
+    place_in_output(p, in, n->n_in, out, parts);
     cr_step *s = cr_program_add_step(p, run_concat, "concat", n, n->n_in, 1);
     if (!s) return CR_NOMEM(err);
     memcpy(s->in, in, (size_t)n->n_in * sizeof *in);
