@@ -56,8 +56,8 @@ bool cr_find_strides(int width, int height, int64_t cells, int *first, int *coun
     *first = 8;
     *count = 3;
     if (cr_grid_cells(width, height, 8, 3) == cells) return true;
-    for (*first = 4; *first <= 128; *first *= 2)
-        for (*count = 1; *first << (*count - 1) <= 128; ++*count)
+    for (*first = 4; *first <= 64; *first *= 2)
+        for (*count = 1; *first << (*count - 1) <= 64; ++*count)
             if (cr_grid_cells(width, height, *first, *count) == cells) return true;
     return false;
 }
@@ -210,7 +210,7 @@ cr_status cr_head_guess(const cr_output *outs, size_t n, const char *task, int c
     const bool proto = n == 2 && outs[1].rank == 4 && outs[1].dim[1] >= 1 && outs[1].dim[1] <= 256;
     if (proto) hint.masks = (int)outs[1].dim[1];
     cr_head h = *head;
-    if (guess_classifier(&outs[0], &hint, &h) || guess_nanodet(outs, n, &hint, &h) ||
+    if (guess_nanodet(outs, n, &hint, &h) || guess_classifier(&outs[0], &hint, &h) ||
         guess_rows(&outs[0], &hint, &h)) {
         *head = h;
         return CR_OK;

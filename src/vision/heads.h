@@ -40,7 +40,7 @@ void cr_head_keypoints(const cr_head *h, const cr_output *out, int index, float 
 /* Number of cells of an input at strides first, 2*first, ... (count of them). */
 int64_t cr_grid_cells(int width, int height, int first, int count);
 
-/* The run of strides (each twice the one before, within 4..128) whose cells sum to `cells`; false
+/* The run of strides (each twice the one before, within 4..64) whose cells sum to `cells`; false
  * if none does. The usual 8,16,32 is preferred. */
 bool cr_find_strides(int width, int height, int64_t cells, int *first, int *count);
 

@@ -2,6 +2,7 @@
 """Pictures and preprocessing against OpenCV, byte for byte.
 
     vision_opencv.py BUILD/libcrayon.so [--driver BUILD/tests/peers-vision_detect] [--cases N]
+    vision_opencv.py --golden                  prints the table of tests/unit/resize.c
 
 Resizes random pictures, decodes JPEG and PNG files of every kind that can be made here, and fits
 pictures into network inputs. Exit 0: everything equal.
@@ -119,6 +120,22 @@ def test_resize(cr, rng, cases):
                 print(f"FAIL resize {sw}x{sh}x{c} -> {dw}x{dh}")
     print(f"resize: {count} pictures, {bad} differ from cv2.resize")
     return bad
+
+
+def golden():
+    """FNV-1a hashes of cv2's results on pictures that a C test can make by the same formula."""
+    sizes = [(640, 480, 640, 640), (500, 333, 97, 211), (7, 5, 64, 48), (64, 48, 32, 24), (1, 1, 9, 4),
+             (300, 2, 5, 2), (33, 70, 33, 35), (480, 360, 120, 90), (3, 9, 1, 1), (90, 1, 31, 50)]
+    for sw, sh, dw, dh in sizes:
+        for c in (1, 2, 3, 4):
+            i = np.arange(sw * sh * c, dtype=np.uint32)
+            img = ((i * np.uint32(2654435761)) >> np.uint32(24)).astype(np.uint8).reshape(sh, sw, c)
+            out = cv2.resize(img, (dw, dh), interpolation=cv2.INTER_LINEAR)
+            h = 0xcbf29ce484222325
+            for b in out.tobytes():
+                h = (h ^ b) * 0x100000001b3 % (1 << 64)
+            print(f"    {{{sw}, {sh}, {dw}, {dh}, {c}, 0x{h:016x}}},")
+    return 0
 
 
 # --- files ----------------------------------------------------------------------------------------
@@ -291,10 +308,13 @@ def test_preprocess(cr, rng, cases):
 
 def main():
     p = argparse.ArgumentParser()
-    p.add_argument("library")
+    p.add_argument("library", nargs="?")
+    p.add_argument("--golden", action="store_true")
     p.add_argument("--driver")
     p.add_argument("--cases", type=int, default=400)
     args = p.parse_args()
+    if args.golden:
+        return golden()
     cr, rng = Crayon(os.path.abspath(args.library)), np.random.default_rng(7)
     print("opencv", cv2.__version__)
     bad = test_resize(cr, rng, args.cases)
