@@ -6,8 +6,8 @@
 typedef enum cr_act_kind {
     CR_ACT_NONE,
     CR_ACT_RELU,
-    CR_ACT_CLIP,         /* a: lowest, b: highest */
-    CR_ACT_LEAKY_RELU,   /* a: slope below 0 */
+    CR_ACT_CLIP,       /* a: lowest, b: highest */
+    CR_ACT_LEAKY_RELU, /* a: slope below 0 */
     CR_ACT_SIGMOID,
     CR_ACT_SILU,
     CR_ACT_HARD_SIGMOID, /* a: slope, b: offset */

@@ -1,100 +1,72 @@
-/* Two-dimensional convolution on NHWC rows, float32 and int8, as indirect GEMM.
+/* Two-dimensional convolution on NHWC rows, float32 and int8.
  *
- * An output pixel is a row of the product A*W: A's row is the concatenation, over the kernel's taps,
- * of `cin` neighbouring channels of one input pixel. Nothing is copied to build A (no im2col):
- * a tile of MR output pixels is a table of MR pointers per tap, and taps that fall on padding point
- * to a row of zeros (int8: of the zero point). The weights are packed once:
+ * A prepared convolution owns packed copies of its weights and never changes after creation: any
+ * number of threads and sessions may run it. A run allocates nothing; the caller lends scratch.
+ * How it works: conv_walk.h (work split, indirection), conv_f32.c and conv_s8.c (packing).
  *
- *     w[group][block of NR output channels][tap][cin step][NR][KG]     KG: 1 float; 4 or 2 bytes
- *
- * A work item is (block of channels) x (range of tiles), numbered so that neighbours share weights.
- * Each output value is computed by one thread in one fixed order: results do not depend on the
- * number of threads. Indirection: Dukhan 2019, "The Indirect Convolution Algorithm".
- *
- * Depthwise convolutions (one input channel per group) go over pixels with channels as lanes. */
+ * Layout: input [n,h,w] pixels of `cin` values, output [n,oh,ow] pixels of `cout` values, pixels
+ * `ld` elements apart. With ld > channels a tensor is a column range of a wider one, so Concat and
+ * Split along channels cost nothing; what lies between the columns is neither read nor written. */
 #ifndef CR_KERNELS_CONV_H
 #define CR_KERNELS_CONV_H
 
 #include "base/threads.h"
 #include "crayon/status.h"
 #include "kernels/act.h"
-#include "kernels/rows.h"
-
-enum { CR_CONV_MAX_TAPS = 1024, CR_CONV_MAX_MR = 16, CR_CONV_MAX_NR = 64 };
 
 typedef struct cr_conv_geometry {
-    int64_t n, h, w, cin;      /* input [n,h,w,cin]; cin counts all groups */
-    int64_t oh, ow, cout;      /* output [n,oh,ow,cout] */
-    int64_t ld_in, ld_out;     /* elements between pixels; >= cin, cout */
+    int64_t n, h, w, cin;  /* input [n,h,w,cin]; cin counts all groups */
+    int64_t oh, ow, cout;  /* output [n,oh,ow,cout] */
+    int64_t ld_in, ld_out; /* elements between pixels; >= cin, cout */
     int64_t kh, kw, stride_h, stride_w, dil_h, dil_w, pad_top, pad_left, groups;
 } cr_conv_geometry;
 
+/* CR_ERR_ARGUMENT for sizes that do not fit together (zero or negative extents, groups that do not
+ * divide the channels, ld too small, products that overflow), CR_ERR_UNSUPPORTED for more than
+ * 1024 taps. Padding at the bottom and right follows from oh and ow; outputs that look only at
+ * padding are fine. */
+cr_status cr_conv_geometry_check(const cr_conv_geometry *g, cr_error *err);
+
 /* ---- float32 ---- */
 
-typedef struct cr_conv_f32_tile {
-    const float *const *a;     /* [taps][mr] pointers to cin floats */
-    int64_t taps, cin;
-    const float *w;            /* [taps][cin][nr] */
-    float *c;                  /* [mr][nr] result, without bias */
-    int vectors;               /* how many vectors of nr are needed: 1 .. */
-} cr_conv_f32_tile;
-
-typedef struct cr_conv_f32_kernel {
-    const char *name;
-    void (*run)(const cr_conv_f32_tile *t);
-    int mr, nr, lanes;         /* tile; floats per vector */
-} cr_conv_f32_kernel;
-
-const cr_conv_f32_kernel *cr_conv_f32_level(int level); /* NULL: none at that level */
-const cr_conv_f32_kernel *cr_conv_f32_select(unsigned cpu);
-
+/* y = act(bias + sum a * w): one accumulator per output, products added in the order (ky, kx,
+ * channel). Levels with fused multiply-add (all but `c`) give the same bits as each other. */
 typedef struct cr_conv_f32 cr_conv_f32;
 
-/* weights [cout][cin/groups][kh][kw] and bias [cout] (or NULL) are copied. CR_ERR_UNSUPPORTED: more
- * than CR_CONV_MAX_TAPS taps. */
+/* weights [cout][cin/groups][kh][kw], bias [cout] or NULL, act or NULL: copied. cpu: flags as of
+ * cr_cpu_flags(). */
 cr_status cr_conv_f32_create(const cr_conv_geometry *g, const float *weights, const float *bias,
                              const cr_act *act, unsigned cpu, cr_conv_f32 **out, cr_error *err);
-void cr_conv_f32_free(cr_conv_f32 *c);
-/* Bytes of scratch that a run on so many threads uses. */
+void cr_conv_f32_free(cr_conv_f32 *c); /* NULL is fine */
+/* Bytes of 64-byte aligned scratch that a run on so many threads uses. */
 size_t cr_conv_f32_scratch(const cr_conv_f32 *c, int threads);
+/* The chosen kernel, such as "conv_f32 avx512 12x32" or "dwconv_f32 neon". */
 const char *cr_conv_f32_name(const cr_conv_f32 *c);
-/* ld_in and ld_out of the geometry may be overridden per run: 0 keeps them. */
+/* ld_in and ld_out replace the geometry's unless 0. in and out must not overlap. The pool (NULL:
+ * run inline) must not have more threads than scratch was asked for. */
 void cr_conv_f32_run(const cr_conv_f32 *c, const float *in, int64_t ld_in, float *out,
                      int64_t ld_out, void *scratch, cr_pool *pool);
 
-/* ---- int8: uint8 activations, int8 weights, int32 sums (exact) ---- */
-
-typedef struct cr_conv_s8_tile {
-    const uint8_t *const *a;   /* [taps][mr] pointers to cin codes */
-    int64_t taps, cin;
-    const void *w;             /* [taps][ceil(cin/kg)][nr][kg] int8 or int16 */
-    int32_t *c;                /* [mr][nr] result, without bias */
-    int vectors;
-} cr_conv_s8_tile;
-
-typedef struct cr_conv_s8_kernel {
-    const char *name;
-    void (*run)(const cr_conv_s8_tile *t);
-    int mr, nr, lanes, kg;
-    bool wide;                 /* packed weights are int16 */
-} cr_conv_s8_kernel;
-
-const cr_conv_s8_kernel *cr_conv_s8_level(int level);
-const cr_conv_s8_kernel *cr_conv_s8_select(unsigned cpu);
+/* ---- int8: uint8 activations, int8 weights, exact int32 sums ---- */
 
 typedef struct cr_conv_s8_params {
-    const int8_t *weights;     /* [cout][cin/groups][kh][kw] */
-    const int32_t *bias;       /* [cout] at scale sa*sw[c], or NULL */
-    const float *multiplier;   /* [cout], see cr_finish */
-    int32_t zero_in;           /* of the input codes, 0..255 */
+    const int8_t *weights;   /* [cout][cin/groups][kh][kw], zero point 0 */
+    const int32_t *bias;     /* [cout] at scale sa*sw[c], or NULL */
+    const float *multiplier; /* [cout] see cr_finish in rows.h; not used with raw_out */
+    int32_t zero_in;         /* of the input codes, 0..255; also what padding holds */
     cr_act act;
-    bool float_out;            /* float32 results, else uint8 codes */
-    float scale_out;
-    int32_t zero_out;
+    bool float_out;   /* float32 results, else uint8 codes */
+    float scale_out;  /* of uint8 codes; > 0 */
+    int32_t zero_out; /* of uint8 codes, 0..255 */
+    bool raw_out;     /* int32 sums with bias instead: no multiplier, no activation */
 } cr_conv_s8_params;
 
+/* acc = bias + sum (a - zero_in) * w in two's complement int32 (wraps like every integer register),
+ * then the conversions of crayon/arith.h, the same bits at every CPU level. Codes of int8 tensors
+ * are kept as uint8 with 128 added to code and zero point. */
 typedef struct cr_conv_s8 cr_conv_s8;
 
+/* Everything in p is copied. Output elements are uint8_t, float or int32_t. */
 cr_status cr_conv_s8_create(const cr_conv_geometry *g, const cr_conv_s8_params *p, unsigned cpu,
                             cr_conv_s8 **out, cr_error *err);
 void cr_conv_s8_free(cr_conv_s8 *c);
@@ -102,19 +74,5 @@ size_t cr_conv_s8_scratch(const cr_conv_s8 *c, int threads);
 const char *cr_conv_s8_name(const cr_conv_s8 *c);
 void cr_conv_s8_run(const cr_conv_s8 *c, const uint8_t *in, int64_t ld_in, void *out,
                     int64_t ld_out, void *scratch, cr_pool *pool);
-
-/* ---- geometry that both share (conv_walk.c) ---- */
-
-typedef struct cr_conv_walk {
-    const cr_conv_geometry *g;
-    int64_t ld_in;
-    size_t element;            /* bytes per input element */
-    const unsigned char *in, *zero; /* zero: a row of cin padding elements */
-    int64_t first_channel;     /* of the group */
-} cr_conv_walk;
-
-/* Pointers of `rows` output pixels from `first` on: a[tap * mr + r]; rows beyond the last repeat it. */
-void cr_conv_pointers(const cr_conv_walk *w, int64_t first, int64_t rows, int mr,
-                      const unsigned char **a);
 
 #endif

@@ -1,33 +1,43 @@
-/* Int8 convolution: packing, the portable tile, the driver. Layout and idea: conv.h.
+/* Int8 convolution: the portable tile, packing, and the results' way out. Layouts: conv_walk.h.
  *
- * sum((a - za) * w) = sum(a * w) - za * sum(w): the second term is folded into the bias when the
- * weights are packed, and padding taps read za, so kernels multiply raw codes. Sums wrap like the
- * reference's; with int8 weights they cannot overflow below 2^16 products. */
+ * sum (a - za) * w = sum a * w - za * sum w: the second term is folded into the bias when weights
+ * are packed, and padding reads as za, so kernels multiply raw codes. All int32 arithmetic wraps,
+ * like the registers and like the reference; with int8 weights nothing can wrap below 65793
+ * products per output unless the bias itself is near the limit. */
 #include <string.h>
 
 #include "base/cpu.h"
 #include "base/error.h"
 #include "base/mem.h"
 #include "crayon/arith.h"
-#include "kernels/conv.h"
+#include "kernels/conv_walk.h"
+#include "kernels/rows.h"
 
 /* ---- the portable tile ---- */
 
-enum { C_MR = 4, C_NR = 8 };
+enum { C_MR = 4, C_NR = 8, STEP = 4 };
+
+static void step_c(int32_t acc[C_MR][C_NR], const uint8_t *const *a, int64_t k, int n,
+                   const int8_t *w)
+{
+    for (int r = 0; r < C_MR; r++)
+        for (int j = 0; j < C_NR; j++)
+            for (int i = 0; i < n; i++)
+                acc[r][j] = cr_wrap_add(acc[r][j], (int32_t)a[r][k + i] * w[j * STEP + i]);
+}
 
 static void tile_c(const cr_conv_s8_tile *t)
 {
     int32_t acc[C_MR][C_NR] = {{0}};
     const int8_t *w = t->w;
     for (int64_t tap = 0; tap < t->taps; tap++)
-        for (int64_t k = 0; k < t->cin; k++, w += C_NR)
-            for (int r = 0; r < C_MR; r++)
-                for (int j = 0; j < C_NR; j++)
-                    acc[r][j] += (int32_t)t->a[tap * C_MR + r][k] * w[j];
-    memcpy(t->c, acc, sizeof acc);
+        for (int64_t k = 0; k < t->cin; k += STEP, w += C_NR * STEP)
+            step_c(acc, t->a + tap * C_MR, k, t->cin - k < STEP ? (int)(t->cin - k) : STEP, w);
+    for (int r = 0; r < C_MR; r++)
+        for (int j = 0; j < C_NR; j++) t->c[r * C_NR + j] = cr_wrap_add(acc[r][j], t->bias[j]);
 }
 
-static const cr_conv_s8_kernel conv_s8_c = {"c", tile_c, C_MR, C_NR, C_NR, 1, false};
+static const cr_conv_s8_kernel conv_s8_c = {"conv_s8 c 4x8", tile_c, C_MR, C_NR, C_NR, CR_S8_BYTES};
 
 #define CR_CONV_S8_ONLY
 #define CR_KERNEL(family, level, symbol) extern const cr_##family symbol;
@@ -37,12 +47,15 @@ static const cr_conv_s8_kernel conv_s8_c = {"c", tile_c, C_MR, C_NR, C_NR, 1, fa
 const cr_conv_s8_kernel *cr_conv_s8_level(int level)
 {
     switch (level) {
-    case CR_CPU_C: return &conv_s8_c;
+    case CR_CPU_C:
+        return &conv_s8_c;
 #define CR_KERNEL(family, level, symbol)                                                           \
-    case level: return &symbol;
+    case level:                                                                                    \
+        return &symbol;
 #include "kernels/kernels.inc"
 #undef CR_KERNEL
-    default: return NULL;
+    default:
+        return NULL;
     }
 }
 
@@ -60,102 +73,166 @@ const cr_conv_s8_kernel *cr_conv_s8_select(unsigned cpu)
 struct cr_conv_s8 {
     cr_conv_geometry g;
     const cr_conv_s8_kernel *k;
+    const cr_dwconv_kernel *dw; /* NULL unless depthwise */
     const cr_rows *rows;
-    unsigned char *w;
-    int16_t *depth_w;              /* [tap][channel] */
-    int32_t *bias;                 /* with -za*sum(w) */
-    float *multiplier;
-    uint8_t *zero;
-    cr_conv_s8_params p;
-    int64_t taps, cin, cout, blocks, steps; /* per group; steps of kg channels */
-    bool depthwise;
+    cr_finish finish; /* of channel 0 */
+    bool raw, float_out;
+    unsigned char *w;    /* dw: float [tap][channel] */
+    unsigned char *zero; /* a row of zero points */
+    int32_t *bias;       /* folded: [group][blocks * nr], 0 beyond cout; dw: [channel] */
+    float *multiplier;   /* [cout] */
+    int64_t taps, cin, cout, blocks, steps; /* per group; steps: of four codes, over all taps */
+    size_t weight_size;                     /* bytes of a packed weight */
 };
 
-static void put_weight(const cr_conv_s8 *c, unsigned char *block, int64_t at, int8_t w)
+static int block_width(const cr_conv_s8 *c, int64_t block)
 {
-    if (c->k->wide) ((int16_t *)(void *)block)[at] = w;
-    else ((int8_t *)block)[at] = w;
+    const int64_t left = c->cout - block * c->k->nr;
+    return left >= c->k->nr ? c->k->nr : (int)cr_round_up((size_t)left, (size_t)c->k->lanes);
 }
 
-static size_t weight_size(const cr_conv_s8 *c) { return c->k->wide ? 2 : 1; }
-
+/* Bytes from a block's start to the next one's (the last one of a group may be narrower). */
 static size_t block_bytes(const cr_conv_s8 *c)
 {
-    return (size_t)(c->taps * c->steps * c->k->nr * c->k->kg) * weight_size(c);
+    return (size_t)c->steps * STEP * (size_t)c->k->nr * c->weight_size;
 }
 
-static void pack_block(const cr_conv_s8 *c, const int8_t *src, int64_t b, unsigned char *dst)
+static size_t group_bytes(const cr_conv_s8 *c)
 {
-    const int nr = c->k->nr, kg = c->k->kg;
+    const size_t last = (size_t)block_width(c, c->blocks - 1);
+    return (size_t)(c->blocks - 1) * block_bytes(c) +
+           (size_t)c->steps * STEP * last * c->weight_size;
+}
+
+/* Where weight i of channel j's step goes, in a step of `width` channels. */
+static size_t place_in_step(const cr_conv_s8 *c, int j, int i)
+{
+    if (c->k->layout != CR_S8_COLUMNS) return (size_t)(j * STEP + i);
+    const int lanes = c->k->lanes;
+    return (size_t)(j / lanes * lanes * STEP + i * lanes + j % lanes);
+}
+
+/* src: [cin][taps] of one channel. */
+static void pack_channel(const cr_conv_s8 *c, const int8_t *src, unsigned char *block, int width,
+                         int j)
+{
+    const int64_t per_tap = c->steps / c->taps;
     for (int64_t tap = 0; tap < c->taps; tap++)
-        for (int64_t k = 0; k < c->cin; k++)
-            for (int j = 0; j < nr && b * nr + j < c->cout; j++) {
-                const int64_t at = ((tap * c->steps + k / kg) * nr + j) * kg + k % kg;
-                put_weight(c, dst, at, src[((b * nr + j) * c->cin + k) * c->taps + tap]);
-            }
+        for (int64_t k = 0; k < c->cin; k++) {
+            const size_t step = (size_t)(tap * per_tap + k / STEP);
+            const size_t at = step * STEP * (size_t)width + place_in_step(c, j, (int)(k % STEP));
+            const int8_t w = src[k * c->taps + tap];
+            if (c->weight_size == 1)
+                ((int8_t *)block)[at] = w;
+            else
+                ((int16_t *)(void *)block)[at] = w;
+        }
 }
 
-static void pack_weights(cr_conv_s8 *c, const int8_t *weights)
+static void pack_group(cr_conv_s8 *c, const int8_t *src, int64_t group)
 {
-    if (c->depthwise) {
-        for (int64_t ch = 0; ch < c->g.cout; ch++)
-            for (int64_t tap = 0; tap < c->taps; tap++)
-                c->depth_w[tap * c->g.cout + ch] = weights[ch * c->taps + tap];
-        return;
+    unsigned char *dst = c->w + (size_t)group * group_bytes(c);
+    for (int64_t ch = 0; ch < c->cout; ch++) {
+        const int64_t b = ch / c->k->nr;
+        pack_channel(c, src + (group * c->cout + ch) * c->cin * c->taps,
+                     dst + (size_t)b * block_bytes(c), block_width(c, b), (int)(ch % c->k->nr));
     }
-    for (int64_t i = 0; i < c->g.groups; i++)
-        for (int64_t b = 0; b < c->blocks; b++)
-            pack_block(c, weights + i * c->cout * c->cin * c->taps, b,
-                       c->w + (size_t)(i * c->blocks + b) * block_bytes(c));
 }
 
+static void pack_depthwise(cr_conv_s8 *c, const int8_t *src)
+{
+    float *w = (float *)(void *)c->w;
+    for (int64_t ch = 0; ch < c->g.cout; ch++)
+        for (int64_t tap = 0; tap < c->taps; tap++)
+            w[tap * c->g.cout + ch] = src[ch * c->taps + tap];
+}
+
+/* bias - za * sum w, modulo 2^32. */
 static void fold_bias(cr_conv_s8 *c, const cr_conv_s8_params *p)
 {
-    const int64_t per = c->cin * c->taps;
+    const int64_t stride = c->dw ? 1 : c->blocks * c->k->nr, each = c->cin * c->taps;
+    memset(c->bias, 0, (size_t)(c->g.groups * stride) * sizeof *c->bias);
     for (int64_t ch = 0; ch < c->g.cout; ch++) {
-        int32_t sum = 0;
-        for (int64_t i = 0; i < per; i++) sum += p->weights[ch * per + i];
-        c->bias[ch] = cr_wrap_add(p->bias ? p->bias[ch] : 0, -cr_wrap_mul(p->zero_in, sum));
+        int64_t sum = 0;
+        for (int64_t i = 0; i < each; i++) sum += p->weights[ch * each + i];
+        const uint32_t folded =
+            (uint32_t)(p->bias ? p->bias[ch] : 0) - (uint32_t)p->zero_in * (uint32_t)(uint64_t)sum;
+        c->bias[ch / c->cout * stride + ch % c->cout] = (int32_t)folded;
     }
+}
+
+static cr_status allocate(cr_conv_s8 *c, cr_error *err)
+{
+    const size_t groups = (size_t)c->g.groups;
+    size_t w = groups, bias = groups;
+    bool fits = cr_mul_size(w, (size_t)c->taps, &w);
+    if (c->dw)
+        fits = fits && cr_mul_size(w, sizeof(float), &w);
+    else
+        fits = fits && cr_mul_size(w, cr_round_up((size_t)c->cin, STEP) * c->weight_size, &w) &&
+               cr_mul_size(w, (size_t)(c->blocks * c->k->nr), &w) &&
+               cr_mul_size(bias, (size_t)(c->blocks * c->k->nr), &bias);
+    CR_CHECK(fits && cr_mul_size(bias, sizeof *c->bias, &bias), err, CR_ERR_ARGUMENT,
+             "convolution: the weights are too large to address");
+    if (!c->dw) w = groups * group_bytes(c);
+    c->w = cr_aligned_alloc(w);
+    c->bias = cr_aligned_alloc(bias);
+    c->multiplier = cr_aligned_alloc((size_t)c->g.cout * sizeof *c->multiplier);
+    c->zero = cr_aligned_alloc((size_t)c->g.cin);
+    if (!c->w || !c->bias || !c->multiplier || !c->zero) return CR_NOMEM(err);
+    memset(c->w, 0, w);
+    return CR_OK;
+}
+
+static cr_status check_params(const cr_conv_s8_params *p, cr_error *err)
+{
+    CR_CHECK(p->zero_in >= 0 && p->zero_in <= 255 && p->zero_out >= 0 && p->zero_out <= 255, err,
+             CR_ERR_ARGUMENT, "convolution: zero points %d, %d are outside 0..255", p->zero_in,
+             p->zero_out);
+    CR_CHECK(p->raw_out || p->multiplier, err, CR_ERR_ARGUMENT, "convolution: no multipliers");
+    CR_CHECK(p->raw_out || p->float_out || p->scale_out > 0, err, CR_ERR_ARGUMENT,
+             "convolution: output scale %g is not positive", (double)p->scale_out);
+    return CR_OK;
+}
+
+static void set_up(cr_conv_s8 *c, const cr_conv_geometry *g, const cr_conv_s8_params *p,
+                   unsigned cpu)
+{
+    c->g = *g;
+    c->k = cr_conv_s8_select(cpu);
+    c->rows = cr_rows_get(cpu);
+    c->raw = p->raw_out;
+    c->float_out = p->float_out;
+    c->finish = (cr_finish){NULL, p->act, p->scale_out, p->zero_out};
+    c->taps = g->kh * g->kw;
+    c->cin = g->cin / g->groups;
+    c->cout = g->cout / g->groups;
+    c->blocks = (c->cout + c->k->nr - 1) / c->k->nr;
+    c->steps = c->taps * ((c->cin + STEP - 1) / STEP);
+    c->weight_size = c->k->layout == CR_S8_BYTES ? 1 : 2;
+    if (c->cin == 1 && c->cout == 1 && g->groups > 1 && cr_dwconv_s8_fits(c->taps))
+        c->dw = cr_dwconv_select(cpu);
 }
 
 cr_status cr_conv_s8_create(const cr_conv_geometry *g, const cr_conv_s8_params *p, unsigned cpu,
                             cr_conv_s8 **out, cr_error *err)
 {
     *out = NULL;
-    CR_CHECK(g->kh * g->kw <= CR_CONV_MAX_TAPS, err, CR_ERR_UNSUPPORTED,
-             "a kernel of %lld taps is too large", (long long)(g->kh * g->kw));
+    CR_TRY(cr_conv_geometry_check(g, err));
+    CR_TRY(check_params(p, err));
     cr_conv_s8 *c = cr_calloc(1, sizeof *c);
     if (!c) return CR_NOMEM(err);
-    c->g = *g;
-    c->p = *p;
-    c->k = cr_conv_s8_select(cpu);
-    c->rows = cr_rows_get(cpu);
-    c->taps = g->kh * g->kw;
-    c->cin = g->cin / g->groups;
-    c->cout = g->cout / g->groups;
-    c->blocks = (c->cout + c->k->nr - 1) / c->k->nr;
-    c->steps = (c->cin + c->k->kg - 1) / c->k->kg;
-    c->depthwise = c->cin == 1 && c->cout == 1 && g->groups > 1;
-    const size_t packed = c->depthwise ? 0 : (size_t)(g->groups * c->blocks) * block_bytes(c);
-    const size_t depth = c->depthwise ? (size_t)(c->taps * g->cout) * sizeof *c->depth_w : 0;
-    c->w = cr_aligned_alloc(packed);
-    c->depth_w = cr_aligned_alloc(depth);
-    c->bias = cr_aligned_alloc((size_t)g->cout * sizeof *c->bias);
-    c->multiplier = cr_aligned_alloc((size_t)g->cout * sizeof *c->multiplier);
-    c->zero = cr_aligned_alloc((size_t)c->cin);
-    if (!c->w || !c->depth_w || !c->bias || !c->multiplier || !c->zero) {
+    set_up(c, g, p, cpu);
+    const cr_status st = allocate(c, err);
+    if (st != CR_OK) {
         cr_conv_s8_free(c);
-        return CR_NOMEM(err);
+        return st;
     }
-    memset(c->w, 0, packed);
-    memset(c->zero, p->zero_in, (size_t)c->cin);
-    memcpy(c->multiplier, p->multiplier, (size_t)g->cout * sizeof *c->multiplier);
-    pack_weights(c, p->weights);
     fold_bias(c, p);
-    c->p.weights = NULL;
-    c->p.bias = NULL;
-    c->p.multiplier = NULL;
+    if (c->dw) pack_depthwise(c, p->weights);
+    for (int64_t i = 0; i < g->groups && !c->dw; i++) pack_group(c, p->weights, i);
+    if (!c->raw) memcpy(c->multiplier, p->multiplier, (size_t)g->cout * sizeof *c->multiplier);
+    memset(c->zero, p->zero_in, (size_t)g->cin);
     *out = c;
     return CR_OK;
 }
@@ -164,124 +241,104 @@ void cr_conv_s8_free(cr_conv_s8 *c)
 {
     if (!c) return;
     cr_aligned_free(c->w);
-    cr_aligned_free(c->depth_w);
+    cr_aligned_free(c->zero);
     cr_aligned_free(c->bias);
     cr_aligned_free(c->multiplier);
-    cr_aligned_free(c->zero);
     cr_free(c);
 }
 
 const char *cr_conv_s8_name(const cr_conv_s8 *c)
 {
-    return c->depthwise ? "dwconv_s8" : "conv_s8";
+    return c->dw ? c->dw->name_s8 : c->k->name;
 }
 
 /* ---- running ---- */
 
 typedef struct run_job {
     const cr_conv_s8 *c;
-    const uint8_t *in;
-    void *out;
-    int64_t ld_in, ld_out, pixels, tiles, chunk, chunks;
-    unsigned char *scratch;
-    size_t per_worker;
+    unsigned char *out;
+    int64_t ld_out;
 } run_job;
 
-static size_t table_bytes(const cr_conv_s8 *c)
+static int tile_rows(const cr_conv_s8 *c)
 {
-    return cr_round_up((size_t)c->taps * (size_t)c->k->mr * sizeof(void *), CR_ALIGN);
+    return c->dw ? c->dw->mr : c->k->mr;
 }
 
-static size_t worker_bytes(const cr_conv_s8 *c)
+static size_t tile_bytes(const cr_conv_s8 *c)
 {
-    if (c->depthwise) return cr_round_up((size_t)c->g.cout * sizeof(int32_t), CR_ALIGN);
-    return table_bytes(c) +
-           cr_round_up((size_t)c->k->mr * (size_t)c->k->nr * sizeof(int32_t), CR_ALIGN);
+    return (size_t)tile_rows(c) * (size_t)(c->dw ? c->g.cout : c->k->nr) * sizeof(int32_t);
 }
 
 size_t cr_conv_s8_scratch(const cr_conv_s8 *c, int threads)
 {
-    return worker_bytes(c) * (size_t)threads;
+    return cr_conv_walk_scratch(&c->g, tile_rows(c), tile_bytes(c), threads);
 }
 
-/* One row of finished sums to the output. */
-static void finish_row(const run_job *j, const int32_t *acc, int64_t pixel, int64_t channel,
-                       int64_t cols)
+/* acc: [rows][ld] sums; `cols` of them from `channel` on leave. */
+static void finish_tile(const run_job *j, const cr_conv_place *p, const int32_t *acc, int64_t ld,
+                        int64_t channel, int64_t cols)
 {
     const cr_conv_s8 *c = j->c;
-    const cr_finish f = {c->multiplier + channel, c->p.act, c->p.scale_out, c->p.zero_out};
-    const int64_t at = pixel * j->ld_out + channel;
-    if (c->p.float_out) c->rows->finish_f32((float *)j->out + at, acc, (size_t)cols, &f);
-    else c->rows->finish_u8((uint8_t *)j->out + at, acc, (size_t)cols, &f);
-}
-
-static void run_chunk(void *ctx, size_t index, int worker)
-{
-    const run_job *j = ctx;
-    const cr_conv_s8 *c = j->c;
-    const int64_t block = (int64_t)index / j->chunks, chunk = (int64_t)index % j->chunks;
-    const int64_t group = block / c->blocks, b = block % c->blocks;
-    const int mr = c->k->mr, nr = c->k->nr;
-    unsigned char *mine = j->scratch + (size_t)worker * j->per_worker;
-    const unsigned char **a = (const unsigned char **)(void *)mine;
-    int32_t *tile = (int32_t *)(void *)(mine + table_bytes(c));
-    const int64_t cols = c->cout - b * nr < nr ? c->cout - b * nr : nr;
-    const int64_t channel = group * c->cout + b * nr;
-    const cr_conv_walk walk = {&c->g, j->ld_in, 1, j->in, c->zero, group * c->cin};
-    const cr_conv_s8_tile t = {a, c->taps, c->cin, c->w + (size_t)block * block_bytes(c), tile,
-                               (int)((cols + c->k->lanes - 1) / c->k->lanes)};
-    const int64_t last = (chunk + 1) * j->chunk < j->tiles ? (chunk + 1) * j->chunk : j->tiles;
-    for (int64_t i = chunk * j->chunk; i < last; i++) {
-        const int64_t first = i * mr, rows = j->pixels - first < mr ? j->pixels - first : mr;
-        cr_conv_pointers(&walk, first, rows, mr, a);
-        c->k->run(&t);
-        for (int64_t r = 0; r < rows; r++) {
-            int32_t *acc = tile + r * nr;
-            for (int64_t i2 = 0; i2 < cols; i2++) acc[i2] = cr_wrap_add(acc[i2], c->bias[channel + i2]);
-            finish_row(j, acc, first + r, channel, cols);
-        }
+    const size_t at = (size_t)(p->pixel * j->ld_out + channel);
+    cr_finish f = c->finish;
+    f.multiplier = c->multiplier + channel;
+    const cr_finish_area area = {p->rows, cols, ld, j->ld_out};
+    if (c->raw) {
+        int32_t *y = (int32_t *)(void *)j->out + at;
+        for (int r = 0; r < p->rows; r++)
+            memcpy(y + r * j->ld_out, acc + r * ld, (size_t)cols * sizeof *y);
+    } else if (c->float_out) {
+        c->rows->finish_f32((float *)(void *)j->out + at, acc, &area, &f);
+    } else {
+        c->rows->finish_u8(j->out + at, acc, &area, &f);
     }
 }
 
-/* Depthwise: one output row of pixels per task. Taps on padding contribute za * w. */
-static void run_depthwise(void *ctx, size_t index, int worker)
+static void compute_tile(const void *ctx, const cr_conv_place *p)
 {
     const run_job *j = ctx;
     const cr_conv_s8 *c = j->c;
-    const cr_conv_geometry *g = &c->g;
-    const int64_t y = (int64_t)index % g->oh, n = (int64_t)index / g->oh;
-    const size_t channels = (size_t)g->cout;
-    int32_t *acc = (int32_t *)(void *)(j->scratch + (size_t)worker * j->per_worker);
-    for (int64_t x = 0; x < g->ow; x++) {
-        memcpy(acc, c->bias, channels * sizeof *acc);
-        for (int64_t tap = 0; tap < c->taps; tap++) {
-            const int64_t iy = y * g->stride_h - g->pad_top + tap / g->kw * g->dil_h;
-            const int64_t ix = x * g->stride_w - g->pad_left + tap % g->kw * g->dil_w;
-            const int16_t *w = c->depth_w + (size_t)tap * channels;
-            if (iy >= 0 && iy < g->h && ix >= 0 && ix < g->w)
-                c->rows->fma_s32(acc, j->in + ((n * g->h + iy) * g->w + ix) * j->ld_in, w, channels);
-            else
-                for (size_t i = 0; i < channels; i++) acc[i] += c->p.zero_in * w[i];
-        }
-        finish_row(j, acc, (n * g->oh + y) * g->ow + x, 0, g->cout);
-    }
+    const int nr = c->k->nr, width = block_width(c, p->block);
+    const cr_conv_s8_tile t = {.a = p->a,
+                               .taps = c->taps,
+                               .cin = c->cin,
+                               .w = c->w + (size_t)p->group * group_bytes(c) +
+                                    (size_t)p->block * block_bytes(c),
+                               .bias = c->bias + (p->group * c->blocks + p->block) * nr,
+                               .c = p->tile,
+                               .vectors = width / c->k->lanes};
+    c->k->run(&t);
+    const int64_t left = c->cout - p->block * nr;
+    finish_tile(j, p, t.c, width, p->group * c->cout + p->block * nr, left < nr ? left : nr);
+}
+
+static void compute_depthwise(const void *ctx, const cr_conv_place *p)
+{
+    const run_job *j = ctx;
+    const cr_conv_s8 *c = j->c;
+    const int64_t channels = c->g.cout;
+    const cr_dwconv_tile t = {p->a,    c->taps, channels, (const float *)(const void *)c->w,
+                              c->bias, p->tile, channels, p->rows};
+    c->dw->run_s8(&t);
+    finish_tile(j, p, p->tile, channels, 0, channels);
 }
 
 void cr_conv_s8_run(const cr_conv_s8 *c, const uint8_t *in, int64_t ld_in, void *out,
                     int64_t ld_out, void *scratch, cr_pool *pool)
 {
-    const cr_conv_geometry *g = &c->g;
-    run_job j = {.c = c, .in = in, .out = out, .ld_in = ld_in ? ld_in : g->ld_in,
-                 .ld_out = ld_out ? ld_out : g->ld_out, .pixels = g->n * g->oh * g->ow,
-                 .scratch = scratch, .per_worker = worker_bytes(c)};
-    if (c->depthwise) {
-        cr_pool_run(pool, (size_t)(g->n * g->oh), run_depthwise, &j);
-        return;
-    }
-    j.tiles = (j.pixels + c->k->mr - 1) / c->k->mr;
-    const int64_t threads = cr_pool_threads(pool), blocks = c->blocks * g->groups;
-    const int64_t wanted = threads == 1 ? 1 : threads * 8;
-    j.chunk = (j.tiles + wanted - 1) / wanted;
-    j.chunks = (j.tiles + j.chunk - 1) / j.chunk;
-    cr_pool_run(pool, (size_t)(blocks * j.chunks), run_chunk, &j);
+    const run_job j = {c, out, ld_out ? ld_out : c->g.ld_out};
+    const cr_conv_walk w = {.g = &c->g,
+                            .ld_in = ld_in ? ld_in : c->g.ld_in,
+                            .element = 1,
+                            .in = in,
+                            .zero = c->zero,
+                            .depthwise = c->dw != NULL,
+                            .mr = tile_rows(c),
+                            .nr = c->k->nr,
+                            .block_bytes = block_bytes(c),
+                            .tile_bytes = tile_bytes(c),
+                            .compute = c->dw ? compute_depthwise : compute_tile,
+                            .ctx = &j};
+    cr_conv_walk_run(&w, scratch, pool);
 }

@@ -1,51 +1,83 @@
-/* The int8 tile, written once: MR rows times NV vectors of int32 sums. Each step takes KG codes of
- * every row, broadcasts them to all lanes and multiplies them into the lanes' own KG weights.
+/* The int8 tile, written once: CONV_MR pixels times up to CONV_NV vectors of LANES output channels.
+ * A step takes four codes of every pixel, gives them to all lanes and multiplies them into the four
+ * weights that each lane has for them. A level says how:
  *
- *   DOT(acc, x, w)    acc += sum of KG products per lane (exact)
- *   STEP(p)           KG codes at p, broadcast;  STEP_TAIL(p, n): only n < KG are there
- *   W_LOAD(p)         one vector of packed weights; WBYTES: its size in bytes */
+ *   VS, VA, VW, LANES   registers of sums, of four broadcast codes, of one vector's step of weights
+ *   S_CODES(u32)        VA of four codes (lowest byte first)
+ *   S_WEIGHTS(p)        VW at p, S_BYTES further for the next vector
+ *   S_DOT(sums, a, w)   exact: int32 sums of products of uint8 and int8 that cannot saturate
+ *   S_ZERO              VS
+ *   S_STORE(c, s, bias) LANES int32: the sums plus bias
+ *
+ * cin is cut into steps per tap; what the last step lacks is read as zero codes, byte by byte: rows
+ * are never read beyond their end. */
 #include <string.h>
 
-#include "kernels/conv.h"
+#include "kernels/conv_walk.h"
+#include "kernels/unroll.h"
 
-#define CONV_STEP(nv, load)                                                                        \
-    do {                                                                                           \
-        VI b[nv];                                                                                  \
-        _Pragma("GCC unroll 4") for (int v = 0; v < nv; v++) b[v] = W_LOAD(w + v * WBYTES);        \
-        _Pragma("GCC unroll 16") for (int r = 0; r < CONV_MR; r++)                                 \
-        {                                                                                          \
-            const VI x = load;                                                                     \
-            _Pragma("GCC unroll 4") for (int v = 0; v < nv; v++) acc[r][v] = DOT(acc[r][v], x, b[v]); \
-        }                                                                                          \
-        w += CONV_NV * WBYTES;                                                                     \
-    } while (0)
-
-#define CONV_TILE(nv)                                                                              \
-    VI acc[CONV_MR][nv];                                                                           \
-    _Pragma("GCC unroll 16") for (int r = 0; r < CONV_MR; r++)                                     \
-        _Pragma("GCC unroll 4") for (int v = 0; v < nv; v++) acc[r][v] = VI_SET1(0);               \
-    const unsigned char *w = t->w;                                                                 \
-    const int64_t whole = t->cin / KG * KG;                                                        \
-    const int rest = (int)(t->cin - whole);                                                        \
-    for (int64_t tap = 0; tap < t->taps; tap++) {                                                  \
-        const uint8_t *const *a = t->a + tap * CONV_MR;                                            \
-        for (int64_t k = 0; k < whole; k += KG) CONV_STEP(nv, STEP(a[r] + k));                     \
-        if (rest) CONV_STEP(nv, STEP_TAIL(a[r] + whole, rest));                                    \
-    }                                                                                              \
-    _Pragma("GCC unroll 16") for (int r = 0; r < CONV_MR; r++)                                     \
-        _Pragma("GCC unroll 4") for (int v = 0; v < nv; v++)                                       \
-            VI_STORE(t->c + (r * CONV_NV + v) * VN, acc[r][v])
-
-static void CONV(run)(const cr_conv_s8_tile *t)
+/* n in 1..3 codes, then zeros. */
+CR_INLINE uint32_t CONV(tail)(const uint8_t *p, int n)
 {
-    if (t->vectors == 1) {
-        CONV_TILE(1);
-    } else {
-        CONV_TILE(CONV_NV);
+    uint32_t x = p[0];
+    if (n > 1) x |= (uint32_t)p[1] << 8;
+    if (n > 2) x |= (uint32_t)p[2] << 16;
+    return x;
+}
+
+CR_INLINE uint32_t CONV(four)(const uint8_t *p)
+{
+    uint32_t x;
+    memcpy(&x, p, sizeof x);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    x = __builtin_bswap32(x);
+#endif
+    return x;
+}
+
+/* rest 0: a whole step at k. */
+CR_INLINE void CONV(step)(VS acc[CONV_MR][CONV_NV], const uint8_t *const *p, int64_t k, int rest,
+                          const unsigned char *w, const int nv)
+{
+    VW b[CONV_NV];
+    CR_UNROLL for (int v = 0; v < nv; v++) b[v] = S_WEIGHTS(w + v * S_BYTES);
+    CR_UNROLL for (int r = 0; r < CONV_MR; r++)
+    {
+        const VA x = S_CODES(rest ? CONV(tail)(p[r] + k, rest) : CONV(four)(p[r] + k));
+        CR_UNROLL for (int v = 0; v < nv; v++) acc[r][v] = S_DOT(acc[r][v], x, b[v]);
     }
 }
 
-#define CONV_RECORD(text)                                                                          \
+CR_INLINE void CONV(tile)(const cr_conv_s8_tile *t, const int nv)
+{
+    VS acc[CONV_MR][CONV_NV];
+    CR_UNROLL for (int r = 0; r < CONV_MR; r++) CR_UNROLL for (int v = 0; v < nv; v++) acc[r][v] =
+        S_ZERO;
+    const unsigned char *w = t->w;
+    const uint8_t *const *a = t->a;
+    const int64_t whole = t->cin & ~(int64_t)3;
+    const int rest = (int)(t->cin - whole);
+    for (int64_t tap = 0; tap < t->taps; tap++, a += CONV_MR) {
+        const uint8_t *p[CONV_MR];
+        CR_UNROLL for (int r = 0; r < CONV_MR; r++) p[r] = a[r];
+        for (int64_t k = 0; k < whole; k += 4, w += nv * S_BYTES) CONV(step)(acc, p, k, 0, w, nv);
+        if (!rest) continue;
+        CONV(step)(acc, p, whole, rest, w, nv);
+        w += nv * S_BYTES;
+    }
+    CR_UNROLL for (int r = 0; r < CONV_MR; r++) CR_UNROLL for (int v = 0; v < nv; v++)
+        S_STORE(t->c + (r * nv + v) * LANES, acc[r][v], t->bias + v * LANES);
+}
+
+static void CONV(run)(const cr_conv_s8_tile *t)
+{
+    if (t->vectors == 1)
+        CONV(tile)(t, 1);
+    else
+        CONV(tile)(t, CONV_NV);
+}
+
+#define CONV_RECORD(text, layout)                                                                  \
     {                                                                                              \
-        text, CONV(run), CONV_MR, CONV_NV *VN, VN, KG, WBYTES == VN * KG * 2                       \
+        text, CONV(run), CONV_MR, CONV_NV *LANES, LANES, layout                                    \
     }

@@ -1,26 +1,210 @@
-/* Pointer tables of convolution tiles (conv.h). */
-#include "kernels/conv.h"
+/* The split of a convolution into work items and the pointer tables of its tiles (conv_walk.h). */
+#include "kernels/conv_walk.h"
 
-/* Column r of the table: the window of one output pixel. */
-static void point_window(const cr_conv_walk *w, int64_t index, int mr, const unsigned char **a)
+#include <string.h>
+
+#include "base/error.h"
+#include "base/mem.h"
+
+enum {
+    SPAN_BYTES = 384 << 10,  /* packed weights that should stay in L2 (a core has 0.5..2 MB) */
+    ITEMS_PER_THREAD = 8,    /* pieces per thread, so that a slow thread costs 1/8 of its share */
+    MIN_ITEM_MACS = 1 << 18, /* some 10 us of work: far above the cost of handing an item out */
+};
+
+static const int64_t EXTENT = 1 << 28;
+
+static bool within(int64_t v, int64_t lo)
+{
+    return v >= lo && v <= EXTENT;
+}
+
+static bool volume_fits(int64_t n, int64_t h, int64_t w, int64_t ld)
+{
+    int64_t v;
+    return !__builtin_mul_overflow(n * h, w, &v) && !__builtin_mul_overflow(v, ld, &v) &&
+           v <= INT64_MAX / 64;
+}
+
+cr_status cr_conv_geometry_check(const cr_conv_geometry *g, cr_error *err)
+{
+    const int64_t positive[] = {g->n,        g->h,     g->w,     g->cin,   g->oh,
+                                g->ow,       g->cout,  g->kh,    g->kw,    g->stride_h,
+                                g->stride_w, g->dil_h, g->dil_w, g->groups};
+    for (size_t i = 0; i < sizeof positive / sizeof *positive; i++)
+        CR_CHECK(within(positive[i], 1), err, CR_ERR_ARGUMENT,
+                 "convolution: size %lld is outside 1..2^28", (long long)positive[i]);
+    CR_CHECK(within(g->pad_top, 0) && within(g->pad_left, 0), err, CR_ERR_ARGUMENT,
+             "convolution: padding %lld, %lld is outside 0..2^28", (long long)g->pad_top,
+             (long long)g->pad_left);
+    CR_CHECK(g->cin % g->groups == 0 && g->cout % g->groups == 0, err, CR_ERR_ARGUMENT,
+             "convolution: %lld groups do not divide %lld and %lld channels", (long long)g->groups,
+             (long long)g->cin, (long long)g->cout);
+    CR_CHECK(g->ld_in >= g->cin && g->ld_out >= g->cout && g->ld_in <= EXTENT &&
+                 g->ld_out <= EXTENT,
+             err, CR_ERR_ARGUMENT, "convolution: pixel strides %lld, %lld do not fit the channels",
+             (long long)g->ld_in, (long long)g->ld_out);
+    CR_CHECK(g->kh <= CR_CONV_MAX_TAPS && g->kw <= CR_CONV_MAX_TAPS &&
+                 g->kh * g->kw <= CR_CONV_MAX_TAPS,
+             err, CR_ERR_UNSUPPORTED, "convolution: a %lldx%lld window has more than %d taps",
+             (long long)g->kh, (long long)g->kw, CR_CONV_MAX_TAPS);
+    CR_CHECK(volume_fits(g->n, g->h, g->w, g->ld_in) && volume_fits(g->n, g->oh, g->ow, g->ld_out),
+             err, CR_ERR_ARGUMENT, "convolution: the tensors are too large to address");
+    return CR_OK;
+}
+
+/* ---- pointer tables ---- */
+
+/* Output pixel `index` as the input coordinates of its window's first tap. */
+typedef struct window_place {
+    int64_t n, y, x;
+} window_place;
+
+static window_place find_window(const cr_conv_geometry *g, int64_t index)
+{
+    const int64_t row = index / g->ow, n = row / g->oh;
+    return (window_place){n, (row - n * g->oh) * g->stride_h - g->pad_top,
+                          (index - row * g->ow) * g->stride_w - g->pad_left};
+}
+
+static bool is_inside(const cr_conv_geometry *g, const window_place *p)
+{
+    return p->y >= 0 && p->x >= 0 && p->y + (g->kh - 1) * g->dil_h < g->h &&
+           p->x + (g->kw - 1) * g->dil_w < g->w;
+}
+
+/* Column r of the table for a window that hangs over the picture's edge. */
+static void point_edge(const cr_conv_walk *w, const window_place *p, int64_t channel,
+                       const unsigned char **a)
 {
     const cr_conv_geometry *g = w->g;
-    const int64_t row = index / g->ow, n = row / g->oh;
-    const int64_t y0 = (row - n * g->oh) * g->stride_h - g->pad_top;
-    const int64_t x0 = (index - row * g->ow) * g->stride_w - g->pad_left;
     for (int64_t ky = 0; ky < g->kh; ky++) {
-        const int64_t y = y0 + ky * g->dil_h;
-        for (int64_t kx = 0; kx < g->kw; kx++, a += mr) {
-            const int64_t x = x0 + kx * g->dil_w;
+        const int64_t y = p->y + ky * g->dil_h;
+        for (int64_t kx = 0; kx < g->kw; kx++, a += w->mr) {
+            const int64_t x = p->x + kx * g->dil_w;
             const bool padding = y < 0 || y >= g->h || x < 0 || x >= g->w;
-            const int64_t at = ((n * g->h + y) * g->w + x) * w->ld_in + w->first_channel;
-            *a = padding ? w->zero : w->in + (size_t)at * w->element;
+            *a = padding ? w->zero
+                         : w->in + (size_t)(((p->n * g->h + y) * g->w + x) * w->ld_in + channel) *
+                                       w->element;
         }
     }
 }
 
-void cr_conv_pointers(const cr_conv_walk *w, int64_t first, int64_t rows, int mr,
-                      const unsigned char **a)
+static void point_inside(const cr_conv_walk *w, const window_place *p, int64_t channel,
+                         const unsigned char **a)
 {
-    for (int r = 0; r < mr; r++) point_window(w, first + (r < rows ? r : rows - 1), mr, a + r);
+    const cr_conv_geometry *g = w->g;
+    const size_t step_x = (size_t)(g->dil_w * w->ld_in) * w->element;
+    const size_t step_y = (size_t)(g->dil_h * g->w * w->ld_in) * w->element;
+    const unsigned char *row =
+        w->in + (size_t)(((p->n * g->h + p->y) * g->w + p->x) * w->ld_in + channel) * w->element;
+    for (int64_t ky = 0; ky < g->kh; ky++, row += step_y) {
+        const unsigned char *tap = row;
+        for (int64_t kx = 0; kx < g->kw; kx++, a += w->mr, tap += step_x) *a = tap;
+    }
+}
+
+static void point_tile(const cr_conv_walk *w, int64_t first, int rows, int64_t channel,
+                       const unsigned char **a)
+{
+    const cr_conv_geometry *g = w->g;
+    window_place p = find_window(g, first);
+    int64_t column = first % g->ow, line = first / g->ow % g->oh;
+    for (int r = 0; r < w->mr; r++) {
+        if (is_inside(g, &p))
+            point_inside(w, &p, channel, a + r);
+        else
+            point_edge(w, &p, channel, a + r);
+        if (r + 1 >= rows) continue;
+        p.x += g->stride_w;
+        if (++column < g->ow) continue;
+        column = 0;
+        p.x = -g->pad_left;
+        p.y += g->stride_h;
+        if (++line < g->oh) continue;
+        line = 0;
+        p.y = -g->pad_top;
+        p.n++;
+    }
+}
+
+/* ---- work items ---- */
+
+typedef struct item_plan {
+    const cr_conv_walk *w;
+    int64_t pixels, tiles, blocks; /* blocks: per group */
+    int64_t span, spans;           /* blocks per item; spans per group */
+    int64_t chunk, chunks;         /* tiles per item; chunks of tiles */
+    unsigned char *scratch;
+    size_t table_bytes, worker_bytes;
+} item_plan;
+
+static int64_t ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static size_t table_bytes(const cr_conv_geometry *g, int mr)
+{
+    return cr_round_up((size_t)(g->kh * g->kw) * (size_t)mr * sizeof(void *), CR_ALIGN);
+}
+
+size_t cr_conv_walk_scratch(const cr_conv_geometry *g, int mr, size_t tile_bytes, int threads)
+{
+    return (table_bytes(g, mr) + cr_round_up(tile_bytes, CR_ALIGN)) * (size_t)threads;
+}
+
+static void run_item(void *ctx, size_t index, int worker)
+{
+    const item_plan *p = ctx;
+    const cr_conv_walk *w = p->w;
+    const int64_t chunk = (int64_t)index % p->chunks, spans = (int64_t)index / p->chunks;
+    const int64_t group = spans / p->spans, block0 = spans % p->spans * p->span;
+    const int64_t block1 = block0 + p->span < p->blocks ? block0 + p->span : p->blocks;
+    const int64_t tile1 = (chunk + 1) * p->chunk < p->tiles ? (chunk + 1) * p->chunk : p->tiles;
+    unsigned char *own = p->scratch + p->worker_bytes * (size_t)worker;
+    const unsigned char **a = (const unsigned char **)(void *)own;
+    cr_conv_place place = {.group = group, .worker = worker, .a = a, .tile = own + p->table_bytes};
+    const int64_t channel = w->depthwise ? 0 : group * (w->g->cin / w->g->groups);
+    for (int64_t t = chunk * p->chunk; t < tile1; t++) {
+        place.pixel = t * w->mr;
+        const int64_t left = p->pixels - place.pixel;
+        place.rows = left < w->mr ? (int)left : w->mr;
+        point_tile(w, place.pixel, place.rows, channel, a);
+        for (place.block = block0; place.block < block1; place.block++) w->compute(w->ctx, &place);
+    }
+}
+
+/* Ranges of tiles: enough items to balance the threads, none so small that handing it out shows. */
+static int64_t choose_chunk(const item_plan *p, int threads)
+{
+    const cr_conv_geometry *g = p->w->g;
+    if (threads == 1) return p->tiles;
+    const int64_t groups = p->w->depthwise ? 1 : g->groups;
+    const int64_t want = ceil_div((int64_t)threads * ITEMS_PER_THREAD, groups * p->spans);
+    const int64_t depth = p->w->depthwise ? 1 : g->cin / g->groups;
+    const int64_t width = p->w->depthwise ? g->cout : p->span * p->w->nr;
+    const double tile_macs = (double)(g->kh * g->kw * depth) * (double)width * p->w->mr;
+    int64_t least = (int64_t)(MIN_ITEM_MACS / tile_macs) + 1;
+    const int64_t fair = ceil_div(p->tiles, want < p->tiles ? want : p->tiles);
+    if (least > ceil_div(p->tiles, threads)) least = ceil_div(p->tiles, threads);
+    return fair > least ? fair : least;
+}
+
+void cr_conv_walk_run(const cr_conv_walk *w, void *scratch, cr_pool *pool)
+{
+    const cr_conv_geometry *g = w->g;
+    item_plan p = {.w = w, .scratch = scratch, .pixels = g->n * g->oh * g->ow};
+    p.tiles = ceil_div(p.pixels, w->mr);
+    p.blocks = w->depthwise ? 1 : ceil_div(g->cout / g->groups, w->nr);
+    p.span = w->block_bytes < SPAN_BYTES ? (int64_t)(SPAN_BYTES / (w->block_bytes + 1)) : 1;
+    if (p.span < 1) p.span = 1;
+    if (p.span > p.blocks) p.span = p.blocks;
+    p.spans = ceil_div(p.blocks, p.span);
+    p.chunk = choose_chunk(&p, cr_pool_threads(pool));
+    p.chunks = ceil_div(p.tiles, p.chunk);
+    p.table_bytes = table_bytes(g, w->mr);
+    p.worker_bytes = p.table_bytes + cr_round_up(w->tile_bytes, CR_ALIGN);
+    const int64_t groups = w->depthwise ? 1 : g->groups;
+    cr_pool_run(pool, (size_t)(groups * p.spans * p.chunks), run_item, &p);
 }

@@ -25,9 +25,12 @@ static void pool_pixel(const pool_job *j, int64_t n, int64_t y, int64_t x)
             if (ix < 0 || ix >= g->w) continue;
             const unsigned char *in =
                 j->in + (size_t)(((n * g->h + iy) * g->w + ix) * g->ld_in) * j->element;
-            if (first) memcpy(out, in, bytes);
-            else if (j->element == 1) j->k->max_u8(out, in, (size_t)g->c);
-            else j->k->max_f32((float *)(void *)out, (const float *)(const void *)in, (size_t)g->c);
+            if (first)
+                memcpy(out, in, bytes);
+            else if (j->element == 1)
+                j->k->max_u8(out, in, (size_t)g->c);
+            else
+                j->k->max_f32((float *)(void *)out, (const float *)(const void *)in, (size_t)g->c);
             first = false;
         }
     }
@@ -74,8 +77,10 @@ typedef struct layout_job {
             for (int64_t c = c0; c < c1; c++) {                                                    \
                 const int64_t planar = (n * a->channels + c) * a->pixels + p;                      \
                 const int64_t packed = (n * a->pixels + p) * a->ld + c;                            \
-                if (j->to_nhwc) to[packed] = from[planar];                                         \
-                else to[planar] = from[packed];                                                    \
+                if (j->to_nhwc)                                                                    \
+                    to[packed] = from[planar];                                                     \
+                else                                                                               \
+                    to[planar] = from[packed];                                                     \
             }                                                                                      \
     } while (0)
 
@@ -87,8 +92,10 @@ static void layout_block(void *ctx, size_t index, int worker)
     const int64_t p1 = p0 + BLOCK_P < a->pixels ? p0 + BLOCK_P : a->pixels;
     for (int64_t c0 = 0; c0 < a->channels; c0 += BLOCK_C) {
         const int64_t c1 = c0 + BLOCK_C < a->channels ? c0 + BLOCK_C : a->channels;
-        if (a->element == 1) MOVE_BLOCK(uint8_t);
-        else MOVE_BLOCK(uint32_t);
+        if (a->element == 1)
+            MOVE_BLOCK(uint8_t);
+        else
+            MOVE_BLOCK(uint32_t);
     }
 }
 

@@ -7,14 +7,22 @@
 static float act_one(float x, const cr_act *a)
 {
     switch (a->kind) {
-    case CR_ACT_RELU: return cr_clipf(x, 0, INFINITY);
-    case CR_ACT_CLIP: return cr_clipf(x, a->a, a->b);
-    case CR_ACT_LEAKY_RELU: return cr_leaky_reluf(x, a->a);
-    case CR_ACT_SIGMOID: return cr_sigmoidf(x);
-    case CR_ACT_SILU: return cr_siluf(x);
-    case CR_ACT_HARD_SIGMOID: return cr_hard_sigmoidf(x, a->a, a->b);
-    case CR_ACT_HARD_SWISH: return cr_hard_swishf(x);
-    default: return x;
+    case CR_ACT_RELU:
+        return cr_clipf(x, 0, INFINITY);
+    case CR_ACT_CLIP:
+        return cr_clipf(x, a->a, a->b);
+    case CR_ACT_LEAKY_RELU:
+        return cr_leaky_reluf(x, a->a);
+    case CR_ACT_SIGMOID:
+        return cr_sigmoidf(x);
+    case CR_ACT_SILU:
+        return cr_siluf(x);
+    case CR_ACT_HARD_SIGMOID:
+        return cr_hard_sigmoidf(x, a->a, a->b);
+    case CR_ACT_HARD_SWISH:
+        return cr_hard_swishf(x);
+    default:
+        return x;
     }
 }
 
@@ -38,20 +46,25 @@ static void table_c(uint8_t *y, const uint8_t *x, size_t n, const uint8_t table[
     for (size_t i = 0; i < n; i++) y[i] = table[x[i]];
 }
 
-static void finish_f32_c(float *y, const int32_t *acc, size_t n, const cr_finish *f)
+static void finish_f32_c(float *y, const int32_t *acc, const cr_finish_area *area,
+                         const cr_finish *f)
 {
-    for (size_t i = 0; i < n; i++) y[i] = act_one((float)acc[i] * f->multiplier[i], &f->act);
+    for (int64_t r = 0; r < area->rows; r++, y += area->ld_out, acc += area->ld_in)
+        for (int64_t i = 0; i < area->cols; i++)
+            y[i] = act_one((float)acc[i] * f->multiplier[i], &f->act);
 }
 
-static void finish_u8_c(uint8_t *y, const int32_t *acc, size_t n, const cr_finish *f)
+static uint8_t finish_one(int32_t acc, float m, const cr_finish *f)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (f->act.kind == CR_ACT_NONE)
-            y[i] = (uint8_t)cr_requantize(acc[i], f->multiplier[i], f->zero_point, 0, 255);
-        else
-            y[i] = cr_quantize_u8(act_one((float)acc[i] * f->multiplier[i], &f->act), f->scale,
-                                  f->zero_point);
-    }
+    if (f->act.kind == CR_ACT_NONE) return (uint8_t)cr_requantize(acc, m, f->zero_point, 0, 255);
+    return cr_quantize_u8(act_one((float)acc * m, &f->act), f->scale, f->zero_point);
+}
+
+static void finish_u8_c(uint8_t *y, const int32_t *acc, const cr_finish_area *area,
+                        const cr_finish *f)
+{
+    for (int64_t r = 0; r < area->rows; r++, y += area->ld_out, acc += area->ld_in)
+        for (int64_t i = 0; i < area->cols; i++) y[i] = finish_one(acc[i], f->multiplier[i], f);
 }
 
 static void max_f32_c(float *y, const float *x, size_t n)
@@ -64,14 +77,14 @@ static void max_u8_c(uint8_t *y, const uint8_t *x, size_t n)
     for (size_t i = 0; i < n; i++) y[i] = x[i] > y[i] ? x[i] : y[i];
 }
 
-static void fma_f32_c(float *y, const float *x, const float *w, size_t n)
+static void add_f32_c(float *y, const float *x, const float *w, size_t n)
 {
-    for (size_t i = 0; i < n; i++) y[i] = fmaf(x[i], w[i], y[i]);
+    for (size_t i = 0; i < n; i++) y[i] = x[i] + w[i];
 }
 
-static void fma_s32_c(int32_t *acc, const uint8_t *x, const int16_t *w, size_t n)
+static void mul_f32_c(float *y, const float *x, const float *w, size_t n)
 {
-    for (size_t i = 0; i < n; i++) acc[i] += (int32_t)x[i] * w[i];
+    for (size_t i = 0; i < n; i++) y[i] = x[i] * w[i];
 }
 
 static void exp_sum_c(float *y, const float *x, const float *shift, float *sum, size_t n)
@@ -82,9 +95,18 @@ static void exp_sum_c(float *y, const float *x, const float *shift, float *sum, 
     }
 }
 
-static const cr_rows rows_c = {"c",          act_c,     quantize_c, dequantize_c, table_c,
-                               finish_f32_c, finish_u8_c, max_f32_c,  max_u8_c,     fma_f32_c,
-                               fma_s32_c,    exp_sum_c};
+static const cr_rows rows_c = {.name = "rows c",
+                               .act = act_c,
+                               .quantize = quantize_c,
+                               .dequantize = dequantize_c,
+                               .table = table_c,
+                               .finish_f32 = finish_f32_c,
+                               .finish_u8 = finish_u8_c,
+                               .max_f32 = max_f32_c,
+                               .max_u8 = max_u8_c,
+                               .add_f32 = add_f32_c,
+                               .mul_f32 = mul_f32_c,
+                               .exp_sum = exp_sum_c};
 
 #define CR_KERNEL(family, level, symbol) extern const cr_##family symbol;
 #define CR_ROWS_ONLY
@@ -95,14 +117,17 @@ static const cr_rows rows_c = {"c",          act_c,     quantize_c, dequantize_c
 const cr_rows *cr_rows_level(int level)
 {
     switch (level) {
-    case CR_CPU_C: return &rows_c;
+    case CR_CPU_C:
+        return &rows_c;
 #define CR_KERNEL(family, level, symbol)                                                           \
-    case level: return &symbol;
+    case level:                                                                                    \
+        return &symbol;
 #define CR_ROWS_ONLY
 #include "kernels/kernels.inc"
 #undef CR_ROWS_ONLY
 #undef CR_KERNEL
-    default: return NULL;
+    default:
+        return NULL;
     }
 }
 

@@ -10,13 +10,20 @@
 
 #include "kernels/act.h"
 
-/* From an int32 accumulator row to a result row, as crayon/arith.h says. */
+/* From int32 sums to results, as crayon/arith.h says. */
 typedef struct cr_finish {
-    const float *multiplier; /* [n] sa*sw[c]; without activation and with codes out: sa*sw[c]/sy */
+    const float
+        *multiplier; /* [cols] sa*sw[c]; without activation and with codes out: sa*sw[c]/sy */
     cr_act act;
-    float scale;             /* of the output codes */
-    int32_t zero_point;      /* 0..255 */
+    float scale;        /* of the output codes */
+    int32_t zero_point; /* 0..255 */
 } cr_finish;
+
+/* The part of a result that is finished at once: `rows` pixels of `cols` channels, pixels ld_in
+ * sums and ld_out results apart. */
+typedef struct cr_finish_area {
+    int64_t rows, cols, ld_in, ld_out;
+} cr_finish_area;
 
 typedef struct cr_rows {
     const char *name;
@@ -27,16 +34,17 @@ typedef struct cr_rows {
     void (*dequantize)(float *y, const uint8_t *x, size_t n, float scale, int32_t zero_point);
     void (*table)(uint8_t *y, const uint8_t *x, size_t n, const uint8_t table[256]);
     /* y = act((float)acc * multiplier) */
-    void (*finish_f32)(float *y, const int32_t *acc, size_t n, const cr_finish *f);
+    void (*finish_f32)(float *y, const int32_t *acc, const cr_finish_area *area,
+                       const cr_finish *f);
     /* the same, then codes; without activation straight by requantization */
-    void (*finish_u8)(uint8_t *y, const int32_t *acc, size_t n, const cr_finish *f);
+    void (*finish_u8)(uint8_t *y, const int32_t *acc, const cr_finish_area *area,
+                      const cr_finish *f);
     /* y = max(y, x) */
     void (*max_f32)(float *y, const float *x, size_t n);
     void (*max_u8)(uint8_t *y, const uint8_t *x, size_t n);
-    /* y += x * w, elementwise */
-    void (*fma_f32)(float *y, const float *x, const float *w, size_t n);
-    /* acc += (int32)x * w; w is int16 to keep one load */
-    void (*fma_s32)(int32_t *acc, const uint8_t *x, const int16_t *w, size_t n);
+    /* y[i] = x[i] + w[i], x[i] * w[i]; y may be x or w */
+    void (*add_f32)(float *y, const float *x, const float *w, size_t n);
+    void (*mul_f32)(float *y, const float *x, const float *w, size_t n);
     /* y[i] = exp(x[i] - shift[i]); sum[i] += y[i] */
     void (*exp_sum)(float *y, const float *x, const float *shift, float *sum, size_t n);
 } cr_rows;

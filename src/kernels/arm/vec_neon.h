@@ -7,28 +7,60 @@
 
 typedef float32x4_t VF;
 typedef int32x4_t VI;
-#define VN                4
-#define V_LOAD(p)         vld1q_f32(p)
-#define V_STORE(p, v)     vst1q_f32(p, v)
-#define V_SET1(x)         vdupq_n_f32(x)
-#define V_ADD(a, b)       vaddq_f32(a, b)
-#define V_SUB(a, b)       vsubq_f32(a, b)
-#define V_MUL(a, b)       vmulq_f32(a, b)
-#define V_DIV(a, b)       vdivq_f32(a, b)
-#define V_FMA(a, b, c)    vfmaq_f32(c, a, b)
-#define V_MAX(k, x)       vbslq_f32(vcgtq_f32(k, x), k, x)
-#define V_MIN(k, x)       vbslq_f32(vcltq_f32(k, x), k, x)
-#define V_MAX_NUM(x, k)   vbslq_f32(vcgtq_f32(x, k), x, k)
-#define V_EXP2BITS(t)     vreinterpretq_f32_s32(vshlq_n_s32(vreinterpretq_s32_f32(t), 23))
-#define V_BELOW0(x, a, b) vbslq_f32(vcltq_f32(x, vdupq_n_f32(0)), a, b)
-#define V_ROUND_I(x)      vcvtnq_s32_f32(x)
-#define VI_LOAD(p)        vld1q_s32(p)
-#define VI_STORE(p, v)    vst1q_s32(p, v)
-#define VI_ADD(a, b)      vaddq_s32(a, b)
-#define VI_SET1(x)        vdupq_n_s32(x)
-#define VI_TO_F(v)        vcvtq_f32_s32(v)
-#define VI_STORE_U8(p, v) cr_neon_store_u8(p, v)
-#define V_LOAD_U8(p)      cr_neon_load_u8(p)
+#define VN                  4
+#define V_LOAD(p)           vld1q_f32(p)
+#define V_STORE(p, v)       vst1q_f32(p, v)
+#define V_SET1(x)           vdupq_n_f32(x)
+#define V_ADD(a, b)         vaddq_f32(a, b)
+#define V_SUB(a, b)         vsubq_f32(a, b)
+#define V_MUL(a, b)         vmulq_f32(a, b)
+#define V_DIV(a, b)         vdivq_f32(a, b)
+#define V_FMA(a, b, c)      vfmaq_f32(c, a, b)
+#define V_MAX(k, x)         vbslq_f32(vcgtq_f32(k, x), k, x)
+#define V_MIN(k, x)         vbslq_f32(vcltq_f32(k, x), k, x)
+#define V_MAX_NUM(x, k)     vbslq_f32(vcgtq_f32(x, k), x, k)
+#define V_EXP2BITS(t)       vreinterpretq_f32_s32(vshlq_n_s32(vreinterpretq_s32_f32(t), 23))
+#define V_BELOW0(x, a, b)   vbslq_f32(vcltq_f32(x, vdupq_n_f32(0)), a, b)
+#define V_ROUND_I(x)        vcvtnq_s32_f32(x)
+#define VI_LOAD(p)          vld1q_s32(p)
+#define VI_STORE(p, v)      vst1q_s32(p, v)
+#define VI_ADD(a, b)        vaddq_s32(a, b)
+#define VI_SET1(x)          vdupq_n_s32(x)
+#define VI_TO_F(v)          vcvtq_f32_s32(v)
+#define VI_STORE_U8(p, v)   cr_neon_store_u8(p, v)
+#define V_LOAD_U8(p)        cr_neon_load_u8(p)
+#define VB_N                16
+#define VB_LOAD(p)          vld1q_u8(p)
+#define VB_STORE(p, v)      vst1q_u8(p, v)
+#define VB_MAX(a, b)        vmaxq_u8(a, b)
+#define V_LOAD_U8_F(p)      VI_TO_F(V_LOAD_U8(p))
+#define V_LOAD_U8_F_N(p, n) VI_TO_F(cr_neon_load_u8_n(p, n))
+#define V_LOAD_N(p, n)      vreinterpretq_f32_s32(cr_neon_load_n(p, n))
+#define V_STORE_N(p, v, n)  cr_neon_store_n(p, vreinterpretq_s32_f32(v), n)
+#define VI_LOAD_N(p, n)     cr_neon_load_n(p, n)
+#define VI_STORE_N(p, v, n) cr_neon_store_n(p, v, n)
+
+/* NEON has no lane masks: a part of a vector goes through memory. */
+static inline int32x4_t cr_neon_load_n(const void *p, int n)
+{
+    int32_t lanes[4] = {0};
+    __builtin_memcpy(lanes, p, (unsigned long)n * sizeof *lanes);
+    return vld1q_s32(lanes);
+}
+
+static inline void cr_neon_store_n(void *p, int32x4_t v, int n)
+{
+    int32_t lanes[4];
+    vst1q_s32(lanes, v);
+    __builtin_memcpy(p, lanes, (unsigned long)n * sizeof *lanes);
+}
+
+static inline int32x4_t cr_neon_load_u8_n(const unsigned char *p, int n)
+{
+    int32_t lanes[4] = {0};
+    for (int i = 0; i < n; i++) lanes[i] = p[i];
+    return vld1q_s32(lanes);
+}
 
 static inline void cr_neon_store_u8(unsigned char *p, int32x4_t v)
 {

@@ -6,27 +6,39 @@
 
 typedef __m512 VF;
 typedef __m512i VI;
-#define VN                16
-#define V_LOAD(p)         _mm512_loadu_ps(p)
-#define V_STORE(p, v)     _mm512_storeu_ps(p, v)
-#define V_SET1(x)         _mm512_set1_ps(x)
-#define V_ADD(a, b)       _mm512_add_ps(a, b)
-#define V_SUB(a, b)       _mm512_sub_ps(a, b)
-#define V_MUL(a, b)       _mm512_mul_ps(a, b)
-#define V_DIV(a, b)       _mm512_div_ps(a, b)
-#define V_FMA(a, b, c)    _mm512_fmadd_ps(a, b, c)
-#define V_MAX(k, x)       _mm512_max_ps(k, x)
-#define V_MIN(k, x)       _mm512_min_ps(k, x)
-#define V_MAX_NUM(x, k)   _mm512_max_ps(x, k) /* NaN in x gives k */
-#define V_EXP2BITS(t)     _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(t), 23))
-#define V_BELOW0(x, a, b) _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ), b, a)
-#define V_ROUND_I(x)      _mm512_cvtps_epi32(x)
-#define VI_LOAD(p)        _mm512_loadu_si512(p)
-#define VI_STORE(p, v)    _mm512_storeu_si512(p, v)
-#define VI_ADD(a, b)      _mm512_add_epi32(a, b)
-#define VI_SET1(x)        _mm512_set1_epi32(x)
-#define VI_TO_F(v)        _mm512_cvtepi32_ps(v)
-#define VI_STORE_U8(p, v) _mm_storeu_si128((__m128i *)(p), _mm512_cvtepi32_epi8(v))
-#define V_LOAD_U8(p)      _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(p)))
+#define VN              16
+#define V_LOAD(p)       _mm512_loadu_ps(p)
+#define V_STORE(p, v)   _mm512_storeu_ps(p, v)
+#define V_SET1(x)       _mm512_set1_ps(x)
+#define V_ADD(a, b)     _mm512_add_ps(a, b)
+#define V_SUB(a, b)     _mm512_sub_ps(a, b)
+#define V_MUL(a, b)     _mm512_mul_ps(a, b)
+#define V_DIV(a, b)     _mm512_div_ps(a, b)
+#define V_FMA(a, b, c)  _mm512_fmadd_ps(a, b, c)
+#define V_MAX(k, x)     _mm512_max_ps(k, x)
+#define V_MIN(k, x)     _mm512_min_ps(k, x)
+#define V_MAX_NUM(x, k) _mm512_max_ps(x, k) /* NaN in x gives k */
+#define V_EXP2BITS(t)   _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(t), 23))
+#define V_BELOW0(x, a, b)                                                                          \
+    _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ), b, a)
+#define V_ROUND_I(x)        _mm512_cvtps_epi32(x)
+#define VI_LOAD(p)          _mm512_loadu_si512(p)
+#define VI_STORE(p, v)      _mm512_storeu_si512(p, v)
+#define VI_ADD(a, b)        _mm512_add_epi32(a, b)
+#define VI_SET1(x)          _mm512_set1_epi32(x)
+#define VI_TO_F(v)          _mm512_cvtepi32_ps(v)
+#define VI_STORE_U8(p, v)   _mm_storeu_si128((__m128i *)(p), _mm512_cvtepi32_epi8(v))
+#define V_LOAD_U8(p)        _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(p)))
+#define VB_N                64
+#define VB_LOAD(p)          _mm512_loadu_si512(p)
+#define VB_STORE(p, v)      _mm512_storeu_si512(p, v)
+#define VB_MAX(a, b)        _mm512_max_epu8(a, b)
+#define V_LOAD_U8_F(p)      VI_TO_F(V_LOAD_U8(p))
+#define V_LOAD_U8_F_N(p, n) VI_TO_F(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(V_FIRST(n), p)))
+#define V_LOAD_N(p, n)      _mm512_maskz_loadu_ps(V_FIRST(n), p)
+#define V_STORE_N(p, v, n)  _mm512_mask_storeu_ps(p, V_FIRST(n), v)
+#define VI_LOAD_N(p, n)     _mm512_maskz_loadu_epi32(V_FIRST(n), p)
+#define VI_STORE_N(p, v, n) _mm512_mask_storeu_epi32(p, V_FIRST(n), v)
+#define V_FIRST(n)          ((__mmask16)((1u << (n)) - 1)) /* the first n lanes, n <= 16 */
 
 #endif

@@ -1,0 +1,126 @@
+/* What all convolutions share: kernel records, the split into work items, the pointer tables.
+ *
+ * Indirect GEMM (Dukhan 2019, "The Indirect Convolution Algorithm"): an output pixel is a row of
+ * the product A*W, where A's row strings together, over the taps of the window, the channels of one
+ * input pixel each. A is never built (no im2col). A tile of `mr` output pixels is a table
+ *
+ *     a[tap][mr]      pointers to `cin` neighbouring channels; a tap on padding points to a row of
+ *                     zeros (int8: of the zero point)
+ *
+ * and the micro-kernel walks taps and channels with one accumulator register row per pixel. The
+ * output pixels of all pictures form one line, cut into tiles; only the last one is ragged (its
+ * spare rows repeat the last pixel and are not stored).
+ *
+ * Weights are packed by blocks of `nr` output channels, all steps of a block behind each other, so
+ * that a block streams through the L1 cache. A work item is (group, span of blocks) x (range of
+ * tiles); a span is as many blocks as stay in L2 together, and items are numbered so that threads
+ * share it. A value is computed by one thread in one order: results do not depend on the number of
+ * threads. Rejected: blocking along K as well (partial sums in memory; the weights of the largest
+ * layers met, 3x3x512 by 32 channels, still stream from L2 fast enough for 12-row tiles). */
+#ifndef CR_KERNELS_CONV_WALK_H
+#define CR_KERNELS_CONV_WALK_H
+
+#include "kernels/conv.h"
+
+enum { CR_CONV_MAX_TAPS = 1024, CR_CONV_MAX_MR = 16, CR_CONV_MAX_NR = 64 };
+
+/* ---- micro-kernels: one record per CPU level, listed in kernels.inc ---- */
+
+typedef struct cr_conv_f32_tile {
+    const float *const *a; /* [taps][mr] */
+    int64_t taps, cin;
+    const float *w;    /* [taps][cin][vectors * lanes] */
+    const float *bias; /* [vectors * lanes] */
+    float *c;          /* [mr][vectors * lanes] result */
+    int vectors;       /* 1..nr/lanes */
+} cr_conv_f32_tile;
+
+typedef struct cr_conv_f32_kernel {
+    const char *name;
+    void (*run)(const cr_conv_f32_tile *t);
+    int mr, nr, lanes; /* pixels and channels of a tile; channels per vector */
+} cr_conv_f32_kernel;
+
+/* Channels are taken in steps of four bytes; the last step of a tap reads only what is left. */
+typedef struct cr_conv_s8_tile {
+    const uint8_t *const *a; /* [taps][mr] */
+    int64_t taps, cin;
+    const void *w;       /* per layout, below */
+    const int32_t *bias; /* [vectors * lanes], folded */
+    int32_t *c;          /* [mr][vectors * lanes] result */
+    int vectors;
+} cr_conv_s8_tile;
+
+typedef enum cr_conv_s8_layout {
+    CR_S8_BYTES,  /* int8  [taps][ceil(cin/4)][channel][4]: four-byte dot products */
+    CR_S8_PAIRS,  /* int16 the same order: 16-bit multiply, add neighbours */
+    CR_S8_COLUMNS /* int16 [taps][ceil(cin/4)][channel/lanes][4][lanes]: multiply by a lane */
+} cr_conv_s8_layout;
+
+typedef struct cr_conv_s8_kernel {
+    const char *name;
+    void (*run)(const cr_conv_s8_tile *t);
+    int mr, nr, lanes;
+    cr_conv_s8_layout layout;
+} cr_conv_s8_kernel;
+
+/* One input channel per group, multiplier 1: channels are lanes. Int8 sums run in float registers:
+ * they are integers below 2^24 (cr_dwconv_s8_fits), hence exact, and bytes need no pairing. */
+typedef struct cr_dwconv_tile {
+    const unsigned char *const *a; /* [taps][mr] pointers to `channels` floats or bytes */
+    int64_t taps, channels;
+    const float *w;   /* [taps][channels] */
+    const void *bias; /* [channels] float, or int32_t folded */
+    void *c;          /* float or int32_t result, rows `ld` apart */
+    int64_t ld;
+    int rows; /* 1..mr */
+} cr_dwconv_tile;
+
+typedef struct cr_dwconv_kernel {
+    const char *name_f32, *name_s8;
+    void (*run_f32)(const cr_dwconv_tile *t);
+    void (*run_s8)(const cr_dwconv_tile *t);
+    int mr;
+} cr_dwconv_kernel;
+
+static inline bool cr_dwconv_s8_fits(int64_t taps)
+{
+    return taps * 255 * 128 <= 1 << 24;
+}
+
+/* NULL: the family has no kernel of exactly that level (a cr_cpu_level). */
+const cr_conv_f32_kernel *cr_conv_f32_level(int level);
+const cr_conv_s8_kernel *cr_conv_s8_level(int level);
+const cr_dwconv_kernel *cr_dwconv_level(int level);
+/* The best that the flags allow; never NULL. */
+const cr_conv_f32_kernel *cr_conv_f32_select(unsigned cpu);
+const cr_conv_s8_kernel *cr_conv_s8_select(unsigned cpu);
+const cr_dwconv_kernel *cr_dwconv_select(unsigned cpu);
+
+/* ---- the walk ---- */
+
+/* Where a tile is: group, block of channels, first output pixel (over all pictures), and how many
+ * of its rows are real. */
+typedef struct cr_conv_place {
+    int64_t group, block, pixel;
+    int rows, worker;
+    const unsigned char *const *a; /* [taps][mr] */
+    void *tile;                    /* this worker's room for results, cr_conv_walk.tile_bytes */
+} cr_conv_place;
+
+typedef struct cr_conv_walk {
+    const cr_conv_geometry *g;
+    int64_t ld_in;
+    size_t element;                 /* bytes per input element */
+    const unsigned char *in, *zero; /* zero: cin/groups padding elements (depthwise: cin) */
+    bool depthwise;                 /* the groups are one block of lanes */
+    int mr, nr;
+    size_t block_bytes, tile_bytes; /* packed weights of a block; results of a tile */
+    void (*compute)(const void *ctx, const cr_conv_place *place);
+    const void *ctx;
+} cr_conv_walk;
+
+size_t cr_conv_walk_scratch(const cr_conv_geometry *g, int mr, size_t tile_bytes, int threads);
+void cr_conv_walk_run(const cr_conv_walk *w, void *scratch, cr_pool *pool);
+
+#endif

@@ -1,0 +1,229 @@
+/* Int8 convolutions, dense and depthwise, with int32, float and uint8 results, against a plain loop
+ * over crayon/arith.h: every level gives the same bits. */
+#include "harness.h"
+
+#include "base/threads.h"
+
+typedef struct problem {
+    cr_conv_geometry g;
+    const uint8_t *in;
+    cr_conv_s8_params p;
+} problem;
+
+static int32_t sum_at(const problem *q, int64_t n, int64_t oy, int64_t ox, int64_t o)
+{
+    const cr_conv_geometry *g = &q->g;
+    const int64_t cin = g->cin / g->groups, first = o / (g->cout / g->groups) * cin;
+    int32_t acc = q->p.bias ? q->p.bias[o] : 0;
+    for (int64_t ky = 0; ky < g->kh; ky++)
+        for (int64_t kx = 0; kx < g->kw; kx++) {
+            const int64_t y = oy * g->stride_h - g->pad_top + ky * g->dil_h;
+            const int64_t x = ox * g->stride_w - g->pad_left + kx * g->dil_w;
+            if (y < 0 || y >= g->h || x < 0 || x >= g->w) continue;
+            const uint8_t *a = q->in + ((n * g->h + y) * g->w + x) * g->ld_in + first;
+            for (int64_t c = 0; c < cin; c++) {
+                const int32_t w = q->p.weights[((o * cin + c) * g->kh + ky) * g->kw + kx];
+                acc = cr_wrap_add(acc, (a[c] - q->p.zero_in) * w);
+            }
+        }
+    return acc;
+}
+
+static size_t result_size(const cr_conv_s8_params *p)
+{
+    return p->raw_out || p->float_out ? 4 : 1;
+}
+
+/* The result of one sum, as bytes. */
+static void convert(const problem *q, int32_t acc, int64_t o, unsigned char bytes[4])
+{
+    const cr_conv_s8_params *p = &q->p;
+    if (p->raw_out) {
+        memcpy(bytes, &acc, sizeof acc);
+        return;
+    }
+    const float y = activate((float)acc * p->multiplier[o], &p->act);
+    if (p->float_out)
+        memcpy(bytes, &y, sizeof y);
+    else if (p->act.kind == CR_ACT_NONE)
+        bytes[0] = (unsigned char)cr_requantize(acc, p->multiplier[o], p->zero_out, 0, 255);
+    else
+        bytes[0] = cr_quantize_u8(y, p->scale_out, p->zero_out);
+}
+
+static void check_output(const problem *q, const unsigned char *out, int level)
+{
+    const cr_conv_geometry *g = &q->g;
+    const int64_t pixels = g->n * g->oh * g->ow;
+    const size_t size = result_size(&q->p);
+    for (int64_t i = 0; i < pixels; i++)
+        for (int64_t o = 0; o < (i + 1 < pixels ? g->ld_out : g->cout); o++) {
+            unsigned char want[4] = {0xA5, 0xA5, 0xA5, 0xA5};
+            const int32_t acc =
+                o < g->cout ? sum_at(q, i / (g->oh * g->ow), i / g->ow % g->oh, i % g->ow, o) : 0;
+            if (o < g->cout) convert(q, acc, o, want);
+            const unsigned char *got = out + (size_t)(i * g->ld_out + o) * size;
+            if (!memcmp(want, got, size)) continue;
+            print_geometry(g);
+            fail_msg("level %s, act %d, raw %d, float %d: pixel %lld channel %lld (sum %d) is "
+                     "%02x%02x%02x%02x.., not %02x%02x%02x%02x..",
+                     cr_cpu_level_key((cr_cpu_level)level), q->p.act.kind, q->p.raw_out,
+                     q->p.float_out, (long long)i, (long long)o, acc, got[0], size > 1 ? got[1] : 0,
+                     size > 1 ? got[2] : 0, size > 1 ? got[3] : 0, want[0], want[1], want[2],
+                     want[3]);
+        }
+}
+
+static void run_level(const problem *q, int level, bool at_end, cr_pool *pool)
+{
+    const cr_conv_geometry *g = &q->g;
+    cr_conv_s8 *c;
+    assert_int_equal(cr_conv_s8_create(g, &q->p, only_level(level), &c, NULL), CR_OK);
+    guarded scratch = guarded_alloc(cr_conv_s8_scratch(c, cr_pool_threads(pool)), false);
+    guarded out = guarded_alloc(
+        span_of(g->n * g->oh * g->ow, g->ld_out, g->cout) * result_size(&q->p), at_end);
+    cr_conv_s8_run(c, q->in, 0, out.data, 0, scratch.data, pool);
+    check_output(q, out.data, level);
+    guarded_free(&out);
+    guarded_free(&scratch);
+    cr_conv_s8_free(c);
+}
+
+static bool has_level(int level)
+{
+    return cr_conv_s8_level(level) || cr_dwconv_level(level) || cr_rows_level(level);
+}
+
+static void fill_bias(int32_t *bias, int64_t n, cr_rng *rng)
+{
+    for (int64_t i = 0; i < n; i++) bias[i] = (int32_t)cr_rng_below(rng, 200001) - 100000;
+}
+
+static void fill_multipliers(float *m, int64_t n, cr_rng *rng)
+{
+    for (int64_t i = 0; i < n; i++) m[i] = (float)cr_rng_range(rng, 1e-5, 3e-3);
+    if (!cr_rng_below(rng, 4)) m[0] = 0;
+}
+
+static void run_geometry(const cr_conv_geometry *g, pattern kind, bool at_end, cr_rng *rng,
+                         cr_pool *pool)
+{
+    const size_t in = span_of(g->n * g->h * g->w, g->ld_in, g->cin);
+    const size_t w = (size_t)(g->cout * g->cin / g->groups * g->kh * g->kw);
+    guarded gi = guarded_alloc(in, at_end), gw = guarded_alloc(w, at_end);
+    int32_t *bias = malloc((size_t)g->cout * sizeof *bias);
+    float *m = malloc((size_t)g->cout * sizeof *m);
+    fill_u8(gi.data, in, kind, rng);
+    fill_s8((int8_t *)gw.data, w, (pattern)cr_rng_below(rng, PATTERNS), rng);
+    fill_bias(bias, g->cout, rng);
+    fill_multipliers(m, g->cout, rng);
+    problem q = {.g = *g, .in = gi.data};
+    for (int out = 0; out < 3; out++) {
+        const cr_act_kind act = (cr_act_kind)cr_rng_below(rng, CR_ACT_HARD_SWISH + 1);
+        q.p = (cr_conv_s8_params){.weights = (int8_t *)gw.data,
+                                  .bias = cr_rng_below(rng, 4) ? bias : NULL,
+                                  .multiplier = m,
+                                  .zero_in = (int32_t)cr_rng_below(rng, 256),
+                                  .act = {act, 0.1f, 0.7f},
+                                  .raw_out = out == 0,
+                                  .float_out = out == 1,
+                                  .scale_out = 0.02f,
+                                  .zero_out = (int32_t)cr_rng_below(rng, 256)};
+        for (int level = 0; level < CR_CPU_LEVELS; level++)
+            if (has_level(level) && level_runs(level)) run_level(&q, level, at_end, pool);
+    }
+    guarded_free(&gi);
+    guarded_free(&gw);
+    free(bias);
+    free(m);
+}
+
+static void test_random(void **state)
+{
+    report_levels(has_level);
+    cr_pool *pool;
+    assert_int_equal(cr_pool_create(2, &pool, NULL), CR_OK);
+    for (uint64_t seed = 0; seed < 240; seed++) {
+        cr_rng rng;
+        cr_rng_seed(&rng, seed + 1000);
+        const cr_conv_geometry g = random_geometry(&rng, seed % 3 == 2);
+        run_geometry(&g, (pattern)(seed % PATTERNS), seed & 1, &rng, seed % 4 ? NULL : pool);
+    }
+    cr_pool_free(&pool);
+}
+
+static void test_tile_edges(void **state)
+{
+    cr_rng rng;
+    cr_rng_seed(&rng, 17);
+    for (int64_t cout = 1; cout <= 66; cout++)
+        for (int64_t cin = 1; cin <= 9; cin += 2) {
+            cr_conv_geometry g = {
+                .h = 1, .w = 11 + cin, .cin = cin, .cout = cout, .kh = 1, .kw = 1};
+            finish_geometry(&g);
+            run_geometry(&g, UNIFORM, true, &rng, NULL);
+        }
+}
+
+/* All codes 255 and all weights -128 or 127 over many channels: no 16-bit sum may saturate. */
+static void test_extremes(void **state)
+{
+    enum { CIN = 515, COUT = 33 };
+    cr_conv_geometry g = {
+        .h = 3, .w = 5, .cin = CIN, .cout = COUT, .kh = 3, .kw = 3, .pad_top = 1, .pad_left = 1};
+    finish_geometry(&g);
+    static uint8_t in[3 * 5 * CIN];
+    static int8_t w[COUT * CIN * 9];
+    memset(in, 255, sizeof in);
+    for (int sign = 0; sign < 2; sign++) {
+        memset(w, sign ? 127 : -128, sizeof w);
+        for (int32_t zero = 0; zero <= 255; zero += 85) {
+            const problem q = {g, in, {.weights = w, .zero_in = zero, .raw_out = true}};
+            for (int level = 0; level < CR_CPU_LEVELS; level++)
+                if (has_level(level) && level_runs(level)) run_level(&q, level, true, NULL);
+        }
+    }
+}
+
+/* Sums that leave int32 wrap, at every level. */
+static void test_wrapping(void **state)
+{
+    cr_conv_geometry g = {.h = 1, .w = 13, .cin = 8, .cout = 17, .kh = 1, .kw = 1};
+    finish_geometry(&g);
+    uint8_t in[13 * 8];
+    int8_t w[17 * 8];
+    int32_t bias[17];
+    memset(in, 200, sizeof in);
+    memset(w, 100, sizeof w);
+    for (int i = 0; i < 17; i++) bias[i] = INT32_MAX - i;
+    const problem q = {g, in, {.weights = w, .bias = bias, .zero_in = 3, .raw_out = true}};
+    for (int level = 0; level < CR_CPU_LEVELS; level++)
+        if (has_level(level) && level_runs(level)) run_level(&q, level, true, NULL);
+}
+
+static void test_refusals(void **state)
+{
+    cr_conv_geometry g = {.h = 4, .w = 4, .cin = 1, .cout = 1, .kh = 1, .kw = 1};
+    finish_geometry(&g);
+    const int8_t w = 1;
+    const float m = 1;
+    cr_conv_s8 *c;
+    cr_conv_s8_params p = {.weights = &w, .multiplier = &m, .scale_out = 1};
+    assert_int_equal(cr_conv_s8_create(&g, &p, 1, &c, NULL), CR_OK);
+    cr_conv_s8_free(c);
+    p.zero_in = 256;
+    assert_int_equal(cr_conv_s8_create(&g, &p, 1, &c, NULL), CR_ERR_ARGUMENT);
+    p = (cr_conv_s8_params){.weights = &w, .multiplier = &m};
+    assert_int_equal(cr_conv_s8_create(&g, &p, 1, &c, NULL), CR_ERR_ARGUMENT);
+    assert_null(c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_random),   cmocka_unit_test(test_tile_edges),
+        cmocka_unit_test(test_extremes), cmocka_unit_test(test_wrapping),
+        cmocka_unit_test(test_refusals),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
