@@ -1,8 +1,9 @@
-/* Max pooling and layout changes on NHWC rows, threaded. */
+/* Max pooling on NHWC rows, threaded. */
 #ifndef CR_KERNELS_POOL_H
 #define CR_KERNELS_POOL_H
 
 #include "base/threads.h"
+#include "kernels/layout.h"
 #include "kernels/rows.h"
 
 typedef struct cr_pool_geometry {
@@ -15,13 +16,5 @@ void cr_max_pool_f32(const cr_pool_geometry *g, const cr_rows *k, const float *i
                      cr_pool *pool);
 void cr_max_pool_u8(const cr_pool_geometry *g, const cr_rows *k, const uint8_t *in, uint8_t *out,
                     cr_pool *pool);
-
-/* [n][channels][pixels] <-> [n][pixels][ld >= channels]; element: 1 or 4 bytes. */
-typedef struct cr_layout_args {
-    int64_t n, channels, pixels, ld;
-    size_t element;
-} cr_layout_args;
-void cr_nchw_to_nhwc(const cr_layout_args *a, const void *in, void *out, cr_pool *pool);
-void cr_nhwc_to_nchw(const cr_layout_args *a, const void *in, void *out, cr_pool *pool);
 
 #endif

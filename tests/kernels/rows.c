@@ -1,0 +1,218 @@
+/* Row kernels at every level against crayon/arith.h, to the bit: all lengths around the vectors,
+ * both sides on guard pages, activations over a sweep of all float32 bit patterns. */
+#include "harness.h"
+
+static bool has_level(int level)
+{
+    return cr_rows_level(level) != NULL;
+}
+
+/* One of everything that floats can be. */
+static const float odd[] = {0.0f,   -0.0f,   1.0f,  -1.0f,    0.5f,      -0.5f,      1.5f,
+                            2.5f,   -2.5f,   NAN,   INFINITY, -INFINITY, 3.4e38f,    -3.4e38f,
+                            1e-45f, -1e-45f, 88.5f, -88.5f,   127.5f,    -127.5f,    1e10f,
+                            -1e10f, 3.0f,    -3.0f, 6.0f,     -87.7f,    16777216.0f};
+
+static void fill_odd(float *p, size_t n, cr_rng *rng)
+{
+    for (size_t i = 0; i < n; i++)
+        p[i] = cr_rng_below(rng, 3) ? (float)cr_rng_range(rng, -20, 20)
+                                    : odd[cr_rng_below(rng, sizeof odd / sizeof *odd)];
+}
+
+/* NaNs are one value here: which bits a CPU gives them is not fixed. */
+static bool same(float a, float b)
+{
+    return (a != a && b != b) || !memcmp(&a, &b, sizeof a);
+}
+
+static const cr_act *act_of(int kind)
+{
+    static cr_act act;
+    act = (cr_act){(cr_act_kind)kind, kind == CR_ACT_CLIP ? -1.0f : 0.2f,
+                   kind == CR_ACT_CLIP ? 6.0f : 0.5f};
+    return &act;
+}
+
+static void check_act(const cr_rows *k, const float *x, size_t n, int kind, float *y)
+{
+    k->act(y, x, n, act_of(kind));
+    for (size_t i = 0; i < n; i++)
+        if (!same(y[i], activate(x[i], act_of(kind))))
+            fail_msg("%s: activation %d of %a is %a, not %a", k->name, kind, (double)x[i],
+                     (double)y[i], (double)activate(x[i], act_of(kind)));
+}
+
+/* Every 4099th bit pattern (a prime: all exponents, all residues of the mantissa). */
+static void test_act_sweep(void **state)
+{
+    enum { STRIDE = 4099, PART = 4096 };
+    static float x[PART], y[PART];
+    report_levels(has_level);
+    for (int level = 0; level < CR_CPU_LEVELS; level++) {
+        if (!has_level(level) || !level_runs(level)) continue;
+        for (uint64_t bits = 0; bits <= UINT32_MAX;) {
+            size_t n = 0;
+            for (; n < PART && bits <= UINT32_MAX; n++, bits += STRIDE) {
+                const uint32_t b = (uint32_t)bits;
+                memcpy(&x[n], &b, sizeof b);
+            }
+            for (int kind = 0; kind <= CR_ACT_HARD_SWISH; kind++)
+                check_act(cr_rows_level(level), x, n, kind, y);
+        }
+    }
+}
+
+typedef struct row_case {
+    const cr_rows *k;
+    size_t n;
+    cr_rng *rng;
+    guarded x, w, y; /* n floats each */
+} row_case;
+
+static float *floats(const guarded *g)
+{
+    return (float *)(void *)g->data;
+}
+
+static void check_quantize(const row_case *c)
+{
+    const int32_t zero = (int32_t)cr_rng_below(c->rng, 256);
+    const float scale = (float)cr_rng_range(c->rng, 0.001, 0.2);
+    uint8_t *q = c->y.data + 3 * c->n; /* the last n bytes */
+    fill_odd(floats(&c->x), c->n, c->rng);
+    c->k->quantize(q, floats(&c->x), c->n, scale, zero);
+    for (size_t i = 0; i < c->n; i++)
+        if (q[i] != cr_quantize_u8(floats(&c->x)[i], scale, zero))
+            fail_msg("%s: code of %a at scale %a, zero %d is %d", c->k->name,
+                     (double)floats(&c->x)[i], (double)scale, zero, q[i]);
+    uint8_t *codes = c->w.data + 3 * c->n;
+    fill_u8(codes, c->n, UNIFORM, c->rng);
+    c->k->dequantize(floats(&c->y), codes, c->n, scale, zero);
+    for (size_t i = 0; i < c->n; i++)
+        assert_true(same(floats(&c->y)[i], cr_dequantize(codes[i], scale, zero)));
+}
+
+static void check_bytes(const row_case *c)
+{
+    uint8_t table[256], *x = c->x.data + 3 * c->n, *y = c->y.data + 3 * c->n, was[600];
+    fill_u8(table, sizeof table, UNIFORM, c->rng);
+    fill_u8(x, c->n, UNIFORM, c->rng);
+    c->k->table(y, x, c->n, table);
+    for (size_t i = 0; i < c->n; i++) assert_int_equal(y[i], table[x[i]]);
+    memcpy(was, y, c->n);
+    c->k->max_u8(y, x, c->n);
+    for (size_t i = 0; i < c->n; i++) assert_int_equal(y[i], was[i] > x[i] ? was[i] : x[i]);
+}
+
+static void check_pairs(const row_case *c)
+{
+    const float *x = floats(&c->x), *w = floats(&c->w);
+    float *y = floats(&c->y), sum[600], was[600];
+    fill_odd(floats(&c->x), c->n, c->rng);
+    fill_odd(floats(&c->w), c->n, c->rng);
+    c->k->add_f32(y, x, w, c->n);
+    for (size_t i = 0; i < c->n; i++) assert_true(same(y[i], x[i] + w[i]));
+    c->k->mul_f32(y, x, w, c->n);
+    for (size_t i = 0; i < c->n; i++) assert_true(same(y[i], x[i] * w[i]));
+    memcpy(y, w, c->n * sizeof *y);
+    c->k->max_f32(y, x, c->n);
+    for (size_t i = 0; i < c->n; i++) assert_true(same(y[i], x[i] > w[i] ? x[i] : w[i]));
+    for (size_t i = 0; i < c->n; i++) was[i] = sum[i] = (float)i;
+    c->k->exp_sum(y, x, w, sum, c->n);
+    for (size_t i = 0; i < c->n; i++) {
+        assert_true(same(y[i], cr_expf(x[i] - w[i])));
+        assert_true(same(sum[i], was[i] + y[i]));
+    }
+}
+
+static void test_lengths(void **state)
+{
+    cr_rng rng;
+    cr_rng_seed(&rng, 5);
+    for (int level = 0; level < CR_CPU_LEVELS; level++) {
+        if (!has_level(level) || !level_runs(level)) continue;
+        for (size_t n = 0; n < 150; n = n < 70 ? n + 1 : n + 37) {
+            for (int at_end = 0; at_end < 2; at_end++) {
+                row_case c = {cr_rows_level(level),
+                              n,
+                              &rng,
+                              guarded_alloc(4 * n, at_end),
+                              guarded_alloc(4 * n, at_end),
+                              guarded_alloc(4 * n, at_end)};
+                for (int kind = 0; kind <= CR_ACT_HARD_SWISH; kind++) {
+                    fill_odd(floats(&c.x), n, &rng);
+                    check_act(c.k, floats(&c.x), n, kind, floats(&c.y));
+                }
+                check_quantize(&c);
+                check_bytes(&c);
+                check_pairs(&c);
+                guarded_free(&c.x);
+                guarded_free(&c.w);
+                guarded_free(&c.y);
+            }
+        }
+    }
+}
+
+static void finish_case(const cr_rows *k, const cr_finish_area *a, const cr_finish *f, cr_rng *rng,
+                        bool at_end)
+{
+    const size_t n_in = span_of(a->rows, a->ld_in, a->cols);
+    const size_t n_out = span_of(a->rows, a->ld_out, a->cols);
+    guarded acc = guarded_alloc(n_in * 4, at_end), y = guarded_alloc(n_out * 4, at_end);
+    guarded q = guarded_alloc(n_out, at_end);
+    int32_t *sums = (int32_t *)(void *)acc.data;
+    for (size_t i = 0; i < n_in; i++) {
+        sums[i] = (int32_t)(uint32_t)cr_rng_u64(rng) >> cr_rng_below(rng, 24);
+        if (!cr_rng_below(rng, 9)) sums[i] = cr_rng_below(rng, 2) ? INT32_MIN : INT32_MAX;
+    }
+    k->finish_f32(floats(&y), sums, a, f);
+    k->finish_u8(q.data, sums, a, f);
+    for (int64_t r = 0; r < a->rows; r++)
+        for (int64_t i = 0; i < (r + 1 < a->rows ? a->ld_out : a->cols); i++) {
+            float want_y;
+            uint8_t want_q = 0xA5;
+            memset(&want_y, 0xA5, sizeof want_y);
+            if (i < a->cols) {
+                const int32_t s = sums[r * a->ld_in + i];
+                want_y = activate((float)s * f->multiplier[i], &f->act);
+                want_q = f->act.kind == CR_ACT_NONE
+                             ? (uint8_t)cr_requantize(s, f->multiplier[i], f->zero_point, 0, 255)
+                             : cr_quantize_u8(want_y, f->scale, f->zero_point);
+            }
+            if (!same(want_y, floats(&y)[r * a->ld_out + i]) || q.data[r * a->ld_out + i] != want_q)
+                fail_msg("%s: activation %d, row %lld, column %lld of %lld", k->name, f->act.kind,
+                         (long long)r, (long long)i, (long long)a->cols);
+        }
+    guarded_free(&acc);
+    guarded_free(&y);
+    guarded_free(&q);
+}
+
+static void test_finish(void **state)
+{
+    cr_rng rng;
+    cr_rng_seed(&rng, 6);
+    float m[80];
+    for (int i = 0; i < 80; i++) m[i] = i % 7 ? (float)cr_rng_range(&rng, 1e-9, 1e-2) : 0.5f;
+    for (int level = 0; level < CR_CPU_LEVELS; level++) {
+        if (!has_level(level) || !level_runs(level)) continue;
+        for (int kind = 0; kind <= CR_ACT_HARD_SWISH; kind++)
+            for (int64_t cols = 1; cols < 70; cols += 1 + cols / 9) {
+                const cr_finish f = {m, *act_of(kind), 0.05f, (int32_t)cr_rng_below(&rng, 256)};
+                const cr_finish_area a = {1 + cols % 4, cols, cols + cols % 3, cols + cols % 5};
+                finish_case(cr_rows_level(level), &a, &f, &rng, cols & 1);
+            }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_act_sweep),
+        cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_finish),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
