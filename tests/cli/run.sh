@@ -15,7 +15,7 @@ update=""
 [ "${1:-}" = --update ] && update=1 && shift
 HERE=$(cd "$(dirname "$0")" && pwd)
 CRAYON=$build/crayon
-SAMPLE=$HERE/../../sample/shapes.onnx
+SAMPLE=${SAMPLE:-$HERE/../../sample/shapes.onnx}
 export HERE CRAYON SAMPLE
 unset CRAYON_CPU
 LC_ALL=C
