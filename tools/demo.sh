@@ -1,0 +1,48 @@
+#!/bin/sh
+# tools/demo.sh BUILD: the whole path on what the tree ships, into demo/.
+#
+# Renders fresh scenes, quantizes sample/shapes.onnx with nothing but a folder of pictures, measures
+# float against INT8 (mAP with labels, agreement without), times both, draws what each sees, and
+# leaves both models, the recipe, the table and the pictures.
+set -eu
+build=$(cd "${1:?usage: tools/demo.sh BUILD}" && pwd)
+cd "$(dirname "$0")/.."
+crayon=$build/crayon
+rm -rf demo
+mkdir -p demo
+cp sample/shapes.onnx demo/shapes.onnx
+
+echo "== scenes: 64 to calibrate with, 100 others to judge by"
+"$crayon" synth demo/calibration -n 64 --seed 11
+"$crayon" synth demo/test -n 100 --seed 12
+
+echo "== crayon quantize demo/shapes.onnx -o demo/shapes-int8.onnx --images demo/calibration/images"
+"$crayon" quantize demo/shapes.onnx -o demo/shapes-int8.onnx --images demo/calibration/images \
+    --save-recipe demo/recipe.json
+
+echo "== eval, bench, detect"
+"$crayon" eval demo/shapes.onnx --images demo/test/images --labels demo/test/instances.json \
+    --json >demo/eval-float.json
+"$crayon" eval demo/shapes-int8.onnx --images demo/test/images --labels demo/test/instances.json \
+    --against demo/shapes.onnx --json >demo/eval-int8.json
+"$crayon" bench demo/shapes.onnx demo/shapes-int8.onnx --json >demo/bench.json
+for i in 000000 000001 000002 000003 000004 000005; do
+    "$crayon" detect demo/shapes.onnx "demo/test/images/$i.jpg" --save demo/pictures/float >/dev/null
+    "$crayon" detect demo/shapes-int8.onnx "demo/test/images/$i.jpg" --save demo/pictures/int8 >/dev/null
+done
+
+python3 - <<'END' | tee demo/table.md
+import json, os
+bench = json.load(open("demo/bench.json"))
+agreement = json.load(open("demo/eval-int8.json"))["agreement"]
+print(f"Fresh scenes: 64 to calibrate, 100 to judge. {bench[0]['cpu']}, {bench[0]['threads']} threads.\n")
+print("| model | size | mAP50-95 | mAP50 | agreement with float | median of a run |")
+print("|---|---|---|---|---|---|")
+for (name, path, metrics), b, same in zip(
+        (("float32", "demo/shapes.onnx", "demo/eval-float.json"),
+         ("int8", "demo/shapes-int8.onnx", "demo/eval-int8.json")), bench, ("", f"{agreement:.4f}")):
+    m = json.load(open(metrics))["metrics"]
+    print(f"| {name} | {os.path.getsize(path) / 1e6:.3f} MB | {m['AP']:.4f} | {m['AP50']:.4f} | {same} "
+          f"| {b['median_ms']:.2f} ms |")
+END
+echo "demo/: shapes.onnx, shapes-int8.onnx, recipe.json, table.md, pictures/"
