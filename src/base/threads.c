@@ -2,9 +2,11 @@
  * from a shared atomic counter until none are left, then report. Spinning before sleeping matters:
  * a layer lasts 50..500 us, a futex wake-up about 50 us. On a machine with as many threads as
  * cores the spin costs nothing; it is bounded so that an idle session sleeps. */
+#define _POSIX_C_SOURCE 200809L
 #include "base/threads.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 
 #include "base/cpu.h"
@@ -134,6 +136,16 @@ void cr_pool_free(cr_pool **pool)
 
 int cr_pool_threads(const cr_pool *pool) { return pool ? pool->threads : 1; }
 
+/* A worker that still holds an index finishes it in microseconds if it is running; when other
+ * programs have its core, spinning on would only keep this core from it as well. */
+static void wait_for_workers(cr_pool *p)
+{
+    for (int i = 0; atomic_load_explicit(&p->busy, memory_order_acquire); i++) {
+        if (i < SPINS) relax();
+        else sched_yield();
+    }
+}
+
 void cr_pool_run(cr_pool *p, size_t n, cr_task_fn fn, void *ctx)
 {
     if (!p || p->threads == 1 || n <= 1) {
@@ -147,5 +159,5 @@ void cr_pool_run(cr_pool *p, size_t n, cr_task_fn fn, void *ctx)
     atomic_store_explicit(&p->busy, p->started, memory_order_relaxed);
     publish(p);
     work(p, 0);
-    while (atomic_load_explicit(&p->busy, memory_order_acquire)) relax();
+    wait_for_workers(p);
 }
