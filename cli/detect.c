@@ -324,9 +324,9 @@ static cr_status run_picture(job *j, size_t index, cr_error *err)
     cr_status st = cr_image_read(path, &picture, err);
     if (st != CR_OK) return st;
     st = cr_detector_run(j->detector, &picture, &j->set.detect, &found, err);
+    if (st == CR_OK && j->set.save) st = save_picture(j, path, &picture, &found, err);
     if (st == CR_OK && j->json.stream) write_json(j, path, index, &picture, &found, classify);
     if (st == CR_OK && j->json.stream != stdout) print_line(j, path, &picture, &found, classify);
-    if (st == CR_OK && j->set.save) st = save_picture(j, path, &picture, &found, err);
     cr_detections_free(&found);
     cr_image_free(&picture);
     if (st == CR_OK && !cli_step("detecting", index + 1, j->path_count))

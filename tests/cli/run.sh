@@ -2,7 +2,7 @@
 # Runs the tests of the command line: run.sh BUILD [--update] [NAME...]
 #
 # A test is NAME.sh, run by sh in an empty folder of its own with
-#   CRAYON  the program          SAMPLE  sample/shapes.onnx     HERE  this folder
+#   CRAYON  the program     SAMPLE  a copy of sample/shapes.onnx in that folder     HERE  this one
 # and with the functions of lib.sh. It is right when its exit status is 0 and its standard output
 # equals NAME.stdout.exact, or matches NAME.stdout.glob line by line (each line a shell pattern).
 # A line that begins with SKIP, printed by the test, makes it a skipped one.
@@ -58,7 +58,8 @@ check() {
 run_test() {
     rm -rf "$work/run"
     mkdir "$work/run"
-    (cd "$work/run" && . "$HERE/lib.sh" && . "$HERE/$1.sh") >"$work/stdout" 2>"$work/stderr"
+    [ ! -e "$SAMPLE" ] || cp "$SAMPLE" "$work/run/shapes.onnx"
+    (cd "$work/run" && SAMPLE=shapes.onnx && . "$HERE/lib.sh" && . "$HERE/$1.sh") >"$work/stdout" 2>"$work/stderr"
     status=$?
     if grep -q '^SKIP' "$work/stdout"; then
         skipped=$((skipped + 1))
