@@ -61,6 +61,13 @@ CR_API cr_status cr_stats_save(const cr_stats *s, const char *path, cr_error *er
 CR_API cr_status cr_stats_load(const char *path, cr_stats **out, cr_error *err);
 CR_API uint64_t cr_stats_pictures(const cr_stats *s);
 
+/* Draws the histogram of one tensor's values (counts on a log scale) with the intervals that minmax,
+ * moving-average, percentile 99.999 and mse choose for unsigned 8 bits, and their steps. `path` ends
+ * in .svg (960 x 620) or .png (twice that). CR_ERR_ARGUMENT: another ending, or a tensor that the
+ * statistics do not have (the message names three near ones). */
+CR_API cr_status cr_stats_plot(const cr_stats *s, const char *tensor, const char *path,
+                               cr_error *err);
+
 /* Runs the float model over the pictures (a seeded choice of options->samples of them, in order) and
  * records what flows through every activation. Memory does not grow with their number. */
 CR_API cr_status cr_calibrate(const cr_model *model, const cr_image_list *pictures,

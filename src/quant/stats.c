@@ -106,8 +106,8 @@ static void make_room(cr_tensor_stats *t, float lo, float hi)
         hi = fmaxf(hi, t->max);
     }
     const double widest = fmax(fabs((double)lo), fabs((double)hi));
-    int least = widest > 0 ? ilogb(widest) - 24 : -40; /* no finer than float32's own grid */
-    if (least < -140) least = -140;
+    int least = widest > 0 ? ilogb(widest) - 24 : -126; /* no finer than float32's own grid */
+    if (least < -126) least = -126; /* 2^126, which count_row multiplies by, is a float */
     if (t->exponent != INT32_MIN && t->exponent > least) least = t->exponent;
     const int e = finest_fit(lo, hi, least);
     if (t->exponent == INT32_MIN) {
