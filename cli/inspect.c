@@ -2,9 +2,11 @@
 #include <string.h>
 
 #include "cli.h"
+#include "crayon/quantize.h"
 
 static const char help[] =
     "usage: crayon inspect MODEL [options]\n"
+    "       crayon inspect STATS.json --plot TENSOR -o OUT.svg|OUT.png\n"
     "\n"
     "Says what a model file holds: inputs, outputs, operators, parameters, multiply-adds, types,\n"
     "what kind of model it seems to be, how pictures are prepared for it and how that is known.\n"
@@ -12,19 +14,27 @@ static const char help[] =
     "fused.\n"
     "\n"
     "  --layers             one line per node\n"
-    "  --json               print JSON\n" CLI_COMMON_HELP "\n"
-    "example:\n"
-    "  crayon inspect yolov8n-int8.onnx --layers\n";
+    "  --json               print JSON\n"
+    "  --plot TENSOR        draw what calibration saw of that tensor, and the range that each\n"
+    "                       method chooses from it (STATS.json: crayon quantize --save-stats)\n"
+    "  -o, --output FILE    where to, with --plot: a name that ends in .svg or "
+    ".png\n" CLI_COMMON_HELP "\n"
+    "examples:\n"
+    "  crayon inspect yolov8n-int8.onnx --layers\n"
+    "  crayon inspect stats.json --plot images -o images.svg\n";
 
-enum { OPT_LAYERS = 256, OPT_JSON };
+enum { OPT_LAYERS = 256, OPT_JSON, OPT_PLOT };
 
 static const struct option options[] = {{"layers", no_argument, NULL, OPT_LAYERS},
                                         {"json", no_argument, NULL, OPT_JSON},
+                                        {"plot", required_argument, NULL, OPT_PLOT},
+                                        {"output", required_argument, NULL, 'o'},
                                         CLI_COMMON_OPTIONS};
 
 typedef struct settings {
     cli_common common;
     bool layers, json;
+    const char *plot, *out;
 } settings;
 
 static void shape_text(const cr_port_info *p, char *text, size_t size)
@@ -208,27 +218,70 @@ static cr_status print_json(const cr_model *model, bool layers, cr_error *err)
     return st;
 }
 
+/* ---- the verb ---- */
+
+static int take_option(int code, char **argv, settings *s)
+{
+    switch (code) {
+    case OPT_LAYERS:
+        s->layers = true;
+        return CLI_DONE;
+    case OPT_JSON:
+        s->json = true;
+        return CLI_DONE;
+    case OPT_PLOT:
+        s->plot = optarg;
+        return CLI_DONE;
+    case 'o':
+        s->out = optarg;
+        return CLI_DONE;
+    default:
+        return cli_common_option(code, argv, &s->common);
+    }
+}
+
+static int check_usage(const settings *s, int files)
+{
+    if (!s->plot && files != 1) return cli_usage("one model file is needed (%d given)", files);
+    if (!s->plot && s->out) return cli_usage("-o %s: goes with --plot only", s->out);
+    if (!s->plot) return CLI_DONE;
+    if (files != 1) return cli_usage("--plot needs one file of statistics (%d given)", files);
+    if (!s->out) return cli_usage("--plot needs -o OUT.svg or OUT.png");
+    if (s->layers || s->json) return cli_usage("--plot goes without --layers and --json");
+    return CLI_DONE;
+}
+
+static int draw_plot(const char *path, const settings *s)
+{
+    cr_error err = {0};
+    cr_stats *stats = NULL;
+    cr_status st = cr_stats_load(path, &stats, &err);
+    if (st == CR_OK) st = cr_stats_plot(stats, s->plot, s->out, &err);
+    cr_stats_free(&stats);
+    return st == CR_OK ? CLI_DONE : cli_fail(&err);
+}
+
+static int print_model(const char *path, const settings *s)
+{
+    cr_error err = {0};
+    cr_model *model = NULL;
+    cr_status st = cli_open_model(path, &s->common, &model, &err);
+    if (st == CR_OK && s->json) st = print_json(model, s->layers, &err);
+    if (st == CR_OK && !s->json) print_summary(model);
+    if (st == CR_OK && !s->json && s->layers) st = print_layers(model, &err);
+    cr_model_free(&model);
+    return st == CR_OK ? CLI_DONE : cli_fail(&err);
+}
+
 int cmd_inspect(int argc, char **argv)
 {
     settings s = {0};
-    cr_error err = {0};
-    cr_model *model = NULL;
-    for (int c; (c = getopt_long(argc, argv, ":", options, NULL)) != -1;) {
-        int status = CLI_DONE;
-        if (c == OPT_LAYERS)
-            s.layers = true;
-        else if (c == OPT_JSON)
-            s.json = true;
-        else
-            status = cli_common_option(c, argv, &s.common);
+    for (int c; (c = getopt_long(argc, argv, ":o:", options, NULL)) != -1;) {
+        const int status = take_option(c, argv, &s);
         if (status) return status;
     }
     if (s.common.help) return cli_help(help);
-    if (argc - optind != 1) return cli_usage("one model file is needed (%d given)", argc - optind);
-    cr_status st = cli_open_model(argv[optind], &s.common, &model, &err);
-    if (st == CR_OK && s.json) st = print_json(model, s.layers, &err);
-    if (st == CR_OK && !s.json) print_summary(model);
-    if (st == CR_OK && !s.json && s.layers) st = print_layers(model, &err);
-    cr_model_free(&model);
-    return st == CR_OK ? CLI_DONE : cli_fail(&err);
+    const int wrong = check_usage(&s, argc - optind);
+    if (wrong) return wrong;
+    return s.plot ? draw_plot(argv[optind], &s) : print_model(argv[optind], &s);
 }
