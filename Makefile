@@ -26,7 +26,7 @@ demo: all
 
 asan:
 	@$(MAKE) --no-print-directory BUILD=build-asan CMAKE_FLAGS="-DCRAYON_SANITIZE=ON" all
-	@sh tests/run.sh build-asan
+	@LSAN_OPTIONS=suppressions=$(CURDIR)/tests/lsan.supp:print_suppressions=0 sh tests/run.sh build-asan
 
 bench: all
 	@sh bench/run.sh $(BUILD)
