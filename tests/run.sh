@@ -112,7 +112,7 @@ fuzz_all() {
     fuzz onnx tests/golden/tiny.onnx "$FUZZ_RUNS"
     fuzz ops "$((FUZZ_RUNS * 10))"
     fuzz labels "$work/seeds/instances.json" "$FUZZ_RUNS"
-    fuzz image "$work/seeds/images/000000.jpg" "$FUZZ_RUNS"
+    fuzz image "$FUZZ_RUNS" 1 "$work/seeds/images/000000.jpg"
 }
 
 examples() {

@@ -1,0 +1,73 @@
+#!/bin/sh
+# tests/peers.sh BUILD: Crayon against other software, where no model of a size is needed: ONNX's own
+# tests and ONNX Runtime, OpenCV, PyTorch, pycocotools. Needs CRAYON_PEERS_PYTHON (a Python with
+# bench/peers/requirements.txt); what is missing is skipped aloud. The last line is
+# "N passed, N failed, N skipped"; exit 1 if one failed.
+set -u
+build=$(cd "${1:?usage: tests/peers.sh BUILD}" && pwd) || exit 2
+cd "$(dirname "$0")/.." || exit 2
+python=${CRAYON_PEERS_PYTHON:-}
+if [ -z "$python" ]; then
+    echo "SKIP peers: CRAYON_PEERS_PYTHON is not set"
+    echo "0 passed, 0 failed, 1 skipped"
+    exit 0
+fi
+work=$(mktemp -d) || exit 2
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+passed=0 failed=0 skipped=0
+
+count() {
+    passed=$((passed + $1))
+    failed=$((failed + $2))
+    skipped=$((skipped + $3))
+}
+
+# One script is one test.
+one() { # name, command...
+    name=$1
+    shift
+    if ! "$@" >"$work/log" 2>&1; then
+        count 0 1 0
+        echo "FAIL $name"
+        cat "$work/log"
+    elif grep -q '^SKIP' "$work/log"; then
+        count 0 0 1
+        echo "SKIP $name: $(grep -m 1 '^SKIP' "$work/log" | sed 's/^SKIP *//')"
+    else
+        count 1 0 0
+        echo "PASS $name: $(tail -n 1 "$work/log")"
+    fi
+}
+
+# A script that ends its sections with "N passed, N failed, N skipped". Sections titled "the same,"
+# repeat tests in another form, where what that form cannot say is left out by design: their skips
+# are not counted.
+sections() { # name, command...
+    name=$1
+    shift
+    "$@" >"$work/log" 2>&1
+    status=$?
+    cat "$work/log"
+    set -- $(awk '/^== the same,/ { again = 1 } /^== / && !/^== the same,/ { again = 0 }
+        /^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped/ { p += $1; f += $3; if (!again) s += $5 }
+        END { print p + 0, f + 0, s + 0 }' "$work/log")
+    if [ $status != 0 ] && [ "$2" = 0 ]; then
+        echo "FAIL $name (exit status $status)"
+        set -- "$1" 1 "$3"
+    fi
+    count "$@"
+}
+
+random_operators() {
+    "$python" tests/peers/ops_random.py "$work/random" 1 &&
+        "$build/tests/peers-node_tests" "$work/random"
+}
+
+one "COCO metrics of random cases" "$python" tests/peers/coco_random.py "$build/tests/peers-coco_eval" 200
+one "data.yaml" "$python" tests/peers/coco_yolo.py "$build/tests/peers-coco_eval"
+sections "ONNX" sh tests/peers/onnx.sh "$build"
+sections "random operators" random_operators
+sections "vision" sh tests/peers/vision.sh "$build"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]
