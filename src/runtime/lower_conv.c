@@ -8,6 +8,7 @@
 #include "crayon/arith.h"
 #include "graph/nn_rules.h"
 #include "kernels/conv.h"
+#include "runtime/integer_conv.h"
 #include "runtime/program.h"
 
 enum { MAX_TAPS = 1024 }; /* what the kernels take */
@@ -57,20 +58,6 @@ static bool is_fast(const cr_program *p, const cr_node *n)
     if (n->op->kind != CR_OP_Conv || x->dtype != CR_DT_F32 || x->shape.rank != 4) return false;
     if (x->data || !w->data || w->dtype != CR_DT_F32 || !cr_shape_known(&x->shape)) return false;
     return !b || (b->data && b->dtype == CR_DT_F32 && !cr_program_entry(p, b));
-}
-
-static bool runs_on_integers(const cr_program *p, const cr_node *n)
-{
-    const cr_recipe_entry *w = cr_program_entry(p, n->in[1]);
-    return cr_program_byte_entry(p, n->in[0]) && w && w->q.type == CR_DT_I8 &&
-           (w->q.axis == 0 || cr_q_per_tensor(&w->q));
-}
-
-static bool symmetric_weights(const cr_recipe_entry *w)
-{
-    for (size_t i = 0; i < w->q.count; i++)
-        if (w->q.zero_point[i]) return false;
-    return true;
 }
 
 /* The activation that is swallowed, and the tensor that the step writes then. */
@@ -128,8 +115,7 @@ cr_status cr_lower_conv(cr_program *p, const cr_node *n, bool *done, cr_error *e
     cr_act act;
     int in, out;
     if (!is_fast(p, n) || !read_geometry(n, &g)) return CR_OK;
-    const cr_recipe_entry *w = cr_program_entry(p, n->in[1]);
-    const bool integers = runs_on_integers(p, n) && symmetric_weights(w);
+    const bool integers = cr_conv_takes_integers(p->entries, n);
     CR_TRY(cr_program_need(p, n->in[0], integers ? CR_DT_U8 : CR_DT_F32, true, &in, err));
     const cr_tensor *y = fuse_activation(p, n, &act);
     *done = true;

@@ -27,9 +27,8 @@ static bool constant_scalar(const cr_tensor *t, float *out)
     return true;
 }
 
-bool cr_node_activation(const cr_node *n, cr_act *act)
+static bool read_activation(const cr_node *n, cr_act *act)
 {
-    *act = (cr_act){.kind = CR_ACT_NONE};
     switch (n->op->kind) {
     case CR_OP_Relu: act->kind = CR_ACT_RELU; return true;
     case CR_OP_Sigmoid: act->kind = CR_ACT_SIGMOID; return true;
@@ -54,6 +53,14 @@ bool cr_node_activation(const cr_node *n, cr_act *act)
                constant_scalar(n->n_in > 2 ? n->in[2] : NULL, &act->b);
     default: return false;
     }
+}
+
+bool cr_node_activation(const cr_node *n, cr_act *act)
+{
+    *act = (cr_act){.kind = CR_ACT_NONE};
+    if (read_activation(n, act)) return true;
+    *act = (cr_act){.kind = CR_ACT_NONE};
+    return false;
 }
 
 /* ---- row jobs ---- */

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "ops/ref.h"
+#include "runtime/integer_conv.h"
 #include "runtime/program.h"
 
 enum { MAX_ARGS = 256 };
@@ -40,6 +41,14 @@ static cr_status run_reference(const cr_step *s, cr_session *session, cr_error *
     return cr_op_eval(&call, err);
 }
 
+/* An integer convolution that the fast kernels do not take (1-D, 3-D, very large kernels). */
+static cr_status run_integer(const cr_step *s, cr_session *session, cr_error *err)
+{
+    const cr_recipe_entry *const *entries = session->program->entries;
+    cr_tensor y = session->shells[s->out[0]];
+    return cr_integer_conv(entries, s->node, &session->shells[s->in[0]], &y, err);
+}
+
 /* A weight with an entry: the operator sees dequantize(quantize(W)). */
 static cr_status quantized_constant(cr_program *p, const cr_tensor *t, int *value, cr_error *err)
 {
@@ -65,7 +74,9 @@ cr_status cr_lower_reference(cr_program *p, const cr_node *n, cr_error *err)
         in[i] = -1;
         if (n->in[i]) CR_TRY(reference_input(p, n->in[i], &in[i], err));
     }
-    cr_step *s = cr_program_add_step(p, run_reference, n->op->name, n, n->n_in, n->n_out);
+    const bool integers = cr_conv_takes_integers(p->entries, n);
+    cr_step *s = cr_program_add_step(p, integers ? run_integer : run_reference, n->op->name, n,
+                                     n->n_in, n->n_out);
     if (!s) return CR_NOMEM(err);
     for (int i = 0; i < n->n_in; i++) s->in[i] = in[i];
     int out[MAX_ARGS];

@@ -99,7 +99,7 @@ static cr_status lower_max_pool(cr_program *p, const cr_node *n, bool *done, cr_
 typedef struct mean_job {
     const float *in;
     float *out;
-    int64_t pixels, channels, ld;
+    int64_t pixels, channels, ld, ld_out;
 } mean_job;
 
 static void mean_channels(void *ctx, int64_t first, int64_t count, int worker)
@@ -110,7 +110,7 @@ static void mean_channels(void *ctx, int64_t first, int64_t count, int worker)
         double sum = 0;
         for (int64_t p = 0; p < j->pixels; p++)
             sum += (double)j->in[(n * j->pixels + p) * j->ld + c];
-        j->out[i] = (float)(sum / (double)j->pixels);
+        j->out[n * j->ld_out + c] = (float)(sum / (double)j->pixels);
     }
 }
 
@@ -118,7 +118,8 @@ static cr_status run_global_mean(const cr_step *s, cr_session *session, cr_error
 {
     const cr_value *in = &session->program->values[s->in[0]];
     const int64_t n = in->tensor->shape.dim[0];
-    mean_job j = {session->data[s->in[0]], session->data[s->out[0]], in->rows / n, in->cols, in->ld};
+    mean_job j = {session->data[s->in[0]], session->data[s->out[0]], in->rows / n, in->cols, in->ld,
+                  session->program->values[s->out[0]].ld};
     cr_session_rows(session, n * in->cols, 64, mean_channels, &j);
     return CR_OK;
 }

@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "crayon/arith.h"
 #include "graph/recipe.h"
 #include "ops/ref.h"
+#include "runtime/integer_conv.h"
 #include "runtime/runtime.h"
 
 typedef struct machine {
@@ -23,95 +23,6 @@ typedef struct machine {
 static const cr_recipe_entry *entry_of(const machine *m, const cr_tensor *t)
 {
     return t ? m->entries[t->id] : NULL;
-}
-
-static bool runs_on_integers(const machine *m, const cr_node *n)
-{
-    if (n->op->kind != CR_OP_Conv || !n->in[1]->data) return false;
-    const cr_recipe_entry *a = entry_of(m, n->in[0]), *w = entry_of(m, n->in[1]);
-    if (!a || !w || !cr_q_per_tensor(&a->q)) return false;
-    if (a->q.type != CR_DT_U8 && a->q.type != CR_DT_I8) return false;
-    return w->q.type == CR_DT_I8 && (w->q.axis == 0 || cr_q_per_tensor(&w->q));
-}
-
-/* Codes of a float tensor as a tensor of the entry's type. */
-static cr_status codes_of(const cr_tensor *t, const cr_qparams *q, cr_tensor *out, cr_error *err)
-{
-    *out = *t;
-    out->dtype = q->type;
-    out->data = NULL;
-    const int64_t n = cr_shape_count(&t->shape);
-    int32_t *codes = cr_malloc((size_t)n * sizeof *codes);
-    if (!codes || !cr_tensor_alloc(out)) {
-        cr_free(codes);
-        return CR_NOMEM(err);
-    }
-    cr_quantize_tensor(t, q, codes);
-    for (int64_t i = 0; i < n; i++) ((uint8_t *)out->data)[i] = (uint8_t)codes[i];
-    cr_free(codes);
-    return CR_OK;
-}
-
-/* Straight to the output's codes when it has some: one product with m = sa*sw/sy. */
-static float finish_sum(int32_t sum, float sa, float sw, const cr_qparams *out)
-{
-    if (!out) return (float)sum * (sa * sw);
-    int32_t lo = 0, hi = 0;
-    cr_qtype_range(out->type, &lo, &hi);
-    const float m = cr_requant_multiplier(sa, sw, out->scale[0]);
-    const int32_t code = cr_requantize(sum, m, out->zero_point[0], lo, hi);
-    return cr_dequantize(code, out->scale[0], out->zero_point[0]);
-}
-
-static cr_status finish_integers(const machine *m, const cr_node *n, const cr_tensor *acc,
-                                 cr_tensor *y, cr_error *err)
-{
-    const cr_qparams *a = &entry_of(m, n->in[0])->q, *w = &entry_of(m, n->in[1])->q;
-    const cr_tensor *b = n->n_in > 2 ? n->in[2] : NULL;
-    const cr_recipe_entry *out = entry_of(m, n->out[0]);
-    if (out && !cr_q_per_tensor(&out->q)) out = NULL;
-    y->shape = acc->shape;
-    y->dtype = CR_DT_F32;
-    if (!cr_tensor_alloc(y)) return CR_NOMEM(err);
-    int64_t inner = 1;
-    for (int d = 2; d < acc->shape.rank; d++) inner *= acc->shape.dim[d];
-    const int64_t total = cr_shape_count(&acc->shape), channels = acc->shape.dim[1];
-    for (int64_t i = 0; i < total; i++) {
-        const int64_t c = i / inner % channels;
-        const float sw = w->scale[w->count == 1 ? 0 : c];
-        int32_t sum = ((const int32_t *)acc->data)[i];
-        if (b) sum = cr_wrap_add(sum, cr_quantize_bias(((const float *)b->data)[c], a->scale[0], sw));
-        ((float *)y->data)[i] = finish_sum(sum, a->scale[0], sw, out ? &out->q : NULL);
-    }
-    return CR_OK;
-}
-
-static cr_status run_integer_conv(machine *m, const cr_node *n, cr_error *err)
-{
-    const cr_recipe_entry *a = entry_of(m, n->in[0]), *w = entry_of(m, n->in[1]);
-    cr_tensor x = {0}, k = {0}, zero = {.name = "zero", .dtype = a->q.type}, acc = {.name = "acc"};
-    cr_status st = CR_OK;
-    CR_TRY_GOTO(codes_of(&m->values[n->in[0]->id], &a->q, &x, err), done);
-    CR_TRY_GOTO(codes_of(n->in[1], &w->q, &k, err), done);
-    if (!cr_tensor_alloc(&zero)) {
-        st = CR_NOMEM(err);
-        goto done;
-    }
-    *(uint8_t *)zero.data = (uint8_t)a->q.zero_point[0];
-    cr_node node = *n;
-    const cr_tensor *in[3] = {&x, &k, &zero};
-    cr_tensor *out[1] = {&acc};
-    node.op = cr_op_get(CR_OP_ConvInteger);
-    node.n_in = 3;
-    const cr_op_call call = {&node, in, out, 3, 1};
-    CR_TRY_GOTO(cr_op_run(&call, err), done);
-    st = finish_integers(m, n, &acc, &m->values[n->out[0]->id], err);
-done:
-    cr_tensor_drop_data(&x);
-    cr_tensor_drop_data(&k);
-    cr_tensor_drop_data(&zero);
-    cr_tensor_drop_data(&acc);
-    return st;
 }
 
 static const cr_tensor *input_value(const machine *m, const cr_tensor *t)
@@ -133,6 +44,12 @@ static cr_status run_float(machine *m, const cr_node *n, cr_error *err)
     cr_free(in);
     cr_free(out);
     return st;
+}
+
+static cr_status run_node(machine *m, const cr_node *n, cr_error *err)
+{
+    if (!cr_conv_takes_integers(m->entries, n)) return run_float(m, n, err);
+    return cr_integer_conv(m->entries, n, &m->values[n->in[0]->id], &m->values[n->out[0]->id], err);
 }
 
 static void finish_outputs(machine *m, const cr_node *n)
@@ -207,8 +124,7 @@ cr_status cr_reference_run(const cr_graph *g, const cr_recipe *r, const float *c
     CR_TRY_GOTO(prepare_values(&m, inputs, err), done);
     for (size_t i = 0; i < g->node_count; i++) {
         const cr_node *n = g->nodes[i];
-        CR_TRY_GOTO(runs_on_integers(&m, n) ? run_integer_conv(&m, n, err) : run_float(&m, n, err),
-                    done);
+        CR_TRY_GOTO(run_node(&m, n, err), done);
         finish_outputs(&m, n);
         release_inputs(&m, n);
     }
