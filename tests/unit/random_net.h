@@ -1,0 +1,431 @@
+/* Random networks of the kind that detectors are made of, and random recipes for them. */
+#ifndef CR_TESTS_RANDOM_NET_H
+#define CR_TESTS_RANDOM_NET_H
+
+#include <math.h>
+
+#include "graph/recipe.h"
+#include "runtime/runtime.h"
+#include "unit/graphs.h"
+
+enum { NET_TENSORS = 96 };
+
+typedef struct net {
+    cr_graph *g;
+    cr_rng r;
+    cr_tensor *live[NET_TENSORS]; /* float tensors to build on */
+    int n_live;
+    bool exact; /* no operator whose sums depend on their order in floats */
+} net;
+
+static inline int roll(net *t, int lo, int hi) /* lo..hi */
+{
+    return lo + (int)cr_rng_below(&t->r, (uint32_t)(hi - lo + 1));
+}
+
+static inline cr_tensor *keep(net *t, cr_tensor *x)
+{
+    if (t->n_live < NET_TENSORS && cr_shape_count(&x->shape) > 0) t->live[t->n_live++] = x;
+    return x;
+}
+
+static inline cr_tensor *pick_rank(net *t, int rank)
+{
+    for (int tries = 0; tries < 24; tries++) {
+        /* later tensors more often: deep rather than wide */
+        const int a = roll(t, 0, t->n_live - 1), b = roll(t, 0, t->n_live - 1);
+        cr_tensor *x = t->live[a > b ? a : b];
+        if (x->shape.rank == rank) return x;
+    }
+    return NULL;
+}
+
+/* ---- operators ---- */
+
+static inline cr_tensor *random_activation(net *t, cr_tensor *x)
+{
+    static const cr_op_kind kinds[] = {CR_OP_Relu,  CR_OP_Sigmoid,   CR_OP_HardSwish,   CR_OP_Swish,
+                                       CR_OP_Swish, CR_OP_LeakyRelu, CR_OP_HardSigmoid, CR_OP_Clip,
+                                       CR_OP_Swish, CR_OP_Clip,      CR_OP_Tanh,        CR_OP_Elu};
+    const int which = roll(t, 0, 11);
+    cr_node *n;
+    if (kinds[which] == CR_OP_Clip) {
+        cr_tensor *lo = cr_graph_const_f32(t->g, "lo", -.5f);
+        cr_tensor *hi = which == 7 ? cr_graph_const_f32(t->g, "hi", 2.f) : NULL;
+        n = graph_node(t->g, CR_OP_Clip, 1, 3, x, lo, hi);
+    } else {
+        n = graph_node(t->g, kinds[which], 1, 1, x);
+    }
+    if (which == 8) attr_float(n, "alpha", 1.5f);
+    if (kinds[which] == CR_OP_LeakyRelu && roll(t, 0, 1)) attr_float(n, "alpha", .2f);
+    if (kinds[which] == CR_OP_HardSigmoid && roll(t, 0, 1)) attr_float(n, "alpha", 1.f / 6);
+    return done(n);
+}
+
+static inline void random_conv(net *t)
+{
+    cr_tensor *x = pick_rank(t, 4);
+    if (!x) return;
+    const int c = (int)x->shape.dim[1], h = (int)x->shape.dim[2], w = (int)x->shape.dim[3];
+    int k[2] = {roll(t, 1, 5), roll(t, 1, 5)}, d[2] = {roll(t, 1, 2), roll(t, 1, 2)};
+    if (roll(t, 0, 2)) k[0] = k[1] = roll(t, 0, 1) ? 3 : 1;
+    const int p[4] = {roll(t, 0, 2), roll(t, 0, 2), roll(t, 0, 2), roll(t, 0, 2)};
+    while ((k[0] - 1) * d[0] + 1 > h + p[0] + p[2]) k[0] = d[0] = 1;
+    while ((k[1] - 1) * d[1] + 1 > w + p[1] + p[3]) k[1] = d[1] = 1;
+    int groups = 1, cout = roll(t, 1, 40);
+    const int form = roll(t, 0, 4);
+    if (form == 0) {
+        groups = c; /* depthwise, sometimes with a multiplier */
+        cout = c * (roll(t, 0, 3) ? 1 : 2);
+    } else if (form == 1 && c % 2 == 0) {
+        groups = c % 4 == 0 && roll(t, 0, 1) ? 4 : 2;
+        cout = groups * roll(t, 1, 9);
+    }
+    const double range = 1.7 / sqrt((double)(c / groups * k[0] * k[1]));
+    cr_tensor *weight =
+        const_random(t->g, &t->r, "w", shape_of(4, cout, c / groups, k[0], k[1]), -range, range);
+    cr_tensor *bias = const_random(t->g, &t->r, "b", shape_of(1, cout), -.5, .5);
+    cr_node *n = graph_node(t->g, CR_OP_Conv, 1, roll(t, 0, 3) ? 3 : 2, x, weight, bias);
+    attr_int(n, "group", groups);
+    attr_ints(t->g, n, "pads", 4, p[0], p[1], p[2], p[3]);
+    attr_ints(t->g, n, "strides", 2, roll(t, 1, 2), roll(t, 1, 2));
+    attr_ints(t->g, n, "dilations", 2, d[0], d[1]);
+    cr_tensor *y = keep(t, done(n));
+    if (roll(t, 0, 9) < 6) keep(t, random_activation(t, y));
+}
+
+static inline void random_unary(net *t)
+{
+    keep(t, random_activation(t, t->live[roll(t, 0, t->n_live - 1)]));
+}
+
+static inline void random_binary(net *t)
+{
+    static const cr_op_kind kinds[] = {CR_OP_Add, CR_OP_Mul, CR_OP_Sub, CR_OP_Div, CR_OP_Max};
+    cr_tensor *a = t->live[roll(t, 0, t->n_live - 1)], *b = NULL;
+    cr_op_kind kind = kinds[roll(t, 0, 4)];
+    for (int i = t->n_live - 1; i >= 0 && !b && roll(t, 0, 1); i--)
+        if (t->live[i] != a && cr_shape_equal(&t->live[i]->shape, &a->shape)) b = t->live[i];
+    if (b && kind == CR_OP_Div) kind = CR_OP_Add; /* would divide by values near 0 */
+    if (!b) {
+        cr_shape s = {.rank = 0};
+        const int form = roll(t, 0, 5), r = a->shape.rank;
+        if (form == 0) s = shape_of(1, 1);
+        if (form == 1 && r == 4) s = shape_of(3, (int)a->shape.dim[1], 1, 1);
+        if (form == 2 && r == 4) s = shape_of(4, 1, (int)a->shape.dim[1], 1, 1);
+        if (form == 3 && r > 0) s = shape_of(1, (int)a->shape.dim[r - 1]);
+        if (form == 4) s = a->shape;
+        b = const_random(t->g, &t->r, "c", s, .5, 1.5);
+    }
+    const bool swap = kind != CR_OP_Div && roll(t, 0, 1);
+    keep(t, apply2(t->g, kind, swap ? b : a, swap ? a : b));
+}
+
+static inline void random_split(net *t)
+{
+    cr_tensor *x = pick_rank(t, 4);
+    if (!x || x->shape.dim[1] < 3) return;
+    const int c = (int)x->shape.dim[1], a = roll(t, 1, c - 2), b = roll(t, 1, c - a - 1);
+    const bool three = roll(t, 0, 1);
+    cr_tensor *sizes = three ? const_ints(t->g, 3, a, b, c - a - b) : const_ints(t->g, 2, a, c - a);
+    cr_node *n = graph_node(t->g, CR_OP_Split, three ? 3 : 2, 2, x, sizes);
+    attr_int(n, "axis", roll(t, 0, 1) ? 1 : -3);
+    done(n);
+    for (int k = 0; k < n->n_out; k++) keep(t, n->out[k]);
+}
+
+static inline void random_slice(net *t)
+{
+    cr_tensor *x = pick_rank(t, roll(t, 0, 4) ? 4 : 3);
+    if (!x) return;
+    const int axis = roll(t, 0, 2) ? 1 : roll(t, 0, x->shape.rank - 1);
+    const int size = (int)x->shape.dim[axis], from = roll(t, 0, size - 1);
+    const int to = roll(t, from + 1, size), step = roll(t, 0, 2) ? 1 : 2;
+    keep(t, done(graph_node(t->g, CR_OP_Slice, 1, 5, x,
+                            const_ints(t->g, 1, from - (roll(t, 0, 1) ? size : 0)),
+                            const_ints(t->g, 1, to == size ? 9999 : to), const_ints(t->g, 1, axis),
+                            const_ints(t->g, 1, step))));
+}
+
+static inline void random_concat(net *t)
+{
+    cr_tensor *x = pick_rank(t, 4), *in[4];
+    if (!x) return;
+    const int axis = roll(t, 0, 5) ? 1 : 2;
+    int n = 0, channels = 0;
+    for (int tries = 0; tries < 40 && n < roll(t, 2, 4); tries++) {
+        cr_tensor *y = n ? t->live[roll(t, 0, t->n_live - 1)] : x;
+        cr_shape s = y->shape;
+        if (s.rank != 4 || channels + s.dim[1] > 90) continue;
+        s.dim[axis] = x->shape.dim[axis];
+        if (!cr_shape_equal(&s, &x->shape)) continue;
+        channels += (int)y->shape.dim[1];
+        in[n++] = y;
+    }
+    if (n < 1) return;
+    cr_node *c = graph_node(t->g, CR_OP_Concat, 1, n, in[0], in[n > 1], in[n > 2 ? 2 : 0],
+                            in[n > 3 ? 3 : 0]);
+    attr_int(c, "axis", axis == 1 && roll(t, 0, 1) ? -3 : axis);
+    keep(t, done(c));
+}
+
+static inline void random_pool(net *t)
+{
+    cr_tensor *x = pick_rank(t, 4);
+    if (!x) return;
+    const int form = roll(t, 0, 4);
+    if (form == 0) {
+        keep(t, apply1(t->g, CR_OP_GlobalAveragePool, x));
+        return;
+    }
+    int k = roll(t, 2, 5);
+    if (k > x->shape.dim[2] || k > x->shape.dim[3]) k = 1;
+    cr_node *n = graph_node(t->g, form == 1 ? CR_OP_AveragePool : CR_OP_MaxPool, 1, 1, x);
+    const int p = k / 2 ? roll(t, 0, k / 2) : 0, s = roll(t, 1, 2);
+    attr_ints(t->g, n, "kernel_shape", 2, k, k);
+    attr_ints(t->g, n, "pads", 4, p, p, p, p);
+    attr_ints(t->g, n, "strides", 2, s, s);
+    keep(t, done(n));
+}
+
+static inline void random_resize(net *t)
+{
+    cr_tensor *x = pick_rank(t, 4);
+    if (!x || x->shape.dim[2] > 12 || x->shape.dim[3] > 12) return;
+    cr_tensor *scales = cr_graph_new_const(t->g, "scales", CR_DT_F32, shape_of(1, 4));
+    const float v[4] = {1, 1, 2, roll(t, 0, 2) ? 2 : 1.5f};
+    memcpy(scales->data, v, sizeof v);
+    cr_node *n = graph_node(t->g, CR_OP_Resize, 1, 3, x, NULL, scales);
+    attr_string(t->g, n, "mode", "nearest");
+    attr_string(t->g, n, "coordinate_transformation_mode",
+                roll(t, 0, 1) ? "asymmetric" : "half_pixel");
+    attr_string(t->g, n, "nearest_mode", "floor");
+    keep(t, done(n));
+}
+
+static inline void random_layout(net *t)
+{
+    cr_tensor *x = t->live[roll(t, 0, t->n_live - 1)];
+    if (x->shape.rank == 4 && roll(t, 0, 1)) {
+        const int n = (int)x->shape.dim[0], c = (int)x->shape.dim[1];
+        keep(t, apply2(t->g, CR_OP_Reshape, x, const_ints(t->g, 3, n, c, -1)));
+    } else if (x->shape.rank == 4) {
+        static const int perms[3][4] = {{0, 2, 3, 1}, {0, 1, 3, 2}, {0, 3, 1, 2}};
+        const int *p = perms[roll(t, 0, 2)];
+        cr_node *n = graph_node(t->g, CR_OP_Transpose, 1, 1, x);
+        attr_ints(t->g, n, "perm", 4, p[0], p[1], p[2], p[3]);
+        keep(t, done(n));
+    } else if (x->shape.rank == 3) {
+        cr_node *n = graph_node(t->g, CR_OP_Transpose, 1, 1, x);
+        attr_ints(t->g, n, "perm", 3, 0, 2, 1);
+        keep(t, done(n));
+    }
+}
+
+static inline void random_rank3(net *t)
+{
+    cr_tensor *x = pick_rank(t, 3);
+    if (!x) return;
+    const int c = (int)x->shape.dim[1], w = (int)x->shape.dim[2];
+    const int form = roll(t, 0, 3);
+    if (form == 0 && c <= 100 && w >= 3) { /* a one-dimensional convolution */
+        const int cout = roll(t, 1, 8);
+        cr_tensor *k = const_random(t->g, &t->r, "w", shape_of(3, cout, c, 3), -.3, .3);
+        cr_tensor *b = const_random(t->g, &t->r, "b", shape_of(1, cout), -.3, .3);
+        cr_node *n = graph_node(t->g, CR_OP_Conv, 1, 3, x, k, b);
+        attr_ints(t->g, n, "pads", 2, 1, 1);
+        keep(t, done(n));
+    } else if (form == 1 && w <= 400) {
+        cr_tensor *m = const_random(t->g, &t->r, "w", shape_of(2, w, roll(t, 1, 12)), -.2, .2);
+        keep(t, apply2(t->g, CR_OP_MatMul, x, m));
+    } else if (form == 2 && c * w % 2 == 0 && w % 2 == 0) {
+        keep(t, apply2(t->g, CR_OP_Reshape, x,
+                       const_ints(t->g, 4, (int)x->shape.dim[0], c, 2, w / 2)));
+    } else if (!t->exact) {
+        cr_node *n = graph_node(t->g, CR_OP_Softmax, 1, 1, x);
+        attr_int(n, "axis", roll(t, 1, 2));
+        keep(t, done(n));
+    }
+}
+
+static inline void random_rare(net *t)
+{
+    cr_tensor *x = pick_rank(t, 4);
+    if (!x || x->shape.dim[2] > 10) return;
+    const int c = (int)x->shape.dim[1], cout = roll(t, 1, 6);
+    cr_tensor *w = const_random(t->g, &t->r, "w", shape_of(4, c, cout, 2, 2), -.3, .3);
+    cr_node *n = graph_node(t->g, CR_OP_ConvTranspose, 1, 2, x, w);
+    attr_ints(t->g, n, "strides", 2, 2, 2);
+    keep(t, done(n));
+}
+
+/* Positions of the positive inputs: how many there are is known at run time only. */
+static inline void random_tail(net *t)
+{
+    cr_tensor *x = apply1(t->g, CR_OP_Relu, t->g->inputs[0]);
+    cr_tensor *at = apply1(t->g, CR_OP_NonZero, x);
+    cr_node *n = graph_node(t->g, CR_OP_Cast, 1, 1, at);
+    attr_int(n, "to", 1);
+    done(n);
+    graph_output(t->g, at);
+    graph_output(t->g, apply1(t->g, CR_OP_Identity, n->out[0]));
+}
+
+static inline bool is_read(const cr_graph *g, const cr_tensor *t)
+{
+    for (size_t i = 0; i < g->node_count; i++)
+        for (int k = 0; k < g->nodes[i]->n_in; k++)
+            if (g->nodes[i]->in[k] == t) return true;
+    return false;
+}
+
+/* exact: without operators whose float result depends on the order of summing. */
+static inline cr_graph *random_net(uint64_t seed, bool exact, bool dynamic_tail)
+{
+    static void (*const ops[])(net *) = {random_conv,   random_conv,   random_conv,   random_unary,
+                                         random_binary, random_binary, random_split,  random_slice,
+                                         random_concat, random_concat, random_concat, random_pool,
+                                         random_resize, random_layout, random_rank3,  random_rare};
+    net t = {.g = graph_new(), .exact = exact};
+    cr_rng_seed(&t.r, seed);
+    const int batch = roll(&t, 0, 3) ? 1 : 2;
+    keep(&t, graph_input(t.g, "x",
+                         shape_of(4, batch, roll(&t, 1, 20), roll(&t, 4, 17), roll(&t, 4, 17))));
+    random_conv(&t);
+    for (int n = roll(&t, 3, 16); n > 0; n--) {
+        const size_t before = t.g->node_count;
+        ops[roll(&t, 0, 15)](&t);
+        if (t.g->node_count == before) n++;
+        if (cr_shape_count(&t.live[t.n_live - 1]->shape) > 60000) break;
+    }
+    for (int i = 0; i < t.n_live; i++) {
+        const bool inner = is_read(t.g, t.live[i]);
+        if (t.live[i] != t.g->inputs[0] && (!inner || roll(&t, 0, 9) == 0) &&
+            t.g->output_count < GRAPH_IO - 4)
+            graph_output(t.g, t.live[i]);
+    }
+    if (dynamic_tail) random_tail(&t);
+    cr_error err;
+    if (cr_graph_index(t.g, &err) != CR_OK) graph_fail("index", err.message);
+    if (cr_graph_compact(t.g, &err) != CR_OK) graph_fail("compact", err.message);
+    return t.g;
+}
+
+/* ---- recipes ---- */
+
+typedef struct tensor_range {
+    float lo, hi;
+} tensor_range;
+
+static inline void add_entry(cr_recipe *r, const cr_tensor *t, const cr_qparams *q)
+{
+    cr_error err;
+    const cr_status st = cr_recipe_add(r, t->name, t->data != NULL, q, "random", &err);
+    if (st != CR_OK) graph_fail("recipe", err.message);
+}
+
+static inline void byte_entry(cr_recipe *r, cr_rng *rng, const cr_tensor *t, tensor_range range)
+{
+    float scale = (range.hi - range.lo) / 255 * (float)cr_rng_range(rng, .6, 1.4);
+    if (!(scale > 0)) scale = 1;
+    const bool is_signed = cr_rng_below(rng, 2);
+    int32_t lo, hi, zero;
+    const cr_dtype type = is_signed ? CR_DT_I8 : CR_DT_U8;
+    cr_qtype_range(type, &lo, &hi);
+    const double z = lo - (double)range.lo / (double)scale;
+    zero = z < lo ? lo : z > hi ? hi : (int32_t)z;
+    add_entry(r, t, &(cr_qparams){type, -1, 1, &scale, &zero});
+}
+
+/* 16 bits, or one scale per channel: forms that no byte storage exists for. */
+static inline void odd_entry(cr_recipe *r, cr_rng *rng, const cr_tensor *t, tensor_range range)
+{
+    float scale[128];
+    int32_t zero[128] = {0};
+    const float step = (range.hi - range.lo) / 255 + 1e-6f;
+    const bool channels = t->shape.rank == 4 && t->shape.dim[1] <= 128 && cr_rng_below(rng, 2);
+    const int64_t n = channels ? t->shape.dim[1] : 1;
+    for (int64_t i = 0; i < n; i++) {
+        scale[i] = step * (float)cr_rng_range(rng, .5, 1.5);
+        zero[i] = (int32_t)cr_rng_below(rng, 200);
+    }
+    add_entry(
+        r, t,
+        &(cr_qparams){channels ? CR_DT_U8 : CR_DT_U16, channels ? 1 : -1, (size_t)n, scale, zero});
+}
+
+/* axis -1: one scale. Symmetric int8, as integer convolutions need, or unsigned with zero points.
+ */
+static inline void weight_entry(cr_recipe *r, cr_rng *rng, const cr_tensor *t, int axis, bool sym)
+{
+    float scale[512];
+    int32_t zero[512] = {0};
+    const size_t n = axis < 0 ? 1 : (size_t)t->shape.dim[axis];
+    if (n > 512) graph_fail(t->name, "too many channels");
+    for (size_t i = 0; i < n; i++) {
+        scale[i] = (float)cr_rng_range(rng, .002, .01);
+        if (!sym) zero[i] = (int32_t)(100 + cr_rng_below(rng, 56));
+    }
+    add_entry(r, t, &(cr_qparams){sym ? CR_DT_I8 : CR_DT_U8, axis, n, scale, zero});
+}
+
+static inline bool recipe_has(const cr_recipe *r, const cr_tensor *t)
+{
+    for (size_t i = 0; i < r->count; i++)
+        if (!strcmp(r->entries[i].tensor, t->name)) return true;
+    return false;
+}
+
+static inline const cr_recipe_entry *recipe_entry(const cr_recipe *r, const cr_tensor *t)
+{
+    for (size_t i = 0; i < r->count; i++)
+        if (!strcmp(r->entries[i].tensor, t->name)) return &r->entries[i];
+    return NULL;
+}
+
+static inline bool can_quantize(const cr_tensor *t)
+{
+    return t->dtype == CR_DT_F32 && cr_shape_count(&t->shape) > 0;
+}
+
+/* Every convolution runs on integers; other tensors get entries at random, those behind an operator
+ * that moves values often the entry of its source. ranges: by tensor id. */
+static inline cr_recipe *random_recipe(const cr_graph *g, uint64_t seed, const tensor_range *ranges)
+{
+    cr_recipe *r;
+    cr_error err;
+    cr_rng rng;
+    if (cr_recipe_create(&r, &err) != CR_OK) graph_fail("recipe", err.message);
+    cr_rng_seed(&rng, seed ^ 0x5eed);
+    for (size_t i = 0; i < g->node_count; i++) {
+        const cr_node *n = g->nodes[i];
+        if (n->op->kind != CR_OP_Conv) continue;
+        if (!recipe_has(r, n->in[0])) byte_entry(r, &rng, n->in[0], ranges[n->in[0]->id]);
+        weight_entry(r, &rng, n->in[1], cr_rng_below(&rng, 3) ? 0 : -1, true);
+    }
+    for (size_t i = 0; i < g->tensor_count; i++) {
+        const cr_tensor *t = g->tensors[i];
+        if (t->data || !can_quantize(t) || recipe_has(r, t)) continue;
+        const cr_node *p = t->producer;
+        const cr_recipe_entry *source =
+            p && p->op->flags & CR_OPF_MOVE ? recipe_entry(r, p->in[0]) : NULL;
+        const uint32_t form = cr_rng_below(&rng, 10);
+        if (source && form < 6 && cr_q_per_tensor(&source->q))
+            add_entry(r, t, &source->q);
+        else if (form < 3)
+            byte_entry(r, &rng, t, ranges[i]);
+        else if (form == 3)
+            odd_entry(r, &rng, t, ranges[i]);
+    }
+    for (size_t i = 0; i < g->node_count; i++) {
+        const cr_node *n = g->nodes[i];
+        const bool heavy = n->op->kind == CR_OP_MatMul || n->op->kind == CR_OP_ConvTranspose;
+        if (heavy && !recipe_has(r, n->in[1]) && cr_rng_below(&rng, 2))
+            weight_entry(r, &rng, n->in[1], cr_rng_below(&rng, 2) ? 1 : -1, cr_rng_below(&rng, 2));
+        if (n->op->kind == CR_OP_Add && n->in[1]->data && cr_rng_below(&rng, 4) == 0)
+            weight_entry(r, &rng, n->in[1], -1, false);
+    }
+    return r;
+}
+
+#endif
