@@ -11,12 +11,21 @@
 #include "base/error.h"
 #include "base/mem.h"
 
+/* Opens for reading. Not blocking: a FIFO without a writer would hold us here for ever. */
+static FILE *open_input(const char *path)
+{
+    const int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    FILE *f = fd < 0 ? NULL : fdopen(fd, "rb");
+    if (fd >= 0 && !f) close(fd);
+    return f;
+}
+
 cr_status cr_file_read(const char *path, size_t limit, unsigned char **bytes, size_t *size,
                        cr_error *err)
 {
     *bytes = NULL;
     *size = 0;
-    FILE *f = fopen(path, "rb");
+    FILE *f = open_input(path);
     CR_CHECK(f, err, CR_ERR_IO, "%s: cannot open: %s", path, strerror(errno));
     cr_status st = CR_OK;
     unsigned char *buf = NULL;
@@ -52,7 +61,7 @@ done:
 
 cr_status cr_file_read_at(const char *path, uint64_t offset, size_t size, void *out, cr_error *err)
 {
-    FILE *f = fopen(path, "rb");
+    FILE *f = open_input(path);
     CR_CHECK(f, err, CR_ERR_IO, "%s: cannot open: %s", path, strerror(errno));
     const bool ok = offset <= INT64_MAX && !fseeko(f, (off_t)offset, SEEK_SET) &&
                     fread(out, 1, size, f) == size;
