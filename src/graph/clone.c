@@ -7,6 +7,7 @@
 static bool clone_attr(cr_graph *g, cr_attr *to, const cr_attr *from)
 {
     *to = *from;
+    if (from->type == CR_ATTR_TENSOR) to->tensor = NULL; /* never own the source's */
     to->name = cr_arena_strdup(&g->arena, from->name);
     if (!to->name) return false;
     switch (from->type) {

@@ -138,28 +138,37 @@ static cr_tensor *relu6_of_x_plus_3(const cr_tensor *t)
     return scalar_is(add->in[0], 3) ? add->in[1] : NULL;
 }
 
-/* x * Clip(x+3,0,6) with /6 or *1/6 behind it, or in front of the product. */
+/* n divides by 6 (or multiplies with 1/6): gives what is divided, else NULL. */
+static cr_tensor *sixth_of(const cr_node *n)
+{
+    if (is_op(n, CR_OP_Div)) return scalar_is(n->in[1], 6) ? n->in[0] : NULL;
+    if (!is_op(n, CR_OP_Mul)) return NULL;
+    if (scalar_is(n->in[1], 1.0 / 6)) return n->in[0];
+    return scalar_is(n->in[0], 1.0 / 6) ? n->in[1] : NULL;
+}
+
+/* x * Clip(x+3,0,6) with the sixth taken of the product, of the clipped factor or of x. */
 static cr_tensor *spelled_hard_swish(const cr_node *n)
 {
-    const bool div = is_op(n, CR_OP_Div) && scalar_is(n->in[1], 6);
-    const bool mul = is_op(n, CR_OP_Mul) && scalar_is(n->in[1], 1.0 / 6);
-    if (div || mul) {
-        const cr_node *product = n->in[0]->producer;
-        if (!is_op(product, CR_OP_Mul)) return NULL;
-        for (int k = 0; k < 2; k++) {
-            cr_tensor *x = relu6_of_x_plus_3(product->in[k]);
-            if (x && x == product->in[1 - k]) return x;
-        }
-        return NULL;
-    }
-    if (!is_op(n, CR_OP_Mul)) return NULL;
+    const cr_tensor *whole = sixth_of(n);
+    const cr_node *product = whole ? whole->producer : n;
+    if (!is_op(product, CR_OP_Mul)) return NULL;
     for (int k = 0; k < 2; k++) {
-        const cr_node *scale = n->in[k]->producer;
-        if (!is_op(scale, CR_OP_Div) || !scalar_is(scale->in[1], 6)) continue;
-        cr_tensor *x = relu6_of_x_plus_3(scale->in[0]);
-        if (x && x == n->in[1 - k]) return x;
+        const cr_tensor *a = product->in[k], *b = product->in[1 - k];
+        if (!whole && a->producer && sixth_of(a->producer)) a = sixth_of(a->producer);
+        else if (!whole && b->producer && sixth_of(b->producer)) b = sixth_of(b->producer);
+        else if (!whole) continue;
+        cr_tensor *x = relu6_of_x_plus_3(a);
+        if (x && x == b) return x;
     }
     return NULL;
+}
+
+/* Constants of many dimensions may have stretched the result: then it is no activation of x. */
+static bool keeps_shape(const cr_node *n, const cr_tensor *x)
+{
+    const cr_tensor *y = n->out[0];
+    return x->dtype == CR_DT_F32 && cr_shape_known(&x->shape) && cr_shape_equal(&x->shape, &y->shape);
 }
 
 static bool is_hard_swish_gate(const cr_node *gate)
@@ -189,7 +198,7 @@ cr_status cr_graph_fuse_activations(cr_graph *g, cr_error *err)
         cr_node *n = g->nodes[i];
         if (!is_op(n, CR_OP_Mul) && !is_op(n, CR_OP_Div)) continue;
         cr_tensor *x = spelled_hard_swish(n);
-        if (x) {
+        if (x && keeps_shape(n, x)) {
             CR_TRY(become(g, n, CR_OP_HardSwish, x, err));
             continue;
         }
@@ -204,6 +213,8 @@ cr_status cr_graph_fuse_activations(cr_graph *g, cr_error *err)
 
 cr_status cr_graph_prepare(cr_graph *g, cr_run_fn run, cr_error *err)
 {
+    CR_CHECK(g->node_count <= CR_MAX_NODES, err, CR_ERR_LIMIT, "%zu nodes, more than the limit of %d",
+             g->node_count, CR_MAX_NODES);
     CR_TRY(cr_graph_index(g, err));
     CR_TRY(cr_graph_fold(g, run, err));
     CR_TRY(cr_graph_tidy(g, err));

@@ -5,9 +5,9 @@
 static cr_status check_counts(const cr_node *n, cr_error *err)
 {
     const cr_op_def *op = n->op;
-    CR_CHECK(n->n_in >= op->min_in && (op->max_in < 0 || n->n_in <= op->max_in), err,
-             CR_ERR_FORMAT, "node '%s' (%s): %d inputs, expected %d to %d", n->name, op->name,
-             n->n_in, op->min_in, op->max_in);
+    CR_CHECK(n->n_in >= op->min_in && (op->max_in < 0 || n->n_in <= op->max_in), err, CR_ERR_FORMAT,
+             "node '%s' (%s): %d inputs, expected %d to %d", n->name, op->name, n->n_in, op->min_in,
+             op->max_in);
     CR_CHECK(n->n_out >= op->min_out && (op->max_out < 0 || n->n_out <= op->max_out), err,
              CR_ERR_FORMAT, "node '%s' (%s): %d outputs, expected %d to %d", n->name, op->name,
              n->n_out, op->min_out, op->max_out);
@@ -38,14 +38,91 @@ static bool any_unknown(const cr_node *n)
     return false;
 }
 
+static cr_dtype input_type(const cr_node *n, int i)
+{
+    return i < n->n_in && n->in[i] ? n->in[i]->dtype : CR_DT_NONE;
+}
+
+static cr_dtype attr_type(const cr_node *n, const char *name)
+{
+    const int64_t number = cr_attr_int(n, name, 0);
+    return number > 0 && number < 64 ? cr_dtype_from_onnx((int)number) : CR_DT_NONE;
+}
+
+static cr_dtype quantized_type(const cr_node *n)
+{
+    const cr_dtype asked = attr_type(n, "output_dtype");
+    if (n->n_in > 2 && n->in[2]) return n->in[2]->dtype;
+    return asked != CR_DT_NONE ? asked : CR_DT_U8;
+}
+
+/* Type of output k where the shapes are not known, CR_DT_NONE if the input's types do not tell it.
+ */
+static cr_dtype output_type(const cr_node *n, int k)
+{
+    switch (n->op->kind) {
+    case CR_OP_Shape:
+    case CR_OP_Size:
+    case CR_OP_NonZero:
+    case CR_OP_ArgMax:
+    case CR_OP_ArgMin:
+    case CR_OP_NonMaxSuppression:
+        return CR_DT_I64;
+    case CR_OP_And:
+    case CR_OP_Or:
+    case CR_OP_Xor:
+    case CR_OP_Equal:
+    case CR_OP_Greater:
+    case CR_OP_GreaterOrEqual:
+    case CR_OP_Less:
+    case CR_OP_LessOrEqual:
+    case CR_OP_IsNaN:
+    case CR_OP_IsInf:
+        return CR_DT_BOOL;
+    case CR_OP_Cast:
+        return attr_type(n, "to");
+    case CR_OP_EyeLike:
+        return cr_attr_find(n, "dtype") ? attr_type(n, "dtype") : input_type(n, 0);
+    case CR_OP_ConstantOfShape: {
+        const cr_attr *a = cr_attr_find(n, "value");
+        return a && a->type == CR_ATTR_TENSOR && a->tensor ? a->tensor->dtype : CR_DT_F32;
+    }
+    case CR_OP_CastLike:
+    case CR_OP_Where:
+    case CR_OP_DequantizeLinear:
+        return input_type(n, 1);
+    case CR_OP_OneHot:
+        return input_type(n, 2);
+    case CR_OP_QLinearConv:
+    case CR_OP_QLinearMatMul:
+        return input_type(n, 7);
+    case CR_OP_QuantizeLinear:
+        return quantized_type(n);
+    case CR_OP_DynamicQuantizeLinear:
+        return k == 1 ? CR_DT_F32 : CR_DT_U8;
+    case CR_OP_ConvInteger:
+    case CR_OP_MatMulInteger:
+        return CR_DT_I32;
+    case CR_OP_TopK:
+    case CR_OP_MaxPool:
+        return k == 1 ? CR_DT_I64 : input_type(n, 0);
+    case CR_OP_Dropout:
+        return k == 1 ? CR_DT_BOOL : input_type(n, 0);
+    case CR_OP_LayerNormalization:
+        return k >= 1 ? CR_DT_F32 : input_type(n, 0);
+    default:
+        return input_type(n, 0);
+    }
+}
+
 /* Behind a data-dependent shape (NonZero ...) only the type is passed on; the session infers the
  * rest when it runs. */
 static void spread_unknown(const cr_node *n)
 {
-    for (int i = 0; i < n->n_out; i++) {
-        if (!n->out[i]) continue;
-        n->out[i]->shape = cr_shape_unknown();
-        if (n->out[i]->dtype == CR_DT_NONE && n->in[0]) n->out[i]->dtype = n->in[0]->dtype;
+    for (int k = 0; k < n->n_out; k++) {
+        if (!n->out[k]) continue;
+        n->out[k]->shape = cr_shape_unknown();
+        n->out[k]->dtype = output_type(n, k);
     }
 }
 

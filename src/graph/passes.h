@@ -10,7 +10,8 @@
 typedef cr_status (*cr_run_fn)(const cr_op_call *call, cr_error *err);
 
 /* Shape inference and constant folding in one sweep: a node whose inputs are all known is run and
- * becomes constants; Shape and Size of a known shape too. Results above 64 MiB stay nodes. */
+ * becomes constants; Shape and Size of a known shape too. Results above 64 MiB stay nodes, and so
+ * does what would exceed the sweep's budget of memory and work (fold.c). */
 cr_status cr_graph_fold(cr_graph *g, cr_run_fn run, cr_error *err);
 
 /* Removes Identity, Dropout, no-op Reshape/Cast/..., nodes and tensors that no output depends on. */
@@ -19,10 +20,12 @@ cr_status cr_graph_tidy(cr_graph *g, cr_error *err);
 /* BatchNormalization behind a Conv (or ConvTranspose without groups) moves into its weights and bias. */
 cr_status cr_graph_fuse_norm(cr_graph *g, cr_error *err);
 
-/* x*Sigmoid(x) -> Swish; x*HardSigmoid(x), x*Clip(x+3,0,6)/6 -> HardSwish. */
+/* x*Sigmoid(x) -> Swish; x*HardSigmoid(x), x*Clip(x+3,0,6)/6 (or *1/6, at any place) -> HardSwish. */
 cr_status cr_graph_fuse_activations(cr_graph *g, cr_error *err);
 
-/* index, fold, tidy, fuse_norm, fuse_activations, tidy. */
+/* index, fold, tidy, fuse_norm, fuse_activations, tidy. CR_ERR_LIMIT above CR_MAX_NODES nodes (some
+ * passes look for a tensor's readers by plain search). */
+enum { CR_MAX_NODES = 1 << 16 };
 cr_status cr_graph_prepare(cr_graph *g, cr_run_fn run, cr_error *err);
 
 /* Deep copy; the caller owns *out. `from` must be indexed. */

@@ -39,7 +39,7 @@ bool cr_qtype_range(cr_dtype type, int32_t *lo, int32_t *hi)
 static cr_status check_params(const char *tensor, const cr_qparams *q, cr_error *err)
 {
     int32_t lo, hi;
-    CR_CHECK(cr_qtype_range(q->type, &lo, &hi), err, CR_ERR_FORMAT,
+    CR_CHECK(q->type != CR_DT_I32 && cr_qtype_range(q->type, &lo, &hi), err, CR_ERR_FORMAT,
              "recipe: tensor '%s': %s is not a quantized type", tensor, cr_dtype_key(q->type));
     CR_CHECK(q->count >= 1 && (q->axis >= 0 || q->count == 1), err, CR_ERR_FORMAT,
              "recipe: tensor '%s': %zu scales without an axis", tensor, q->count);
@@ -99,6 +99,12 @@ static int name_to_tensor(const void *key, const void *item)
 
 static cr_status check_fit(const cr_recipe_entry *e, const cr_tensor *t, cr_error *err)
 {
+    CR_CHECK(t->dtype == CR_DT_F32, err, CR_ERR_FORMAT,
+             "recipe: tensor '%s' is %s, only float32 is quantized", t->name,
+             cr_dtype_key(t->dtype));
+    CR_CHECK(e->is_weight == cr_tensor_is_const(t), err, CR_ERR_FORMAT,
+             "recipe: tensor '%s' is %s in the model", t->name,
+             e->is_weight ? "no weight" : "a weight");
     if (e->q.axis < 0) return CR_OK;
     CR_CHECK(e->q.axis < t->shape.rank && t->shape.dim[e->q.axis] == (int64_t)e->q.count, err,
              CR_ERR_FORMAT, "recipe: tensor '%s': %zu scales do not fit axis %d", t->name,

@@ -44,8 +44,8 @@ cr_status cr_recipe_add(cr_recipe *r, const char *tensor, bool is_weight, const 
 bool cr_recipe_set_fact(cr_recipe *r, const char *key, const char *value);
 
 /* entries by tensor id of g: found[t->id] is the tensor's entry or NULL. The caller frees the array
- * with cr_free. Checks each entry against its tensor (axis, count); names that are not in the graph
- * are an error. r may be NULL: all NULL. */
+ * with cr_free. Checks each entry against its tensor (float32, constant or not, axis, count); names
+ * that are not in the graph are an error. r may be NULL: all NULL. */
 cr_status cr_recipe_bind(const cr_recipe *r, const cr_graph *g, const cr_recipe_entry ***found,
                          cr_error *err);
 

@@ -80,50 +80,72 @@ static bool is_no_op(const cr_node *n)
     if (!y) return false;
     switch (n->op->kind) {
     case CR_OP_Identity:
-    case CR_OP_Dropout: return n->n_out < 2 || !n->out[1] || n->out[1]->uses == 0;
-    case CR_OP_Cast: return x->dtype == y->dtype && x->dtype != CR_DT_NONE;
+    case CR_OP_Dropout:
+        return n->n_out < 2 || !n->out[1] || n->out[1]->uses == 0;
+    case CR_OP_Cast:
+        return x->dtype == y->dtype && x->dtype != CR_DT_NONE;
     case CR_OP_Reshape:
     case CR_OP_Flatten:
     case CR_OP_Squeeze:
     case CR_OP_Unsqueeze:
-    case CR_OP_Expand: return cr_shape_known(&x->shape) && cr_shape_equal(&x->shape, &y->shape);
-    case CR_OP_Concat: return n->n_in == 1;
-    default: return false;
+    case CR_OP_Expand:
+        return cr_shape_known(&x->shape) && cr_shape_equal(&x->shape, &y->shape);
+    case CR_OP_Concat:
+        return n->n_in == 1;
+    default:
+        return false;
     }
 }
 
-static bool is_graph_io(const cr_graph *g, const cr_tensor *t)
+/* One forward sweep: instead of searching the readers of each tensor that vanishes, its stand-in is
+ * noted and every node's inputs are looked up when the sweep comes by, and once more at the end. */
+typedef struct sweep {
+    cr_tensor **alias; /* by tensor id: what is read in its stead, or NULL */
+    bool *io;          /* by tensor id: graph input or output */
+} sweep;
+
+static void follow_aliases(const sweep *s, cr_node *n)
 {
-    for (size_t i = 0; i < g->output_count; i++)
-        if (g->outputs[i] == t) return true;
-    for (size_t i = 0; i < g->input_count; i++)
-        if (g->inputs[i] == t) return true;
-    return false;
+    for (int k = 0; n->op && k < n->n_in; k++)
+        while (n->in[k] && s->alias[n->in[k]->id]) n->in[k] = s->alias[n->in[k]->id];
 }
 
 /* The name of a graph output is part of the model's interface: when such a tensor would vanish, the
  * tensor in front of the no-op takes over its place instead, if it is an ordinary inner one. */
-static void bypass(cr_graph *g, cr_node *n)
+static void bypass(sweep *s, cr_node *n)
 {
     cr_tensor *x = n->in[0], *y = n->out[0];
-    if (!is_graph_io(g, y)) {
-        cr_graph_replace_uses(g, y, x);
+    if (!s->io[y->id]) {
+        s->alias[y->id] = x;
         cr_graph_kill(n);
         return;
     }
-    if (is_graph_io(g, x) || !x->producer || !x->producer->op) return;
+    if (s->io[x->id] || !x->producer || !x->producer->op) return;
     cr_node *p = x->producer;
     for (int k = 0; k < p->n_out; k++)
         if (p->out[k] == x) p->out[k] = y;
     y->producer = p;
     cr_graph_kill(n);
-    cr_graph_replace_uses(g, x, y);
+    s->alias[x->id] = y;
 }
 
 cr_status cr_graph_tidy(cr_graph *g, cr_error *err)
 {
-    for (size_t i = 0; i < g->node_count; i++)
-        if (g->nodes[i]->op && g->nodes[i]->n_in && g->nodes[i]->in[0] && is_no_op(g->nodes[i]))
-            bypass(g, g->nodes[i]);
-    return cr_graph_compact(g, err);
+    sweep s = {cr_calloc(g->tensor_count, sizeof *s.alias),
+               cr_calloc(g->tensor_count, sizeof *s.io)};
+    cr_status st = s.alias && s.io ? CR_OK : CR_NOMEM(err);
+    if (st == CR_OK) {
+        for (size_t i = 0; i < g->input_count; i++) s.io[g->inputs[i]->id] = true;
+        for (size_t i = 0; i < g->output_count; i++) s.io[g->outputs[i]->id] = true;
+        for (size_t i = 0; i < g->node_count; i++) {
+            cr_node *n = g->nodes[i];
+            follow_aliases(&s, n);
+            if (n->op && n->n_in && n->in[0] && is_no_op(n)) bypass(&s, n);
+        }
+        for (size_t i = 0; i < g->node_count; i++) follow_aliases(&s, g->nodes[i]);
+        st = cr_graph_compact(g, err);
+    }
+    cr_free(s.alias);
+    cr_free(s.io);
+    return st;
 }

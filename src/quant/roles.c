@@ -70,19 +70,11 @@ static void sweep(const cr_graph *g, bool *wanted, cr_role *roles)
  * convolution is body. */
 static void return_shared(const cr_graph *g, cr_role *roles)
 {
-    bool changed = true;
-    while (changed) {
-        changed = false;
-        for (size_t i = 0; i < g->node_count; i++) {
-            const cr_node *n = g->nodes[i];
-            if (roles[i] == CR_ROLE_DECODE) continue;
-            for (int k = 0; k < n->n_in; k++) {
-                const cr_node *p = n->in[k] ? n->in[k]->producer : NULL;
-                if (!p || roles[p->index] == CR_ROLE_BODY) continue;
-                roles[p->index] = CR_ROLE_BODY;
-                changed = true;
-            }
-        }
+    for (size_t i = g->node_count; i-- > 0;) { /* producers come before their readers */
+        const cr_node *n = g->nodes[i];
+        if (roles[i] == CR_ROLE_DECODE) continue;
+        for (int k = 0; k < n->n_in; k++)
+            if (n->in[k] && n->in[k]->producer) roles[n->in[k]->producer->index] = CR_ROLE_BODY;
     }
 }
 

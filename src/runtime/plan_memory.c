@@ -7,6 +7,9 @@
 #include "base/error.h"
 #include "runtime/program.h"
 
+/* More than any detector needs; a hostile model of a few bytes could ask for terabytes. */
+static const size_t memory_limit = (size_t)8 << 30;
+
 static void touch(cr_program *p, int v, int step)
 {
     if (v < 0 || p->values[v].fixed || p->values[v].dynamic) return;
@@ -90,5 +93,9 @@ cr_status cr_program_plan(cr_program *p, cr_error *err)
     }
     cr_free(items);
     cr_free(busy);
+    const size_t larger = p->block_bytes > p->scratch_bytes ? p->block_bytes : p->scratch_bytes;
+    CR_CHECK(larger <= memory_limit, err, CR_ERR_LIMIT,
+             "the model needs %zu MiB for activations, more than the limit of %zu MiB: use a smaller "
+             "input", larger >> 20, memory_limit >> 20);
     return CR_OK;
 }
