@@ -155,6 +155,25 @@ static void drop_pair(cr_graph *g, cr_node *q, cr_tensor *readers_get)
     }
 }
 
+/* A pair in front of a graph output: the producer of t writes that output instead, t and the DQ
+ * node vanish. Gives the tensor that the producer writes now. */
+static cr_tensor *adopt_output(cr_graph *g, const cr_node *q, cr_tensor *t)
+{
+    if (!t->producer || !t->producer->op) return t;
+    for (size_t i = 0; i < g->node_count; i++) {
+        cr_node *n = g->nodes[i];
+        if (!is_op(n, CR_OP_DequantizeLinear) || n->in[0] != q->out[0]) continue;
+        cr_tensor *y = n->out[0];
+        if (!is_output(g, y)) continue;
+        for (int k = 0; k < t->producer->n_out; k++)
+            if (t->producer->out[k] == t) t->producer->out[k] = y;
+        y->producer = t->producer;
+        cr_graph_kill(n);
+        return y;
+    }
+    return t;
+}
+
 /* The tensor that carries the entry: T itself, or an Identity of it in the place of the Q node. */
 static cr_status read_pair(reader *r, cr_node *qn, cr_error *err)
 {
@@ -166,6 +185,7 @@ static cr_status read_pair(reader *r, cr_node *qn, cr_error *err)
     CR_TRY(read_params(r, qn, y->dtype, &q, &ok, err));
     if (!ok || !pairs_up(g, qn)) return CR_OK;
     if (!has_other_readers(g, t, qn)) {
+        t = adopt_output(g, qn, t);
         drop_pair(g, qn, t);
         cr_graph_kill(qn);
         return cr_recipe_add(r->recipe, t->name, false, &q, "from the file", err);

@@ -75,21 +75,40 @@ static cr_status add_q_node(cr_graph *g, cr_op_kind kind, const char *name, cr_t
     return CR_OK;
 }
 
+static bool is_output(const cr_graph *g, const cr_tensor *t)
+{
+    for (size_t i = 0; i < g->output_count; i++)
+        if (g->outputs[i] == t) return true;
+    return false;
+}
+
+/* An output keeps its name: its producer writes a tensor in front of the pair. */
+static cr_tensor *move_producer(cr_graph *g, const cr_tensor *t)
+{
+    cr_tensor *raw = named(g, t->name, "float", CR_DT_F32, t->shape, false);
+    for (int k = 0; raw && k < t->producer->n_out; k++)
+        if (t->producer->out[k] == t) t->producer->out[k] = raw;
+    return raw;
+}
+
 static cr_status write_activation(writer *w, cr_tensor *t, const cr_qparams *q, cr_error *err)
 {
     cr_graph *g = w->g;
-    cr_tensor *scale, *zero;
+    const bool output = is_output(g, t);
+    cr_tensor *scale, *zero, *raw = t, *back = t;
     char name[512];
+    CR_CHECK(!output || t->producer, err, CR_ERR_UNSUPPORTED,
+             "tensor '%s' is graph input and output and has a recipe entry", t->name);
     CR_TRY(add_params(g, t->name, q, &scale, &zero, err));
     cr_tensor *codes = named(g, t->name, "quantized", q->type, t->shape, false);
-    cr_tensor *back = named(g, t->name, "dequantized", CR_DT_F32, t->shape, false);
-    if (!codes || !back) return CR_NOMEM(err);
-    bool is_output = false;
-    for (size_t i = 0; i < g->output_count; i++) is_output |= g->outputs[i] == t;
-    CR_CHECK(!is_output, err, CR_ERR_UNSUPPORTED, "graph output '%s' has a recipe entry", t->name);
-    cr_graph_replace_uses(g, t, back);
+    if (output)
+        raw = move_producer(g, t);
+    else
+        back = named(g, t->name, "dequantized", CR_DT_F32, t->shape, false);
+    if (!codes || !raw || !back) return CR_NOMEM(err);
+    if (!output) cr_graph_replace_uses(g, t, back);
     snprintf(name, sizeof name, "%s_QuantizeLinear", t->name);
-    CR_TRY(add_q_node(g, CR_OP_QuantizeLinear, name, t, scale, zero, codes, q, err));
+    CR_TRY(add_q_node(g, CR_OP_QuantizeLinear, name, raw, scale, zero, codes, q, err));
     snprintf(name, sizeof name, "%s_DequantizeLinear", t->name);
     return add_q_node(g, CR_OP_DequantizeLinear, name, codes, scale, zero, back, q, err);
 }

@@ -28,15 +28,17 @@ cr_status cr_recipe_write(const cr_recipe *r, const char *path, cr_error *err)
 {
     json_t *root = json_pack("{s:s, s:i}", "format", "crayon-recipe", "version", 1);
     json_t *facts = json_object(), *acts = json_object(), *weights = json_object();
+    int failed = 0; /* no memory, or a name that is not UTF-8 */
     for (size_t i = 0; i < r->fact_count; i++)
-        json_object_set_new(facts, r->facts[2 * i], json_string(r->facts[2 * i + 1]));
+        failed |= json_object_set_new(facts, r->facts[2 * i], json_string(r->facts[2 * i + 1]));
     for (size_t i = 0; i < r->count; i++)
-        json_object_set_new(r->entries[i].is_weight ? weights : acts, r->entries[i].tensor,
-                            entry_json(&r->entries[i]));
+        failed |= json_object_set_new(r->entries[i].is_weight ? weights : acts,
+                                      r->entries[i].tensor, entry_json(&r->entries[i]));
     json_object_set_new(root, "facts", facts);
     json_object_set_new(root, "activations", acts);
     json_object_set_new(root, "weights", weights);
-    const cr_status st = cr_json_write(path, root, err);
+    const cr_status st = failed ? cr_fail(err, CR_ERR_FORMAT, "%s: cannot write names as JSON", path)
+                                : cr_json_write(path, root, err);
     json_decref(root);
     return st;
 }
