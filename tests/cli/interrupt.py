@@ -10,7 +10,11 @@ import sys
 import time
 
 command = sys.argv[1:]
-out, inner = pty.openpty()
+try:
+    out, inner = pty.openpty()
+except OSError as why:
+    print("SKIP no terminal to be had:", why)
+    sys.exit(0)
 start = time.monotonic()
 child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=inner, stdin=inner)
 os.close(inner)
