@@ -13,6 +13,8 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 passed=0 failed=0 skipped=0
 FUZZ_RUNS=${FUZZ_RUNS:-300}
+LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp:print_suppressions=0
+export LSAN_OPTIONS
 
 count() { # passed failed skipped
     passed=$((passed + $1))

@@ -16,7 +16,8 @@ update=""
 HERE=$(cd "$(dirname "$0")" && pwd)
 CRAYON=$build/crayon
 SAMPLE=${SAMPLE:-$HERE/../../sample/shapes.onnx}
-export HERE CRAYON SAMPLE
+LSAN_OPTIONS=suppressions=$HERE/../lsan.supp:print_suppressions=0
+export HERE CRAYON SAMPLE LSAN_OPTIONS
 unset CRAYON_CPU
 LC_ALL=C
 export LC_ALL
