@@ -61,15 +61,16 @@ cr_status cr_recipe_add(cr_recipe *r, const char *tensor, bool is_weight, const 
     for (size_t i = 0; i < r->count; i++)
         CR_CHECK(strcmp(r->entries[i].tensor, tensor), err, CR_ERR_FORMAT,
                  "recipe: two entries for tensor '%s'", tensor);
+    const cr_qparams given = *q; /* q may be another entry's, which growing moves */
     if (!cr_grow((void **)&r->entries, &r->cap, r->count, sizeof *r->entries))
         return CR_NOMEM(err);
-    cr_recipe_entry e = {cr_arena_strdup(&r->arena, tensor), is_weight, *q,
+    cr_recipe_entry e = {cr_arena_strdup(&r->arena, tensor), is_weight, given,
                          cr_arena_strdup(&r->arena, note ? note : "")};
-    e.q.scale = cr_arena_alloc(&r->arena, q->count * sizeof *q->scale);
-    e.q.zero_point = cr_arena_alloc(&r->arena, q->count * sizeof *q->zero_point);
+    e.q.scale = cr_arena_alloc(&r->arena, given.count * sizeof *given.scale);
+    e.q.zero_point = cr_arena_alloc(&r->arena, given.count * sizeof *given.zero_point);
     if (!e.tensor || !e.note || !e.q.scale || !e.q.zero_point) return CR_NOMEM(err);
-    memcpy(e.q.scale, q->scale, q->count * sizeof *q->scale);
-    memcpy(e.q.zero_point, q->zero_point, q->count * sizeof *q->zero_point);
+    memcpy(e.q.scale, given.scale, given.count * sizeof *given.scale);
+    memcpy(e.q.zero_point, given.zero_point, given.count * sizeof *given.zero_point);
     r->entries[r->count++] = e;
     return CR_OK;
 }
