@@ -49,6 +49,8 @@ static cr_status read_zero_points(const json_t *z, int32_t *out, size_t n, const
     CR_CHECK(json_is_array(z) && json_array_size(z) == n, err, CR_ERR_FORMAT,
              "tensor '%s': zero_point must have as many numbers as scale", tensor);
     for (size_t i = 0; i < n; i++) {
+        CR_CHECK(json_is_integer(json_array_get(z, i)), err, CR_ERR_FORMAT,
+                 "tensor '%s': zero points must be whole numbers", tensor);
         const json_int_t v = json_integer_value(json_array_get(z, i));
         CR_CHECK(v >= INT32_MIN && v <= INT32_MAX, err, CR_ERR_FORMAT,
                  "tensor '%s': zero point out of range", tensor);
