@@ -43,7 +43,8 @@ typedef enum cr_head_kind {
     CR_HEAD_YOLOV5,  /* [1, N, 5 + nc (+ masks)] decoded x,y,w,h, object, scores: YOLOv5, 6, 7 */
     CR_HEAD_YOLOX,   /* [1, N, 5 + nc] offsets in grid cells, log sizes, object, scores */
     CR_HEAD_POSE,    /* [1, 4 + nc + K * dims, N] YOLOv8-pose; or transposed */
-    CR_HEAD_NANODET, /* per stride [n, nc] scores and [n, 4 * bins] distance logits, any order */
+    CR_HEAD_NANODET, /* per stride [n, nc] scores and [n, 4 * bins] distance logits, any order
+                        (NanoDet, PicoDet); or [1, N, nc + 4 * bins] (NanoDet-Plus) */
     CR_HEAD_END2END, /* [1, N, 6 (+ K * dims or masks)] x1,y1,x2,y2, score, class: YOLOv10, 26 */
     CR_HEAD_CLASSIFY /* [1, nc] probabilities or logits */
 } cr_head_kind;
@@ -54,6 +55,7 @@ typedef struct cr_head {
     int keypoints;                 /* per detection */
     int keypoint_dims;             /* 2 (x, y) or 3 (x, y, score) */
     int masks;                     /* mask coefficients per row; skipped */
+    bool oriented;                 /* YOLOV8, END2END: the last column is an angle in radians */
     bool transposed;               /* YOLOV8, POSE: [1, N, channels] */
     int input_width, input_height; /* of the network, pixels */
 } cr_head;
@@ -66,9 +68,10 @@ typedef struct cr_output {
 } cr_output;
 
 /* Finds the kind from the outputs' shapes alone (data may be NULL). `task` is "detect", "segment",
- * "pose", "classify" or NULL; classes and keypoints are 0 if unknown. A shape that fits no head is
- * CR_ERR_UNSUPPORTED. YOLOX files whose grid was decoded inside the network look like raw ones and
- * are taken for raw. */
+ * "pose", "obb", "classify" or NULL; classes and keypoints are 0 if unknown. A shape that fits no
+ * head is CR_ERR_UNSUPPORTED. YOLOX and YOLOv6 files whose boxes were decoded inside the network
+ * look like raw YOLOX and are taken for it: cr_model_open, which sees the operators, knows them
+ * apart. */
 CR_API cr_status cr_head_guess(const cr_output *outs, size_t n, const char *task, int classes,
                                int keypoints, int input_width, int input_height, cr_head *head,
                                cr_error *err);
@@ -99,8 +102,9 @@ CR_API cr_detect_options cr_detect_options_eval(void);
  * boxes are shifted by class * 7680, sorted by score (ties keep the order of rows, then classes),
  * and a box is dropped if inter / (a + b - inter) > iou with a better one. CR_HEAD_END2END is
  * already suppressed and only filtered; CR_HEAD_CLASSIFY gives the five best classes whatever conf
- * is, with the whole picture as box, after a softmax unless the values already sum to 1. Rows with
- * a box that is not finite are skipped. On success the caller frees *out; CR_ERR_FORMAT if the
+ * is, with the whole picture as box, after a softmax unless the values already sum to 1. An
+ * oriented box is replaced by the smallest upright one around it, before suppression. Rows with a
+ * box that is not finite are skipped. On success the caller frees *out; CR_ERR_FORMAT if the
  * outputs do not have the head's shape. */
 CR_API cr_status cr_head_decode(const cr_head *head, const cr_output *outs, size_t n,
                                 const cr_placement *place, const cr_detect_options *options,

@@ -2,7 +2,11 @@
  *
  * Metadata decide where there are some (Ultralytics writes task, names, imgsz, kpt_shape as Python
  * literals). Without them the outputs' shapes tell the head (vision/heads.c), and each head's
- * family has one customary preprocessing. The source of the decision is always said. */
+ * family has one customary preprocessing. The source of the decision is always said.
+ *
+ * Where a shape has several meanings, the operators behind the last convolutions decide: [1, N, 5 +
+ * nc] is raw YOLOX if only sigmoids and data movement are there, YOLOX decoded inside if there is
+ * an Exp, and YOLOv6 (Meituan's export) if there is other arithmetic. */
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,58 +103,117 @@ static void set_colours(cr_preprocess *p, bool bgr, const float mean[3], const f
     memcpy(p->div, div, sizeof p->div);
 }
 
-static void classifier_preprocess(cr_model_info *info, bool ultralytics)
+static void imagenet(cr_preprocess *p)
 {
     static const float mean[3] = {123.675f, 116.28f, 103.53f}, div[3] = {58.395f, 57.12f, 57.375f};
-    info->preprocess.fit = CR_FIT_CENTERCROP;
-    if (!ultralytics) set_colours(&info->preprocess, false, mean, div); /* ImageNet's */
+    set_colours(p, false, mean, div);
 }
 
-static void choose_preprocess(cr_model_info *info, bool ultralytics)
+static void classifier_preprocess(cr_model_info *info, bool ultralytics)
+{
+    info->preprocess.fit = CR_FIT_CENTERCROP;
+    if (!ultralytics) imagenet(&info->preprocess);
+}
+
+/* Families that share a head kind with an older one. */
+typedef enum relative { ITSELF, YOLOX_DECODED, YOLOV6, PICODET } relative;
+
+static void yolox_preprocess(cr_preprocess *p)
 {
     static const float zero[3] = {0, 0, 0}, one[3] = {1, 1, 1};
+    p->fit = CR_FIT_TOPLEFT;
+    set_colours(p, true, zero, one);
+}
+
+static void choose_preprocess(cr_model_info *info, bool ultralytics, relative like)
+{
     static const float nano_mean[3] = {103.53f, 116.28f, 123.675f},
                        nano_div[3] = {57.375f, 57.12f, 58.395f};
     cr_preprocess *p = &info->preprocess;
     info->preprocess_why = ultralytics ? "metadata" : "customary for this family";
+    if (like == PICODET) {
+        p->fit = CR_FIT_STRETCH;
+        imagenet(p);
+        return;
+    }
     switch (info->head.kind) {
     case CR_HEAD_YOLOX:
-        p->fit = CR_FIT_TOPLEFT;
-        set_colours(p, true, zero, one);
+        yolox_preprocess(p);
+        return;
+    case CR_HEAD_YOLOV5:
+        if (like == YOLOX_DECODED) yolox_preprocess(p);
         return;
     case CR_HEAD_NANODET:
         p->pad = 0;
         set_colours(p, true, nano_mean, nano_div);
         return;
-    case CR_HEAD_CLASSIFY: classifier_preprocess(info, ultralytics); return;
+    case CR_HEAD_CLASSIFY:
+        classifier_preprocess(info, ultralytics);
+        return;
     case CR_HEAD_NONE:
         if (!ultralytics) info->preprocess_why = "assumed: the head is unknown";
         return;
-    default: return;
+    default:
+        return;
     }
 }
 
-static const char *family_name(const cr_head *h)
+static const char *family_name(const cr_head *h, relative like)
 {
+    if (like != ITSELF)
+        return like == PICODET  ? "PicoDet detector"
+               : like == YOLOV6 ? "YOLOv6-style detector"
+                                : "YOLOX detector";
     switch (h->kind) {
-    case CR_HEAD_YOLOV8: return "YOLOv8-style detector";
-    case CR_HEAD_YOLOV5: return "YOLOv5-style detector";
-    case CR_HEAD_YOLOX: return "YOLOX detector";
-    case CR_HEAD_POSE: return "YOLOv8-style pose estimator";
-    case CR_HEAD_NANODET: return "NanoDet detector";
-    case CR_HEAD_END2END: return "end-to-end detector";
-    case CR_HEAD_CLASSIFY: return "classifier";
-    default: return "unknown";
+    case CR_HEAD_YOLOV8:
+        return h->oriented ? "YOLOv8-style detector of oriented boxes" : "YOLOv8-style detector";
+    case CR_HEAD_YOLOV5:
+        return "YOLOv5-style detector";
+    case CR_HEAD_YOLOX:
+        return "YOLOX detector";
+    case CR_HEAD_POSE:
+        return "YOLOv8-style pose estimator";
+    case CR_HEAD_NANODET:
+        return "NanoDet detector";
+    case CR_HEAD_END2END:
+        return "end-to-end detector";
+    case CR_HEAD_CLASSIFY:
+        return "classifier";
+    default:
+        return "unknown";
     }
 }
 
-static const char *task_name(cr_head_kind kind)
+/* Which of the families with this head's shape it is; a decoded YOLOX head becomes YOLOv5's. */
+static relative find_relative(cr_model *m)
 {
-    switch (kind) {
-    case CR_HEAD_NONE: return "";
-    case CR_HEAD_POSE: return "pose";
-    case CR_HEAD_CLASSIFY: return "classify";
-    default: return "detect";
+    const cr_graph *g = m->graph;
+    bool exponent = false, arithmetic = false;
+    if (m->info.head.kind == CR_HEAD_NANODET) return g->output_count == 8 ? PICODET : ITSELF;
+    if (m->info.head.kind != CR_HEAD_YOLOX) return ITSELF;
+    for (size_t i = 0; i < g->node_count; i++) {
+        const cr_op_kind kind = g->nodes[i]->op->kind;
+        if (m->roles[i] != CR_ROLE_DECODE) continue;
+        exponent = exponent || kind == CR_OP_Exp;
+        arithmetic = arithmetic || kind == CR_OP_Exp || kind == CR_OP_Mul || kind == CR_OP_Sub;
+    }
+    if (!arithmetic) return ITSELF;
+    m->info.head.kind = CR_HEAD_YOLOV5;
+    return exponent ? YOLOX_DECODED : YOLOV6;
+}
+
+static const char *task_name(const cr_head *h)
+{
+    if (h->oriented) return "obb";
+    switch (h->kind) {
+    case CR_HEAD_NONE:
+        return "";
+    case CR_HEAD_POSE:
+        return "pose";
+    case CR_HEAD_CLASSIFY:
+        return "classify";
+    default:
+        return "detect";
     }
 }
 
@@ -173,21 +236,41 @@ static cr_status choose_names(cr_model *m, cr_error *err)
 
 enum { MAX_OUTPUTS = 32 };
 
+/* A file with suppression inside has an output whose size is known only after a run: 300 rows of
+ * box, score, class and what else the task has (Ultralytics' export with nms=True). */
+static bool guess_suppressed(const cr_graph *g, const char *task, int keypoints, cr_output *out)
+{
+    bool selects = false;
+    for (size_t i = 0; i < g->node_count; i++)
+        selects = selects || g->nodes[i]->op->kind == CR_OP_NonMaxSuppression;
+    if (!selects || !task) return false;
+    const char *dims = cr_graph_meta(g, "kpt_shape");
+    const char *comma = dims ? strchr(dims, ',') : NULL;
+    const int64_t extra = !strcmp(task, "pose")      ? (int64_t)keypoints * first_number(comma)
+                          : !strcmp(task, "segment") ? 32
+                          : !strcmp(task, "obb")     ? 1
+                                                     : 0;
+    *out = (cr_output){NULL, 3, {1, 300, 6 + extra}};
+    return true;
+}
+
 static cr_status guess_head(cr_model *m, const char *task, cr_error *err)
 {
     const cr_graph *g = m->graph;
     cr_output outs[MAX_OUTPUTS] = {0};
+    const int keypoints = first_number(cr_graph_meta(g, "kpt_shape"));
     if (g->output_count > MAX_OUTPUTS) return CR_OK;
     for (size_t i = 0; i < g->output_count; i++) {
         const cr_shape *s = &g->outputs[i]->shape;
-        if (!cr_shape_known(s) || g->outputs[i]->dtype != CR_DT_F32) return CR_OK;
+        if (g->outputs[i]->dtype != CR_DT_F32) return CR_OK;
         outs[i].rank = s->rank;
         memcpy(outs[i].dim, s->dim, sizeof outs[i].dim);
+        if (!cr_shape_known(s) && (i || !guess_suppressed(g, task, keypoints, &outs[0])))
+            return CR_OK;
     }
     name_list l = {0};
     const char *names = cr_graph_meta(g, "names");
     if (names) parse_names(&m->arena, names, &l);
-    const int keypoints = first_number(cr_graph_meta(g, "kpt_shape"));
     cr_error ignored;
     if (cr_head_guess(outs, g->output_count, task, (int)l.count, keypoints,
                       m->info.preprocess.width, m->info.preprocess.height, &m->info.head,
@@ -217,8 +300,9 @@ cr_status cr_family_guess(cr_model *m, cr_error *err)
     const bool ultralytics = (author && strstr(author, "Ultralytics")) ||
                              (task && cr_graph_meta(g, "names") && cr_graph_meta(g, "stride"));
     CR_TRY(guess_head(m, task, err));
-    choose_preprocess(info, ultralytics);
-    info->family = family_name(&info->head);
-    info->task = task ? task : task_name(info->head.kind);
+    const relative like = find_relative(m);
+    choose_preprocess(info, ultralytics, like);
+    info->family = family_name(&info->head, like);
+    info->task = task ? task : task_name(&info->head);
     return choose_names(m, err);
 }

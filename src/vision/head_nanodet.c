@@ -6,13 +6,25 @@
  *
  * Exports disagree about the outputs' order and names (one real file calls the scores of stride 16
  * `bbox_pred0`), so outputs are paired by shape: the row count tells the stride, the column count
- * tells scores from distances. */
+ * tells scores from distances.
+ *
+ * NanoDet-Plus joins all of it: rows of every stride one after another, in each the scores and then
+ * the distances. There the point of cell (x, y) is its corner (x * stride, y * stride). */
 #include <math.h>
 
 #include "base/error.h"
 #include "vision/heads.h"
 
 enum { MAX_BINS = 64 };
+
+/* The cells of one stride. Element (cell, k) of the scores is at scores[cell * score_step + k]. */
+struct level {
+    const float *scores, *logits;
+    size_t score_step, logit_step;
+    int bins, stride;
+    float shift; /* of a cell's point, in cells: .5 is the centre */
+    int first_index;
+};
 
 static const cr_output *find(const cr_output *outs, size_t n, int64_t rows, int64_t columns)
 {
@@ -63,6 +75,17 @@ bool cr_nanodet_columns(const cr_output *outs, size_t n, int classes, int width,
            pairs_up(outs, n, width, height, *score_columns, *distance_columns);
 }
 
+bool cr_nanodet_joined(const cr_output *outs, size_t n, int classes, int width, int height,
+                       int64_t *score_columns)
+{
+    int64_t rows, columns;
+    int first, count;
+    if (n != 1 || outs[0].rank != 3 || !cr_output_matrix(&outs[0], &rows, &columns)) return false;
+    *score_columns = classes ? classes : columns == 112 ? 80 : columns;
+    return is_distance(columns - *score_columns) &&
+           cr_find_strides(width, height, rows, &first, &count) && first == 8;
+}
+
 static float mean_distance(const float *logits, int bins)
 {
     float top = logits[0], sum = 0, weighted = 0;
@@ -81,33 +104,59 @@ static float clip(float x, int limit)
     return x < 0 ? 0 : x > (float)limit ? (float)limit : x;
 }
 
-static void read_box(const cr_head *h, const float *logits, int bins, int stride, int x, int y,
+static void read_box(const cr_head *h, const struct level *l, const float *logits, int x, int y,
                      float box[4])
 {
-    const float s = (float)stride, cx = ((float)x + .5f) * s, cy = ((float)y + .5f) * s;
+    const float s = (float)l->stride, cx = ((float)x + l->shift) * s,
+                cy = ((float)y + l->shift) * s;
     float d[4];
-    for (int i = 0; i < 4; i++) d[i] = mean_distance(logits + i * bins, bins) * s;
+    for (int i = 0; i < 4; i++) d[i] = mean_distance(logits + i * l->bins, l->bins) * s;
     box[0] = clip(cx - d[0], h->input_width);
     box[1] = clip(cy - d[1], h->input_height);
     box[2] = clip(cx + d[2], h->input_width);
     box[3] = clip(cy + d[3], h->input_height);
 }
 
-static cr_status decode_level(const cr_head *h, const float *scores, const float *logits, int bins,
-                              int stride, int first_index, const cr_detect_options *o,
+static cr_status decode_level(const cr_head *h, const struct level *l, const cr_detect_options *o,
                               cr_candidates *list, cr_error *err)
 {
-    const int columns = (h->input_width + stride - 1) / stride;
-    const int rows = (h->input_height + stride - 1) / stride;
+    const int columns = (h->input_width + l->stride - 1) / l->stride;
+    const int rows = (h->input_height + l->stride - 1) / l->stride;
     for (int cell = 0; cell < columns * rows; cell++) {
-        const float *row = scores + (size_t)cell * (size_t)h->classes;
+        const float *row = l->scores + (size_t)cell * l->score_step;
         float best = -INFINITY, box[4];
         for (int k = 0; k < h->classes; k++)
             if (row[k] > best) best = row[k];
         if (!(best > o->conf)) continue;
-        read_box(h, logits + (size_t)cell * 4 * (size_t)bins, bins, stride, cell % columns,
-                 cell / columns, box);
-        CR_TRY(cr_emit_row(h, o, box, row, 1, 1, first_index + cell, list, err));
+        read_box(h, l, l->logits + (size_t)cell * l->logit_step, cell % columns, cell / columns,
+                 box);
+        CR_TRY(cr_emit_row(h, o, box, row, 1, 1, l->first_index + cell, list, err));
+    }
+    return CR_OK;
+}
+
+static cr_status decode_joined(const cr_head *h, const cr_output *out, const cr_detect_options *o,
+                               cr_candidates *list, cr_error *err)
+{
+    const size_t columns = (size_t)out->dim[2];
+    int first, count;
+    CR_CHECK(out->data &&
+                 cr_find_strides(h->input_width, h->input_height, out->dim[1], &first, &count),
+             err, CR_ERR_ARGUMENT, "an output without data");
+    struct level l = {out->data,
+                      out->data + h->classes,
+                      columns,
+                      columns,
+                      (int)(columns - (size_t)h->classes) / 4,
+                      first,
+                      0,
+                      0};
+    for (; count > 0; count--, l.stride *= 2) {
+        const int64_t cells = cr_grid_cells(h->input_width, h->input_height, l.stride, 1);
+        CR_TRY(decode_level(h, &l, o, list, err));
+        l.scores += (size_t)cells * columns;
+        l.logits += (size_t)cells * columns;
+        l.first_index += (int)cells;
     }
     return CR_OK;
 }
@@ -116,6 +165,8 @@ cr_status cr_decode_nanodet(const cr_head *h, const cr_output *outs, size_t n,
                             const cr_detect_options *o, cr_candidates *list, cr_error *err)
 {
     int64_t scores, distances;
+    if (cr_nanodet_joined(outs, n, h->classes, h->input_width, h->input_height, &scores))
+        return decode_joined(h, outs, o, list, err);
     CR_CHECK(cr_nanodet_columns(outs, n, h->classes, h->input_width, h->input_height, &scores,
                                 &distances),
              err, CR_ERR_FORMAT, "the %zu outputs are not NanoDet's for %d classes", n, h->classes);
@@ -125,8 +176,10 @@ cr_status cr_decode_nanodet(const cr_head *h, const cr_output *outs, size_t n,
         const int64_t cells = cr_grid_cells(h->input_width, h->input_height, stride, 1);
         const cr_output *s = find(outs, n, cells, scores), *d = find(outs, n, cells, distances);
         CR_CHECK(s->data && d->data, err, CR_ERR_ARGUMENT, "outputs without data");
-        CR_TRY(
-            decode_level(h, s->data, d->data, (int)(distances / 4), stride, index, o, list, err));
+        const struct level l = {
+            s->data, d->data, (size_t)scores, (size_t)distances, (int)(distances / 4),
+            stride,  .5f,     index};
+        CR_TRY(decode_level(h, &l, o, list, err));
         index += (int)cells;
     }
     return CR_OK;

@@ -22,8 +22,8 @@ struct view {
 
 static size_t expected_channels(const cr_head *h)
 {
-    const size_t base =
-        (size_t)h->classes + (size_t)h->masks + (size_t)h->keypoints * (size_t)h->keypoint_dims;
+    const size_t base = (size_t)h->classes + (size_t)h->masks +
+                        (size_t)h->keypoints * (size_t)h->keypoint_dims + h->oriented;
     return base + (h->kind == CR_HEAD_YOLOV5 || h->kind == CR_HEAD_YOLOX ? 5 : 4);
 }
 
@@ -81,6 +81,18 @@ static void next_cell(struct cell *c)
     if (++c->y == c->rows) enter_level(c, c->stride * 2);
 }
 
+/* x, y, w, h and an angle -> the upright box around: extents |w cos| + |h sin|, |w sin| + |h cos|.
+ */
+static void stand_upright(const float p[4], float angle, float box[4])
+{
+    const float c = fabsf(cosf(angle)), s = fabsf(sinf(angle));
+    const float w = p[2] * c + p[3] * s, h = p[2] * s + p[3] * c;
+    box[0] = p[0] - w / 2;
+    box[1] = p[1] - h / 2;
+    box[2] = p[0] + w / 2;
+    box[3] = p[1] + h / 2;
+}
+
 static void read_box(const cr_head *h, const struct view *v, size_t row, const struct cell *c,
                      float box[4])
 {
@@ -94,10 +106,8 @@ static void read_box(const cr_head *h, const struct view *v, size_t row, const s
         w = expf(w) * stride;
         ht = expf(ht) * stride;
     }
-    box[0] = x - w / 2;
-    box[1] = y - ht / 2;
-    box[2] = x + w / 2;
-    box[3] = y + ht / 2;
+    const float angle = h->oriented ? p[(v->channels - 1) * s] : 0;
+    stand_upright((const float[4]){x, y, w, ht}, angle, box);
 }
 
 static cr_status check_view(const cr_head *h, const cr_output *out, struct view *v, struct cell *c,
@@ -161,14 +171,18 @@ cr_status cr_decode_end2end(const cr_head *h, const cr_output *out, const cr_det
                             cr_candidates *list, cr_error *err)
 {
     struct view v;
-    const size_t columns = 6 + (size_t)h->masks + (size_t)h->keypoints * (size_t)h->keypoint_dims;
+    const size_t columns =
+        6 + (size_t)h->masks + (size_t)h->keypoints * (size_t)h->keypoint_dims + h->oriented;
     CR_CHECK(make_view(h, out, &v) && v.channels == columns, err, CR_ERR_FORMAT,
              "the head's output does not have %zu values per box", columns);
     for (size_t r = 0; r < v.rows; r++) {
         const float *p = v.data + r * v.row_step;
         if (!(p[5] >= 0 && p[5] < 1e6f)) continue;
         cr_candidate c = {.score = p[4], .class_id = (int)p[5], .index = (int)r};
-        memcpy(c.box, p, sizeof c.box);
+        if (h->oriented)
+            stand_upright(p, p[columns - 1], c.box);
+        else
+            memcpy(c.box, p, sizeof c.box);
         CR_TRY(cr_emit(o, &c, list, err));
     }
     return CR_OK;

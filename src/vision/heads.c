@@ -131,11 +131,13 @@ static bool guess_pose(const struct hints *hint, int64_t channels, cr_head *h)
 
 static bool guess_yolov8(const struct hints *hint, int64_t channels, cr_head *h)
 {
-    const int64_t classes = channels - 4 - hint->masks;
+    const bool oriented = is_task(hint->task, "obb");
+    const int64_t classes = channels - 4 - hint->masks - oriented;
     if (guess_pose(hint, channels, h)) return true;
     if (is_task(hint->task, "pose") || classes < 1 || classes > MAX_CLASSES) return false;
     if (hint->classes && classes != hint->classes) return false;
     h->kind = CR_HEAD_YOLOV8;
+    h->oriented = oriented;
     h->classes = (int)classes;
     h->masks = hint->masks;
     return true;
@@ -155,12 +157,14 @@ static bool guess_with_object(const struct hints *hint, int64_t channels, cr_hea
 
 static bool guess_end2end(const struct hints *hint, int64_t rows, int64_t columns, cr_head *h)
 {
-    const int64_t extra = columns - 6 - hint->masks;
+    const bool oriented = is_task(hint->task, "obb");
+    const int64_t extra = columns - 6 - hint->masks - oriented;
     if (extra < 0 || rows > 1000) return false;
     if (extra &&
         (!(is_task(hint->task, "pose") || hint->keypoints) || !split_keypoints(hint, extra, h)))
         return false;
     h->kind = CR_HEAD_END2END;
+    h->oriented = oriented;
     h->classes = hint->classes;
     h->masks = hint->masks;
     return true;
@@ -177,8 +181,9 @@ static bool guess_rows(const cr_output *out, const struct hints *hint, cr_head *
         guess_with_object(hint, b, CR_HEAD_YOLOV5, h))
         return true;
     if (cr_find_strides(w, ht, a, &first, &count)) {
-        const bool v8 = hint->classes ? b == 4 + hint->classes + hint->masks
-                                      : b == 84 || is_task(hint->task, "pose");
+        const bool obb = is_task(hint->task, "obb");
+        const bool v8 = hint->classes ? b == 4 + hint->classes + hint->masks + obb
+                                      : b == 84 || is_task(hint->task, "pose") || obb;
         if (!v8 && guess_with_object(hint, b, CR_HEAD_YOLOX, h)) return true;
         h->transposed = guess_yolov8(hint, b, h);
         if (h->transposed) return true;
@@ -189,8 +194,10 @@ static bool guess_rows(const cr_output *out, const struct hints *hint, cr_head *
 static bool guess_nanodet(const cr_output *outs, size_t n, const struct hints *hint, cr_head *h)
 {
     int64_t scores, distances;
-    if (!cr_nanodet_columns(outs, n, hint->classes, h->input_width, h->input_height, &scores,
-                            &distances))
+    const bool pose = is_task(hint->task, "pose") || hint->keypoints;
+    const int w = h->input_width, ht = h->input_height;
+    if ((pose || !cr_nanodet_joined(outs, n, hint->classes, w, ht, &scores)) &&
+        !cr_nanodet_columns(outs, n, hint->classes, w, ht, &scores, &distances))
         return false;
     h->kind = CR_HEAD_NANODET;
     h->classes = (int)scores;
@@ -204,8 +211,6 @@ cr_status cr_head_guess(const cr_output *outs, size_t n, const char *task, int c
     *head = (cr_head){.input_width = input_width, .input_height = input_height};
     CR_CHECK(n >= 1 && input_width >= 1 && input_height >= 1 && classes >= 0 && keypoints >= 0, err,
              CR_ERR_ARGUMENT, "no outputs to guess a head from");
-    CR_CHECK(!is_task(task, "obb"), err, CR_ERR_UNSUPPORTED,
-             "oriented boxes (task obb) cannot be decoded yet");
     struct hints hint = {task, classes, keypoints, 0};
     const bool proto = n == 2 && outs[1].rank == 4 && outs[1].dim[1] >= 1 && outs[1].dim[1] <= 256;
     if (proto) hint.masks = (int)outs[1].dim[1];

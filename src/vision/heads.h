@@ -52,4 +52,9 @@ bool cr_output_matrix(const cr_output *out, int64_t *a, int64_t *b);
 bool cr_nanodet_columns(const cr_output *outs, size_t n, int classes, int width, int height,
                         int64_t *score_columns, int64_t *distance_columns);
 
+/* Is it NanoDet-Plus' single output [1, N, nc + 4 * bins] for strides 8, 16, 32 (, 64)? With an
+ * unknown class count only nc 80 of 8 bins is taken for it. */
+bool cr_nanodet_joined(const cr_output *outs, size_t n, int classes, int width, int height,
+                       int64_t *score_columns);
+
 #endif

@@ -87,6 +87,24 @@ static const struct expectation shapes[] = {
     {NULL, 3, 0, 416, {OUT3(3549, 8)}, 1, CR_HEAD_YOLOX, 3, 0, 0, 0, false},
     {"detect", 80, 0, 640, {OUT3(300, 6)}, 1, CR_HEAD_END2END, 80, 0, 0, 0, false},
     {"pose", 1, 17, 640, {OUT3(300, 57)}, 1, CR_HEAD_END2END, 1, 17, 3, 0, false},
+    {"segment",
+     80,
+     0,
+     640,
+     {OUT3(300, 38), OUT4(1, 32, 160, 160)},
+     2,
+     CR_HEAD_END2END,
+     80,
+     0,
+     0,
+     32,
+     false},
+    {"obb", 15, 0, 1024, {OUT3(20, 21504)}, 1, CR_HEAD_YOLOV8, 15, 0, 0, 0, false},
+    {"obb", 0, 0, 1024, {OUT3(21504, 20)}, 1, CR_HEAD_YOLOV8, 15, 0, 0, 0, true},
+    {"obb", 15, 0, 1024, {OUT3(300, 7)}, 1, CR_HEAD_END2END, 15, 0, 0, 0, false},
+    {NULL, 0, 0, 416, {OUT3(3598, 112)}, 1, CR_HEAD_NANODET, 80, 0, 0, 0, false},
+    {NULL, 3, 0, 320, {OUT3(2125, 35)}, 1, CR_HEAD_NANODET, 3, 0, 0, 0, false},
+    {"pose", 1, 4, 640, {OUT3(8400, 17)}, 1, CR_HEAD_POSE, 1, 4, 3, 0, true},
     {"classify", 1000, 0, 224, {OUT2(1, 1000)}, 1, CR_HEAD_CLASSIFY, 1000, 0, 0, 0, false},
     {NULL, 0, 0, 224, {OUT4(1, 10, 1, 1)}, 1, CR_HEAD_CLASSIFY, 10, 0, 0, 0, false},
 };
@@ -125,7 +143,7 @@ static void unknown_shapes_are_refused(void **state)
     assert_int_equal(cr_head_guess(odd, 1, NULL, 0, 0, 640, 640, &h, &err), CR_ERR_UNSUPPORTED);
     assert_non_null(strstr(err.message, "[1, 84, 8399]"));
     const cr_output v8 = OUT3(84, 8400);
-    assert_int_equal(cr_head_guess(&v8, 1, "obb", 0, 0, 640, 640, &h, &err), CR_ERR_UNSUPPORTED);
+    assert_int_equal(cr_head_guess(&v8, 1, "obb", 80, 0, 640, 640, &h, &err), CR_ERR_UNSUPPORTED);
     assert_int_equal(cr_head_guess(&v8, 1, NULL, 79, 0, 640, 640, &h, &err), CR_ERR_UNSUPPORTED);
     assert_int_equal(cr_head_guess(&v8, 0, NULL, 0, 0, 640, 640, &h, &err), CR_ERR_ARGUMENT);
 }
@@ -316,6 +334,49 @@ static void nanodet_decodes_its_distribution(void **state)
     cr_detections_free(&found);
 }
 
+/* The same cell in NanoDet-Plus' joined rows, where a cell's point is its corner: 16, 16. */
+static void joined_nanodet_counts_from_corners(void **state)
+{
+    float data[CELLS][1 + 32] = {{0}};
+    data[16 + 3][0] = .9f;
+    for (int side = 0; side < 4; side++) data[16 + 3][1 + side * 8 + (side % 2 == 0)] = 100;
+    const cr_output out = {data[0], 3, {1, CELLS, 1 + 32}};
+    cr_head h;
+    assert_int_equal(cr_head_guess(&out, 1, NULL, 1, 0, 32, 32, &h, NULL), CR_OK);
+    assert_int_equal(h.kind, CR_HEAD_NANODET);
+    const cr_detect_options o = cr_detect_options_default();
+    cr_detections found = decode(&h, &out, 1, &same, &o);
+    assert_int_equal(found.count, 1);
+    assert_int_equal(found.items[0].index, 16 + 3);
+    expect_box(&found.items[0], 0, 16, 32, 16);
+    cr_detections_free(&found);
+}
+
+/* 8 x 4 at (16, 10), turned by a right angle: 4 wide and 8 high. At 30 degrees: 8 cos + 4 sin. */
+static void oriented_boxes_stand_upright(void **state)
+{
+    const float right = 1.57079633f, slant = right / 3;
+    float data[6][CELLS] = {{0}}, rows[2][7] = {{16, 10, 8, 4, .9f, 0, right}};
+    const float row[6] = {16, 10, 8, 4, .9f, slant};
+    for (int k = 0; k < 6; k++) data[k][5] = row[k];
+    const cr_output dense = {data[0], 3, {1, 6, CELLS}}, chosen = {rows[0], 3, {1, 2, 7}};
+    const cr_detect_options o = cr_detect_options_default();
+    cr_head h;
+    assert_int_equal(cr_head_guess(&dense, 1, "obb", 1, 0, 32, 32, &h, NULL), CR_OK);
+    assert_true(h.oriented && h.kind == CR_HEAD_YOLOV8);
+    cr_detections found = decode(&h, &dense, 1, &same, &o);
+    assert_int_equal(found.count, 1);
+    const float w = 8 * cosf(slant) + 4 * sinf(slant), ht = 8 * sinf(slant) + 4 * cosf(slant);
+    expect_box(&found.items[0], 16 - w / 2, 10 - ht / 2, 16 + w / 2, 10 + ht / 2);
+    cr_detections_free(&found);
+    assert_int_equal(cr_head_guess(&chosen, 1, "obb", 1, 0, 32, 32, &h, NULL), CR_OK);
+    assert_true(h.oriented && h.kind == CR_HEAD_END2END);
+    found = decode(&h, &chosen, 1, &same, &o);
+    assert_int_equal(found.count, 1);
+    expect_box(&found.items[0], 14, 6, 18, 14);
+    cr_detections_free(&found);
+}
+
 static void pose_keypoints_follow_their_box(void **state)
 {
     float data[11][CELLS] = {{0}};
@@ -431,6 +492,8 @@ int main(void)
         cmocka_unit_test(numbers_that_are_none_are_skipped),
         cmocka_unit_test(yolox_decodes_its_grid),
         cmocka_unit_test(nanodet_decodes_its_distribution),
+        cmocka_unit_test(joined_nanodet_counts_from_corners),
+        cmocka_unit_test(oriented_boxes_stand_upright),
         cmocka_unit_test(pose_keypoints_follow_their_box),
         cmocka_unit_test(end2end_is_only_filtered),
         cmocka_unit_test(classifier_gives_the_five_best),
