@@ -1,6 +1,7 @@
 /* Runs a model on raw inputs and writes what came out, for comparison with other runtimes.
  *
- *     peers-run_model MODEL OUTDIR [--reference] [--tensors] [--recipe FILE] [--threads N] IN.bin...
+ *     peers-run_model MODEL OUTDIR [--reference] [--tensors] [--recipe FILE] [--threads N]
+ *         [--imgsz N] IN.bin...
  *
  * IN.bin: graph input i, row-major float32. OUTDIR gets outN.bin (float32) for each output, and with
  * --tensors one file per activation: tensor-K.bin, listed in tensors.txt as "K shape name". A tensor
@@ -109,13 +110,13 @@ static cr_status run_reference(const cr_graph *g, const cr_recipe *r, float **in
 typedef struct args {
     const char *model, *dir, *recipe, *in[16];
     bool reference, tensors;
-    int threads;
+    int threads, size;
     size_t n_in;
 } args;
 
 static cr_status run(const args *a, cr_error *err)
 {
-    const cr_onnx_options o = {0};
+    const cr_onnx_options o = {.height = a->size, .width = a->size};
     cr_graph *g;
     cr_recipe *r = NULL;
     float *in[16] = {0};
@@ -153,6 +154,7 @@ int main(int argc, char **argv)
         if (!strcmp(argv[i], "--reference")) a.reference = true;
         else if (!strcmp(argv[i], "--tensors")) a.tensors = true;
         else if (!strcmp(argv[i], "--recipe") && i + 1 < argc) a.recipe = argv[++i];
+        else if (!strcmp(argv[i], "--imgsz") && i + 1 < argc) a.size = atoi(argv[++i]);
         else if (!strcmp(argv[i], "--threads") && i + 1 < argc) a.threads = atoi(argv[++i]);
         else if (!a.model) a.model = argv[i];
         else if (!a.dir) a.dir = argv[i];
