@@ -124,6 +124,9 @@ cr_status cr_op_eval(const cr_op_call *call, cr_error *err)
     return table[call->node->op->kind](call, err);
 }
 
+/* Sizes that come out of a model's own arithmetic (Range, Expand, Tile ...) are bounded here. */
+static const size_t output_limit = (size_t)4 << 30;
+
 cr_status cr_op_run(const cr_op_call *call, cr_error *err)
 {
     size_t before[64] = {0};
@@ -135,6 +138,10 @@ cr_status cr_op_run(const cr_op_call *call, cr_error *err)
     for (int i = 0; i < call->n_out; i++) {
         cr_tensor *t = call->out[i];
         if (!t || (t->data && before[i] == cr_tensor_bytes(t))) continue;
+        CR_CHECK(cr_tensor_bytes(t) <= output_limit, err, CR_ERR_LIMIT,
+                 "node '%s' (%s): an output of %zu MiB, more than the limit of %zu MiB",
+                 call->node->name, call->node->op->name, cr_tensor_bytes(t) >> 20,
+                 output_limit >> 20);
         CR_CHECK(cr_shape_count(&t->shape) >= 0, err, CR_ERR_LIMIT,
                  "node '%s' (%s): output shape is unknown or too large", call->node->name,
                  call->node->op->name);

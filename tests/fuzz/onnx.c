@@ -1,4 +1,5 @@
-/* Throws damaged ONNX models at the reader, shape inference, folding and the writer.
+/* Throws damaged ONNX models at the reader, shape inference, folding and the writer; then at the
+ * way of a real one: prepare, take the recipe out, compile, and (if it is small) run.
  *
  *     fuzz-onnx FILE N [SEED]
  *
@@ -16,11 +17,17 @@
 #include "base/rng.h"
 #include "graph/passes.h"
 #include "onnx/onnx.h"
+#include "onnx/qdq.h"
 #include "ops/ref.h"
+#include "runtime/runtime.h"
 
 typedef struct tally {
-    size_t read, inferred, folded, written;
+    size_t read, inferred, folded, written, prepared, compiled, run;
 } tally;
+
+/* A mutation may legally ask for a model that is large or slow: those are not compiled or not run.
+ */
+static const double compile_bytes = 64e6, run_bytes = 16e6, run_macs = 50e6;
 
 static bool is_one_line(const cr_error *err)
 {
@@ -41,6 +48,86 @@ static void try_write(const cr_graph *g, tally *t)
     }
 }
 
+static double activation_bytes(const cr_graph *g)
+{
+    double sum = 0;
+    for (size_t i = 0; i < g->tensor_count; i++)
+        if (!g->tensors[i]->data) sum += (double)cr_tensor_bytes(g->tensors[i]);
+    return sum;
+}
+
+/* Multiplications, too many rather than too few: each output of a node with weights meets each
+ * element of its second input at most once. */
+static double multiplications(const cr_graph *g)
+{
+    double sum = 0;
+    for (size_t i = 0; i < g->node_count; i++) {
+        const cr_node *n = g->nodes[i];
+        if (!(n->op->flags & CR_OPF_HEAVY) || n->n_in < 2 || !n->in[1] || !n->out[0]) continue;
+        const cr_shape *w = &n->in[1]->shape;
+        const double per =
+            (double)cr_shape_count(w) / (w->rank > 1 && w->dim[0] > 0 ? (double)w->dim[0] : 1);
+        sum += (double)cr_shape_count(&n->out[0]->shape) * per;
+    }
+    return sum;
+}
+
+static void check_status(cr_status st, const cr_error *err)
+{
+    if (st != CR_OK && (!is_one_line(err) || st == CR_ERR_INTERNAL)) {
+        fprintf(stderr, "status %d: %s\n", st, err->message);
+        abort();
+    }
+}
+
+static void try_run(const cr_program *p, const cr_graph *g, tally *t)
+{
+    cr_error err = {0};
+    cr_session *s;
+    cr_status st = cr_session_open(p, NULL, &s, &err);
+    check_status(st, &err);
+    if (st != CR_OK) return;
+    for (size_t i = 0; i < g->input_count; i++) {
+        unsigned char *x = cr_session_input_data(s, i);
+        const size_t n = cr_tensor_bytes(g->inputs[i]);
+        for (size_t k = 0; k < n; k++) x[k] = k % 4 == 3 ? 0x3e : (unsigned char)(k * 37);
+    }
+    st = cr_session_execute(s, &err);
+    check_status(st, &err);
+    if (st == CR_OK) t->run++;
+    cr_session_close(&s);
+}
+
+static void try_compile(const cr_graph *g, const cr_recipe *r, tally *t)
+{
+    cr_error err = {0};
+    cr_program *p;
+    const double bytes = activation_bytes(g);
+    if (bytes > compile_bytes) return;
+    const cr_status st = cr_program_create(g, r, 1, &p, &err);
+    check_status(st, &err);
+    if (st != CR_OK) return;
+    t->compiled++;
+    if (bytes <= run_bytes && multiplications(g) <= run_macs) try_run(p, g, t);
+    cr_program_free(&p);
+}
+
+/* What cr_model_open does, and what detect does with it. */
+static void go_the_whole_way(cr_graph *g, tally *t)
+{
+    cr_error err = {0};
+    cr_recipe *r = NULL;
+    cr_status st = cr_graph_prepare(g, cr_op_run, &err);
+    if (st == CR_OK) st = cr_qdq_read(g, &r, &err);
+    if (st == CR_OK) st = cr_graph_infer(g, &err);
+    check_status(st, &err);
+    if (st == CR_OK) {
+        t->prepared++;
+        try_compile(g, r, t);
+    }
+    cr_recipe_release(&r);
+}
+
 static void check_model(const unsigned char *bytes, size_t size, tally *t)
 {
     const cr_onnx_options options = {0};
@@ -59,6 +146,9 @@ static void check_model(const unsigned char *bytes, size_t size, tally *t)
             try_write(g, t);
         }
     }
+    cr_graph_free(&g);
+    if (cr_onnx_parse(bytes, size, NULL, "fuzz", &options, &g, &err) != CR_OK) abort();
+    go_the_whole_way(g, t);
     cr_graph_free(&g);
 }
 
@@ -206,8 +296,9 @@ static int run(sample *s, long runs, uint64_t seed)
         free(exact);
     }
     free(copy);
-    printf("%ld runs: %zu read, %zu inferred, %zu folded, %zu written\n", runs, t.read, t.inferred,
-           t.folded, t.written);
+    printf("%ld runs: %zu read, %zu inferred, %zu folded, %zu written, %zu prepared, %zu compiled, "
+           "%zu run\n",
+           runs, t.read, t.inferred, t.folded, t.written, t.prepared, t.compiled, t.run);
     return 0;
 }
 
