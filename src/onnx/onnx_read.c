@@ -24,7 +24,7 @@ enum { BUDGET_BASE = 64 << 20, BUDGET_FACTOR = 16 };
 
 typedef struct budget {
     size_t left;
-    bool exceeded;
+    bool exceeded, no_memory;
 } budget;
 
 static void *budget_alloc(void *user, size_t n)
@@ -35,7 +35,9 @@ static void *budget_alloc(void *user, size_t n)
         return NULL;
     }
     b->left -= n;
-    return cr_malloc(n);
+    void *p = cr_malloc(n);
+    b->no_memory |= !p;
+    return p;
 }
 
 static void budget_free(void *user, void *p)
@@ -70,6 +72,7 @@ static cr_status unpack(const void *bytes, size_t size, ProtobufCAllocator *a,
     *out = cr_onnx__model_proto__unpack(a, size, bytes);
     if (*out) return CR_OK;
     CR_CHECK(!b->exceeded, err, CR_ERR_LIMIT, "needs far more memory than a model of its size");
+    if (b->no_memory) return CR_NOMEM(err);
     return cr_fail(err, CR_ERR_FORMAT, "not an ONNX model, or truncated");
 }
 
