@@ -48,7 +48,7 @@ sections() { # name, command...
     shift
     "$@" >"$work/log" 2>&1
     status=$?
-    cat "$work/log"
+    sed 's/^[0-9]* passed, /    &/' "$work/log" # indented: only the last line is the sum
     set -- $(awk '/^== the same,/ { again = 1 } /^== / && !/^== the same,/ { again = 0 }
         /^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped/ { p += $1; f += $3; if (!again) s += $5 }
         END { print p + 0, f + 0, s + 0 }' "$work/log")
