@@ -113,7 +113,6 @@ fuzz_all() {
     "$build/crayon" synth "$work/seeds" -n 1 --size 96x64 >/dev/null 2>&1
     fuzz onnx tests/golden/tiny.onnx "$FUZZ_RUNS"
     fuzz json "$FUZZ_RUNS"
-    fuzz json "$FUZZ_RUNS"
     fuzz ops "$((FUZZ_RUNS * 10))"
     fuzz labels "$work/seeds/instances.json" "$FUZZ_RUNS"
     fuzz image "$FUZZ_RUNS" 1 "$work/seeds/images/000000.jpg"
