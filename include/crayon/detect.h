@@ -52,11 +52,12 @@ typedef enum cr_head_kind {
 typedef struct cr_head {
     cr_head_kind kind;
     int classes;
-    int keypoints;                 /* per detection */
-    int keypoint_dims;             /* 2 (x, y) or 3 (x, y, score) */
-    int masks;                     /* mask coefficients per row; skipped */
-    bool oriented;                 /* YOLOV8, END2END: the last column is an angle in radians */
-    bool transposed;               /* YOLOV8, POSE: [1, N, channels] */
+    int keypoints;     /* per detection */
+    int keypoint_dims; /* 2 (x, y) or 3 (x, y, score) */
+    int masks;         /* mask coefficients per row; skipped */
+    bool oriented;     /* YOLOV8, END2END: the last column is an angle in radians */
+    bool fractions;    /* END2END: x, y, w, h as fractions of the input (RT-DETR); never guessed */
+    bool transposed;   /* YOLOV8, POSE: [1, N, channels] */
     int input_width, input_height; /* of the network, pixels */
 } cr_head;
 

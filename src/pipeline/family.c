@@ -116,7 +116,7 @@ static void classifier_preprocess(cr_model_info *info, bool ultralytics)
 }
 
 /* Families that share a head kind with an older one. */
-typedef enum relative { ITSELF, YOLOX_DECODED, YOLOV6, PICODET } relative;
+typedef enum relative { ITSELF, YOLOX_DECODED, YOLOV6, PICODET, RTDETR } relative;
 
 static void yolox_preprocess(cr_preprocess *p)
 {
@@ -131,9 +131,9 @@ static void choose_preprocess(cr_model_info *info, bool ultralytics, relative li
                        nano_div[3] = {57.375f, 57.12f, 58.395f};
     cr_preprocess *p = &info->preprocess;
     info->preprocess_why = ultralytics ? "metadata" : "customary for this family";
-    if (like == PICODET) {
+    if (like == PICODET || like == RTDETR) {
         p->fit = CR_FIT_STRETCH;
-        imagenet(p);
+        if (like == PICODET) imagenet(p);
         return;
     }
     switch (info->head.kind) {
@@ -162,6 +162,7 @@ static const char *family_name(const cr_head *h, relative like)
 {
     if (like != ITSELF)
         return like == PICODET  ? "PicoDet detector"
+               : like == RTDETR ? "RT-DETR detector"
                : like == YOLOV6 ? "YOLOv6-style detector"
                                 : "YOLOX detector";
     switch (h->kind) {
@@ -184,11 +185,17 @@ static const char *family_name(const cr_head *h, relative like)
     }
 }
 
-/* Which of the families with this head's shape it is; a decoded YOLOX head becomes YOLOv5's. */
+/* Which of the families with this head's shape it is; a decoded YOLOX head becomes YOLOv5's.
+ * Ultralytics names the head's class in the metadata: "RTDETRDecoder". */
 static relative find_relative(cr_model *m)
 {
     const cr_graph *g = m->graph;
     bool exponent = false, arithmetic = false;
+    const char *decoder = cr_graph_meta(g, "head");
+    if (m->info.head.kind == CR_HEAD_END2END && decoder && !strcmp(decoder, "RTDETRDecoder")) {
+        m->info.head.fractions = true;
+        return RTDETR;
+    }
     if (m->info.head.kind == CR_HEAD_NANODET) return g->output_count == 8 ? PICODET : ITSELF;
     if (m->info.head.kind != CR_HEAD_YOLOX) return ITSELF;
     for (size_t i = 0; i < g->node_count; i++) {

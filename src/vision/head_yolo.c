@@ -93,6 +93,12 @@ static void stand_upright(const float p[4], float angle, float box[4])
     box[3] = p[1] + h / 2;
 }
 
+static void enlarge(const cr_head *h, const float p[4], float box[4])
+{
+    const float w = (float)h->input_width, ht = (float)h->input_height;
+    stand_upright((const float[4]){p[0] * w, p[1] * ht, p[2] * w, p[3] * ht}, 0, box);
+}
+
 static void read_box(const cr_head *h, const struct view *v, size_t row, const struct cell *c,
                      float box[4])
 {
@@ -179,7 +185,9 @@ cr_status cr_decode_end2end(const cr_head *h, const cr_output *out, const cr_det
         const float *p = v.data + r * v.row_step;
         if (!(p[5] >= 0 && p[5] < 1e6f)) continue;
         cr_candidate c = {.score = p[4], .class_id = (int)p[5], .index = (int)r};
-        if (h->oriented)
+        if (h->fractions)
+            enlarge(h, p, c.box);
+        else if (h->oriented)
             stand_upright(p, p[columns - 1], c.box);
         else
             memcpy(c.box, p, sizeof c.box);

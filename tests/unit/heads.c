@@ -377,6 +377,21 @@ static void oriented_boxes_stand_upright(void **state)
     cr_detections_free(&found);
 }
 
+static void fractions_of_the_input_become_pixels(void **state)
+{
+    float rows[3][6] = {{.5f, .25f, .5f, .25f, .9f, 1}};
+    const cr_output out = {rows[0], 3, {1, 3, 6}};
+    const cr_detect_options o = cr_detect_options_default();
+    cr_head h;
+    assert_int_equal(cr_head_guess(&out, 1, "detect", 2, 0, 32, 32, &h, NULL), CR_OK);
+    assert_true(h.kind == CR_HEAD_END2END && !h.fractions);
+    h.fractions = true;
+    cr_detections found = decode(&h, &out, 1, &same, &o);
+    assert_int_equal(found.count, 1);
+    expect_box(&found.items[0], 8, 4, 24, 12);
+    cr_detections_free(&found);
+}
+
 static void pose_keypoints_follow_their_box(void **state)
 {
     float data[11][CELLS] = {{0}};
@@ -494,6 +509,7 @@ int main(void)
         cmocka_unit_test(nanodet_decodes_its_distribution),
         cmocka_unit_test(joined_nanodet_counts_from_corners),
         cmocka_unit_test(oriented_boxes_stand_upright),
+        cmocka_unit_test(fractions_of_the_input_become_pixels),
         cmocka_unit_test(pose_keypoints_follow_their_box),
         cmocka_unit_test(end2end_is_only_filtered),
         cmocka_unit_test(classifier_gives_the_five_best),
