@@ -2,7 +2,6 @@
  * Histogram counts are run-length free: only the bins between the first and last used are listed. */
 #include <limits.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -60,21 +59,36 @@ static bool read_count(const json_t *o, const char *key, uint64_t *out)
     return true;
 }
 
+/* Merging trusts what the recorder promises: the window begins at the smallest value's bin, ends
+ * before the largest's neighbour, and the counts add up. */
+static bool histogram_fits(const cr_tensor_stats *t)
+{
+    const double reach = ldexp(1, 30 + t->exponent);
+    uint64_t sum = 0;
+    if (fabs((double)t->min) > reach || fabs((double)t->max) > reach) return false;
+    const int64_t first = (int64_t)floor(ldexp((double)t->min, -t->exponent));
+    const int64_t last = (int64_t)floor(ldexp((double)t->max, -t->exponent));
+    if (t->first != first || last - first >= CR_HIST_BINS) return false;
+    for (int64_t k = 0; k < CR_HIST_BINS; k++)
+        if ((k > last - first && t->counts[k]) || __builtin_add_overflow(sum, t->counts[k], &sum))
+            return false;
+    return sum == t->count;
+}
+
 static bool read_histogram(const json_t *h, cr_tensor_stats *t)
 {
     const json_t *counts = json_object_get(h, "counts");
     const json_int_t e = json_integer_value(json_object_get(h, "exponent"));
     const size_t n = json_array_size(counts);
-    if (e < -200 || e > 200 || n == 0 || n > CR_HIST_BINS) return false;
+    if (e < -126 || e > 127 || n == 0 || n > CR_HIST_BINS) return false;
     t->exponent = (int)e;
     t->first = json_integer_value(json_object_get(h, "first"));
-    if (llabs(t->first) > (1ll << 40)) return false;
     for (size_t k = 0; k < n; k++) {
         const json_int_t c = json_integer_value(json_array_get(counts, k));
         if (c < 0) return false;
         t->counts[k] = (uint64_t)c;
     }
-    return true;
+    return histogram_fits(t);
 }
 
 static bool read_tensor(const json_t *o, cr_tensor_stats *t)
