@@ -328,7 +328,7 @@ static void plan_and_export(cr_graph *g, cr_head_mode head, const char *output)
 {
     cr_error err;
     cr_stats *stats;
-    cr_recipe *r, *found;
+    cr_recipe *r = NULL, *found;
     cr_graph *qdq;
     cr_quantize_options o = cr_quantize_options_default();
     o.head = head;

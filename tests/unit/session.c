@@ -329,9 +329,29 @@ static void quantized_networks(void **state)
                   5000 + EXACT_NETS, entries);
 }
 
+/* Terabytes of activations are refused when compiling, with a line that says how many. */
+static void memory_limit(void **state)
+{
+    (void)state;
+    cr_error err;
+    cr_program *p;
+    cr_graph *g = graph_new();
+    cr_rng r;
+    cr_rng_seed(&r, 1);
+    cr_tensor *x = graph_input(g, "x", shape_of(4, 1, 1, 40000, 40000));
+    graph_output(
+        g, apply2(g, CR_OP_Conv, x, const_random(g, &r, "w", shape_of(4, 9, 1, 1, 1), -1, 1)));
+    graph_ready(g);
+    assert_int_equal(cr_program_create(g, NULL, 1, &p, &err), CR_ERR_LIMIT);
+    assert_null(p);
+    assert_non_null(strstr(err.message, "MiB"));
+    cr_graph_free(&g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(memory_limit),
         cmocka_unit_test(float_networks),
         cmocka_unit_test(quantized_networks),
     };
