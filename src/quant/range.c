@@ -3,14 +3,13 @@
  * minmax            everything seen
  * moving-average    the average of each picture's extremes (less moved by one odd picture)
  * percentile P      the shortest loss at both ends: (100 - P)/2 % of the values are cut on each side
- * mse               the interval with the least expected squared error of quantization: inside, the
- *                   rounding noise s^2/12 of a uniform quantizer; outside, the clipping distance
- *                   squared. Coordinate descent over both ends, 128 steps each (Sung et al. 2015 and
- *                   Banner et al. 2019 use the same objective on a parametric density; the histogram
- *                   needs no assumption).
- *
- * Where half a rectifier or a SiLU feeds the tensor, the lower end is a short exact bound; the
- * search leaves it alone because cutting it costs more than it gains. */
+ * mse               the interval with the least squared error of quantization: every bin's centre is
+ *                   rounded as the quantizer will round it, zero point included, and clamped at
+ *                   the ends. Bins are 8 to 16 times finer than steps. Coordinate descent over both
+ *                   ends, 128 steps each (Sung et al. 2015 and Banner et al. 2019 use a parametric
+ *                   density; the histogram needs no assumption). Rejected: step^2/12 for all inside
+ *                   the interval, which is wrong where most values lie within a step of zero, as
+ *                   behind a SiLU: it cuts the lower end and costs .007 agreement on YOLOv8n. */
 #include "quant/range.h"
 
 #include <math.h>
@@ -29,19 +28,17 @@ static void percentile_range(const cr_tensor_stats *t, double percentile, double
     *hi = fmin(*hi, cr_stats_bin(t, b) + width / 2);
 }
 
-/* Expected squared error when lo..hi is cut into `levels` - 1 steps. */
+/* Squared error when lo..hi becomes `levels` codes, bin by bin as the quantizer rounds. */
 static double interval_error(const cr_tensor_stats *t, double lo, double hi, int levels)
 {
-    const double step = (hi - lo) / (levels - 1), noise = step * step / 12;
-    double inside = 0, clipped = 0;
+    const double step = (hi - lo) / (levels - 1), zero = rint(-lo / step), top = levels - 1 - zero;
+    double error = 0;
     for (int k = 0; k < CR_HIST_BINS; k++) {
         if (!t->counts[k]) continue;
-        const double x = cr_stats_bin(t, k), n = (double)t->counts[k];
-        if (x < lo) clipped += n * (lo - x) * (lo - x);
-        else if (x > hi) clipped += n * (x - hi) * (x - hi);
-        else inside += n;
+        const double x = cr_stats_bin(t, k), q = fmin(fmax(rint(x / step), -zero), top);
+        error += (double)t->counts[k] * (x - q * step) * (x - q * step);
     }
-    return inside * noise + clipped;
+    return error;
 }
 
 typedef struct interval {
