@@ -115,13 +115,21 @@ static cr_dtype output_type(const cr_node *n, int k)
     }
 }
 
+/* What is written into a tensor does not change its shape. Exports with suppression inside end so:
+ * a varying number of rows goes into a result of fixed size. */
+static bool keeps_known_shape(const cr_node *n)
+{
+    return (n->op->kind == CR_OP_ScatterND || n->op->kind == CR_OP_ScatterElements) &&
+           cr_shape_known(&n->in[0]->shape);
+}
+
 /* Behind a data-dependent shape (NonZero ...) only the type is passed on; the session infers the
- * rest when it runs. */
+ * rest when it runs, and checks shapes that were known before. */
 static void spread_unknown(const cr_node *n)
 {
     for (int k = 0; k < n->n_out; k++) {
         if (!n->out[k]) continue;
-        n->out[k]->shape = cr_shape_unknown();
+        n->out[k]->shape = keeps_known_shape(n) ? n->in[0]->shape : cr_shape_unknown();
         n->out[k]->dtype = output_type(n, k);
     }
 }

@@ -243,24 +243,6 @@ static cr_status choose_names(cr_model *m, cr_error *err)
 
 enum { MAX_OUTPUTS = 32 };
 
-/* A file with suppression inside has an output whose size is known only after a run: 300 rows of
- * box, score, class and what else the task has (Ultralytics' export with nms=True). */
-static bool guess_suppressed(const cr_graph *g, const char *task, int keypoints, cr_output *out)
-{
-    bool selects = false;
-    for (size_t i = 0; i < g->node_count; i++)
-        selects = selects || g->nodes[i]->op->kind == CR_OP_NonMaxSuppression;
-    if (!selects || !task) return false;
-    const char *dims = cr_graph_meta(g, "kpt_shape");
-    const char *comma = dims ? strchr(dims, ',') : NULL;
-    const int64_t extra = !strcmp(task, "pose")      ? (int64_t)keypoints * first_number(comma)
-                          : !strcmp(task, "segment") ? 32
-                          : !strcmp(task, "obb")     ? 1
-                                                     : 0;
-    *out = (cr_output){NULL, 3, {1, 300, 6 + extra}};
-    return true;
-}
-
 static cr_status guess_head(cr_model *m, const char *task, cr_error *err)
 {
     const cr_graph *g = m->graph;
@@ -269,11 +251,9 @@ static cr_status guess_head(cr_model *m, const char *task, cr_error *err)
     if (g->output_count > MAX_OUTPUTS) return CR_OK;
     for (size_t i = 0; i < g->output_count; i++) {
         const cr_shape *s = &g->outputs[i]->shape;
-        if (g->outputs[i]->dtype != CR_DT_F32) return CR_OK;
+        if (!cr_shape_known(s) || g->outputs[i]->dtype != CR_DT_F32) return CR_OK;
         outs[i].rank = s->rank;
         memcpy(outs[i].dim, s->dim, sizeof outs[i].dim);
-        if (!cr_shape_known(s) && (i || !guess_suppressed(g, task, keypoints, &outs[0])))
-            return CR_OK;
     }
     name_list l = {0};
     const char *names = cr_graph_meta(g, "names");
