@@ -341,7 +341,7 @@ def pictures(n, size, mode):
     return 0.8 * patches + 0.2 * torch.rand(n, 3, size, size)
 
 
-def settle(net, size, scale=1.0):
+def settle(net, name, size):
     """BatchNorm statistics from random pictures; spread scores; then evaluation mode."""
     torch.manual_seed(SEED)
     for m in net.modules():
@@ -352,7 +352,7 @@ def settle(net, size, scale=1.0):
     net.train()
     with torch.no_grad():
         for _ in range(6):
-            net(torch.cat([pictures(2, size, "nearest"), pictures(2, size, "bilinear")]) * scale)
+            net(prepare(name, torch.cat([pictures(2, size, "nearest"), pictures(2, size, "bilinear")])))
     return net.eval()
 
 
@@ -379,7 +379,7 @@ def ultralytics(name, folder, size, opset, **options):
         model = (RTDETR if "rtdetr" in name else YOLO)(name + ".yaml")
         if "rtdetr" not in name:
             spread_scores(model.model)
-            settle(model.model, 64 if "cls" in name else 128)
+            settle(model.model, name, 64 if "cls" in name else 128)
         model.model.pt_path = os.path.join(folder, name + ".pt")
         made = model.export(format="onnx", imgsz=size, opset=opset, **options)
     return made
@@ -392,9 +392,17 @@ def torch_export(net, path, size, opset, dynamo=False, dynamic=False):
                           input_names=["input"], **({} if dynamo else {"dynamic_axes": axes}))
 
 
-def scale_of(name):
-    """What the network's input 1.0 of a picture in 0..1 is."""
-    return 255.0 if name.startswith("yolox") else 1.0
+MEAN, SPREAD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+
+
+def prepare(name, x):
+    """A picture in 0..1 as the family reads it, and as Crayon prepares pictures for it."""
+    if name.startswith("yolox"):
+        return x * 255
+    if name.startswith("yolo") or name.startswith("rtdetr"):
+        return x
+    mean, spread = (MEAN.flip(0), SPREAD.flip(0)) if name.startswith("nanodet") else (MEAN, SPREAD)
+    return (x - mean.view(1, 3, 1, 1)) / spread.view(1, 3, 1, 1)
 
 
 def halve(path):
@@ -427,6 +435,6 @@ def build(name, path, size, opset, half=False, dynamo=False, dynamic=False, **op
 
         net = OWN[name]() if name in OWN else getattr(torchvision.models, name)(weights=None)
         spread_scores(net)
-        torch_export(settle(net, min(size, 224) if name in ("vit_b_16",) else 128, scale_of(name)), path, size, opset, dynamo, dynamic)
+        torch_export(settle(net, name, size if name == "vit_b_16" else 128), path, size, opset, dynamo, dynamic)
     if half:
         halve(path)
