@@ -385,6 +385,12 @@ def ultralytics(name, folder, size, opset, **options):
     return made
 
 
+def torchvision_net(name):
+    import torchvision
+
+    return getattr(torchvision.models, name)(weights=None)
+
+
 def torch_export(net, path, size, opset, dynamo=False, dynamic=False):
     axes = {"input": {0: "batch", 2: "height", 3: "width"}} if dynamic else None
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
@@ -431,9 +437,7 @@ def build(name, path, size, opset, half=False, dynamo=False, dynamic=False, **op
         made = ultralytics(name, os.path.dirname(path), size, opset, dynamic=dynamic, **options)
         shutil.move(made, path)
     else:
-        import torchvision
-
-        net = OWN[name]() if name in OWN else getattr(torchvision.models, name)(weights=None)
+        net = OWN[name]() if name in OWN else torchvision_net(name)
         spread_scores(net)
         torch_export(settle(net, name, size if name == "vit_b_16" else 128), path, size, opset, dynamo, dynamic)
     if half:
