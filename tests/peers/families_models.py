@@ -439,6 +439,6 @@ def build(name, path, size, opset, half=False, dynamo=False, dynamic=False, **op
     else:
         net = OWN[name]() if name in OWN else torchvision_net(name)
         spread_scores(net)
-        torch_export(settle(net, name, size if name == "vit_b_16" else 128), path, size, opset, dynamo, dynamic)
+        torch_export(settle(net, name, 128), path, size, opset, dynamo, dynamic)
     if half:
         halve(path)
