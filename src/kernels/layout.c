@@ -5,33 +5,12 @@
  * NEON have these shuffles in their baseline and memory is the limit, not arithmetic. */
 #include "kernels/layout.h"
 
-#include <string.h>
+#include "kernels/transpose.h"
 
 enum {
     PIXELS = 64,
     ITEM = 256 /* blocks times channels of a work item: some 10 us */
 };
-
-typedef uint32_t words __attribute__((vector_size(16)));
-
-#if defined(__clang__)
-#define LOW_PAIRS(a, b)  __builtin_shufflevector(a, b, 0, 4, 1, 5)
-#define HIGH_PAIRS(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
-#else
-#define LOW_PAIRS(a, b)  __builtin_shuffle(a, b, (words){0, 4, 1, 5})
-#define HIGH_PAIRS(a, b) __builtin_shuffle(a, b, (words){2, 6, 3, 7})
-#endif
-
-/* Four rows of four words, `from_ld` words apart, become four columns. */
-static inline void transpose_4x4(const uint32_t *from, int64_t from_ld, uint32_t *to, int64_t to_ld)
-{
-    words r[4];
-    for (int i = 0; i < 4; i++) memcpy(&r[i], from + i * from_ld, sizeof r[i]);
-    const words a = LOW_PAIRS(r[0], r[2]), b = LOW_PAIRS(r[1], r[3]);
-    const words c = HIGH_PAIRS(r[0], r[2]), d = HIGH_PAIRS(r[1], r[3]);
-    const words t[4] = {LOW_PAIRS(a, b), HIGH_PAIRS(a, b), LOW_PAIRS(c, d), HIGH_PAIRS(c, d)};
-    for (int i = 0; i < 4; i++) memcpy(to + i * to_ld, &t[i], sizeof t[i]);
-}
 
 /* One picture's pixels p0..p1, planes at `planes` (first pixel of the picture), rows at `rows`. */
 typedef struct block {
@@ -44,7 +23,7 @@ static void words_to_rows(const block *b, const uint32_t *planes, uint32_t *rows
     for (; c + 4 <= b->channels; c += 4) {
         int64_t p = b->p0;
         for (; p + 4 <= b->p1; p += 4)
-            transpose_4x4(planes + c * b->pixels + p, b->pixels, rows + p * b->ld + c, b->ld);
+            cr_transpose_4x4(planes + c * b->pixels + p, b->pixels, rows + p * b->ld + c, b->ld);
         for (; p < b->p1; p++)
             for (int64_t i = c; i < c + 4; i++) rows[p * b->ld + i] = planes[i * b->pixels + p];
     }
@@ -61,7 +40,7 @@ static void words_to_planes(const block *b, const uint32_t *rows, uint32_t *plan
     for (; c + 4 <= b->channels; c += 4) {
         int64_t p = b->p0;
         for (; p + 4 <= b->p1; p += 4)
-            transpose_4x4(rows + p * b->ld + c, b->ld, planes + c * b->pixels + p, b->pixels);
+            cr_transpose_4x4(rows + p * b->ld + c, b->ld, planes + c * b->pixels + p, b->pixels);
         for (; p < b->p1; p++)
             for (int64_t i = c; i < c + 4; i++) planes[i * b->pixels + p] = rows[p * b->ld + i];
     }

@@ -159,6 +159,8 @@ static cr_status lower_transpose(cr_program *p, const cr_node *n, bool *done, cr
     const int64_t *perm = cr_attr_ints(n, "perm", &count);
     strided plan = {.rank = x->shape.rank};
     int64_t stride[CR_MAX_RANK];
+    *done = true;
+    if (cr_matmul_reads_transposed(p, n)) return CR_OK;
     contiguous(&x->shape, stride);
     for (int d = 0; d < x->shape.rank; d++) {
         const int from = perm ? (int)perm[d] : x->shape.rank - 1 - d;
@@ -168,7 +170,6 @@ static cr_status lower_transpose(cr_program *p, const cr_node *n, bool *done, cr
     int in;
     const bool codes = same_bytes(p, x, y);
     CR_TRY(move_input(p, x, codes, &in, err));
-    *done = true;
     return add_strided(p, n, in, y, codes, plan, err);
 }
 
@@ -397,7 +398,9 @@ static bool weight_among(const cr_program *p, const cr_node *n)
 
 cr_status cr_lower_plain(cr_program *p, const cr_node *n, bool *done, cr_error *err)
 {
-    if (!all_static(n) || weight_among(p, n)) return CR_OK;
+    if (!all_static(n)) return CR_OK;
+    CR_TRY(cr_lower_matmul(p, n, done, err));
+    if (*done || weight_among(p, n)) return CR_OK;
     switch (n->op->kind) {
     case CR_OP_Reshape:
     case CR_OP_Flatten:

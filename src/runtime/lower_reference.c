@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "ops/ref.h"
 #include "runtime/integer_conv.h"
+#include "runtime/integer_matmul.h"
 #include "runtime/program.h"
 
 enum { MAX_ARGS = 256 };
@@ -41,11 +42,15 @@ static cr_status run_reference(const cr_step *s, cr_session *session, cr_error *
     return cr_op_eval(&call, err);
 }
 
-/* An integer convolution that the fast kernels do not take (1-D, 3-D, very large kernels). */
+/* An integer convolution that the fast kernels do not take (1-D, 3-D, very large kernels), or such
+ * a product. */
 static cr_status run_integer(const cr_step *s, cr_session *session, cr_error *err)
 {
     const cr_recipe_entry *const *entries = session->program->entries;
     cr_tensor y = session->shells[s->out[0]];
+    if (cr_matmul_takes_integers(entries, s->node))
+        return cr_integer_matmul(entries, s->node, &session->shells[s->in[0]],
+                                 &session->shells[s->in[1]], &y, err);
     return cr_integer_conv(entries, s->node, &session->shells[s->in[0]], &y, err);
 }
 
@@ -74,7 +79,8 @@ cr_status cr_lower_reference(cr_program *p, const cr_node *n, cr_error *err)
         in[i] = -1;
         if (n->in[i]) CR_TRY(reference_input(p, n->in[i], &in[i], err));
     }
-    const bool integers = cr_conv_takes_integers(p->entries, n);
+    const bool integers =
+        cr_conv_takes_integers(p->entries, n) || cr_matmul_takes_integers(p->entries, n);
     cr_step *s = cr_program_add_step(p, integers ? run_integer : run_reference, n->op->name, n,
                                      n->n_in, n->n_out);
     if (!s) return CR_NOMEM(err);

@@ -100,10 +100,14 @@ cr_status cr_lower_conv(cr_program *p, const cr_node *n, bool *done, cr_error *e
 cr_status cr_lower_spatial(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_elementwise(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_plain(cr_program *p, const cr_node *n, bool *done, cr_error *err);
+cr_status cr_lower_matmul(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_reference(cr_program *p, const cr_node *n, cr_error *err);
 cr_status cr_lower_convert(cr_program *p, int from, int to, cr_error *err);
 cr_status cr_lower_fake_quantize(cr_program *p, int from, int to, const cr_recipe_entry *e,
                                  cr_error *err);
+
+/* Will a MatMul, the only reader of this Transpose, read its source instead? Then it is no step. */
+bool cr_matmul_reads_transposed(const cr_program *p, const cr_node *transpose);
 
 /* ---- plan_memory.c ---- */
 /* Gives every root value a place in one block so that values alive at the same time are apart. */

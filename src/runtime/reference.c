@@ -1,14 +1,16 @@
 /* The reference run: what a graph with a recipe means, node after node, nothing fused or reordered.
  *
  * A convolution whose input and weight have entries is computed on integers as crayon/arith.h says:
- * ConvInteger of the codes, bias at scale sa*sw, then one float product. Every other operator sees
- * dequantized floats. After each node, outputs with an entry are fake-quantized. */
+ * ConvInteger of the codes, bias at scale sa*sw, then one float product; a MatMul or Gemm likewise.
+ * Every other operator sees dequantized floats. After each node, outputs with an entry are
+ * fake-quantized. */
 #include <string.h>
 
 #include "base/error.h"
 #include "graph/recipe.h"
 #include "ops/ref.h"
 #include "runtime/integer_conv.h"
+#include "runtime/integer_matmul.h"
 #include "runtime/runtime.h"
 
 typedef struct machine {
@@ -48,8 +50,13 @@ static cr_status run_float(machine *m, const cr_node *n, cr_error *err)
 
 static cr_status run_node(machine *m, const cr_node *n, cr_error *err)
 {
-    if (!cr_conv_takes_integers(m->entries, n)) return run_float(m, n, err);
-    return cr_integer_conv(m->entries, n, &m->values[n->in[0]->id], &m->values[n->out[0]->id], err);
+    cr_tensor *y = n->n_out ? &m->values[n->out[0]->id] : NULL;
+    if (cr_conv_takes_integers(m->entries, n))
+        return cr_integer_conv(m->entries, n, input_value(m, n->in[0]), y, err);
+    if (cr_matmul_takes_integers(m->entries, n))
+        return cr_integer_matmul(m->entries, n, input_value(m, n->in[0]),
+                                 input_value(m, n->in[1]), y, err);
+    return run_float(m, n, err);
 }
 
 static void finish_outputs(machine *m, const cr_node *n)

@@ -222,6 +222,60 @@ static inline void random_layout(net *t)
     }
 }
 
+static inline cr_tensor *swap_last(net *t, cr_tensor *x)
+{
+    cr_node *n = graph_node(t->g, CR_OP_Transpose, 1, 1, x);
+    if (x->shape.rank == 3) attr_ints(t->g, n, "perm", 3, 0, 2, 1);
+    else attr_ints(t->g, n, "perm", 4, 0, 1, 3, 2);
+    return done(n);
+}
+
+/* x * W, sometimes with a bias and an activation behind it; or x as a matrix through Gemm. */
+static inline void random_dense(net *t, cr_tensor *x, int k)
+{
+    const int cols = roll(t, 1, 3) == 1 ? roll(t, 1, 50) : roll(t, 1, 12);
+    if (roll(t, 0, 2) == 0) {
+        const int turn = roll(t, 0, 1);
+        cr_tensor *m = const_random(t->g, &t->r, "w",
+                                    turn ? shape_of(2, cols, k) : shape_of(2, k, cols), -.2, .2);
+        cr_tensor *rows = apply2(t->g, CR_OP_Reshape, x, const_ints(t->g, 2, -1, k));
+        cr_tensor *b = const_random(t->g, &t->r, "b", shape_of(1, cols), -.5, .5);
+        cr_node *n = graph_node(t->g, CR_OP_Gemm, 1, roll(t, 0, 2) ? 3 : 2, rows, m, b);
+        attr_int(n, "transB", turn);
+        if (!t->exact && roll(t, 0, 3) == 0) attr_float(n, "alpha", .5f);
+        keep(t, done(n));
+        return;
+    }
+    cr_tensor *m = const_random(t->g, &t->r, "w", shape_of(2, k, cols), -.2, .2);
+    cr_tensor *y = apply2(t->g, CR_OP_MatMul, x, m);
+    if (roll(t, 0, 1)) {
+        cr_tensor *b = const_random(t->g, &t->r, "b", shape_of(1, cols), -.5, .5);
+        y = roll(t, 0, 1) ? apply2(t->g, CR_OP_Add, y, b) : apply2(t->g, CR_OP_Add, b, y);
+    }
+    keep(t, roll(t, 0, 2) ? y : random_activation(t, y));
+}
+
+/* Products of computed tensors, as attention has them: scores of x with itself, then x by them. */
+static inline void random_product(net *t)
+{
+    cr_tensor *x = pick_rank(t, 3);
+    if (!x || x->shape.dim[1] > 80 || x->shape.dim[2] > 80) return;
+    const int n = (int)x->shape.dim[0], c = (int)x->shape.dim[1], w = (int)x->shape.dim[2];
+    const bool columns = roll(t, 0, 1), turned = roll(t, 0, 1);
+    if (c % 2 == 0 && roll(t, 0, 1)) /* two heads */
+        x = apply2(t->g, CR_OP_Reshape, x, const_ints(t->g, 4, n, 2, c / 2, w));
+    cr_tensor *y = columns ? apply2(t->g, CR_OP_MatMul, swap_last(t, x), x)
+                           : apply2(t->g, CR_OP_MatMul, x, swap_last(t, x));
+    keep(t, y = apply2(t->g, CR_OP_Mul, y, cr_graph_const_f32(t->g, "scale", .2f)));
+    if (!t->exact) {
+        cr_node *s = graph_node(t->g, CR_OP_Softmax, 1, 1, y);
+        attr_int(s, "axis", -1);
+        y = done(s);
+    }
+    if (turned) y = swap_last(t, y);
+    keep(t, columns ? apply2(t->g, CR_OP_MatMul, x, y) : apply2(t->g, CR_OP_MatMul, y, x));
+}
+
 static inline void random_rank3(net *t)
 {
     cr_tensor *x = pick_rank(t, 3);
@@ -236,8 +290,7 @@ static inline void random_rank3(net *t)
         attr_ints(t->g, n, "pads", 2, 1, 1);
         keep(t, done(n));
     } else if (form == 1 && w <= 400) {
-        cr_tensor *m = const_random(t->g, &t->r, "w", shape_of(2, w, roll(t, 1, 12)), -.2, .2);
-        keep(t, apply2(t->g, CR_OP_MatMul, x, m));
+        random_dense(t, x, w);
     } else if (form == 2 && c * w % 2 == 0 && w % 2 == 0) {
         keep(t, apply2(t->g, CR_OP_Reshape, x,
                        const_ints(t->g, 4, (int)x->shape.dim[0], c, 2, w / 2)));
@@ -285,7 +338,8 @@ static inline cr_graph *random_net(uint64_t seed, bool exact, bool dynamic_tail)
     static void (*const ops[])(net *) = {random_conv,   random_conv,   random_conv,   random_unary,
                                          random_binary, random_binary, random_split,  random_slice,
                                          random_concat, random_concat, random_concat, random_pool,
-                                         random_resize, random_layout, random_rank3,  random_rare};
+                                         random_resize, random_layout, random_rank3,  random_rare,
+                                         random_rank3,  random_product};
     net t = {.g = graph_new(), .exact = exact};
     cr_rng_seed(&t.r, seed);
     const int batch = roll(&t, 0, 3) ? 1 : 2;
@@ -294,7 +348,7 @@ static inline cr_graph *random_net(uint64_t seed, bool exact, bool dynamic_tail)
     random_conv(&t);
     for (int n = roll(&t, 3, 16); n > 0; n--) {
         const size_t before = t.g->node_count;
-        ops[roll(&t, 0, 15)](&t);
+        ops[roll(&t, 0, 17)](&t);
         if (t.g->node_count == before) n++;
         if (cr_shape_count(&t.live[t.n_live - 1]->shape) > 60000) break;
     }
@@ -388,7 +442,28 @@ static inline bool can_quantize(const cr_tensor *t)
     return t->dtype == CR_DT_F32 && cr_shape_count(&t->shape) > 0;
 }
 
-/* Every convolution runs on integers; other tensors get entries at random, those behind an operator
+/* Both sides of a product get entries that make it one on integers; a Transpose in front sometimes
+ * shares its entry with its source. */
+static inline void product_entries(cr_recipe *r, cr_rng *rng, const cr_node *n,
+                                   const tensor_range *ranges)
+{
+    for (int i = 0; i < 2; i++) {
+        const cr_tensor *t = n->in[i];
+        if (recipe_has(r, t)) continue;
+        if (t->data) {
+            const int axis = cr_attr_int(n, "transB", 0) ? 0 : 1;
+            weight_entry(r, rng, t, cr_rng_below(rng, 3) ? axis : -1, true);
+            continue;
+        }
+        const cr_tensor *source = t->producer ? t->producer->in[0] : NULL;
+        byte_entry(r, rng, t, ranges[t->id]);
+        if (source && t->producer->op->kind == CR_OP_Transpose && !recipe_has(r, source) &&
+            cr_rng_below(rng, 2))
+            add_entry(r, source, &recipe_entry(r, t)->q);
+    }
+}
+
+/* Every convolution and matrix product runs on integers; other tensors get entries at random, those behind an operator
  * that moves values often the entry of its source. ranges: by tensor id. */
 static inline cr_recipe *random_recipe(const cr_graph *g, uint64_t seed, const tensor_range *ranges)
 {
@@ -399,6 +474,8 @@ static inline cr_recipe *random_recipe(const cr_graph *g, uint64_t seed, const t
     cr_rng_seed(&rng, seed ^ 0x5eed);
     for (size_t i = 0; i < g->node_count; i++) {
         const cr_node *n = g->nodes[i];
+        if (n->op->kind == CR_OP_MatMul || n->op->kind == CR_OP_Gemm)
+            product_entries(r, &rng, n, ranges);
         if (n->op->kind != CR_OP_Conv) continue;
         if (!recipe_has(r, n->in[0])) byte_entry(r, &rng, n->in[0], ranges[n->in[0]->id]);
         weight_entry(r, &rng, n->in[1], cr_rng_below(&rng, 3) ? 0 : -1, true);
@@ -419,7 +496,7 @@ static inline cr_recipe *random_recipe(const cr_graph *g, uint64_t seed, const t
     }
     for (size_t i = 0; i < g->node_count; i++) {
         const cr_node *n = g->nodes[i];
-        const bool heavy = n->op->kind == CR_OP_MatMul || n->op->kind == CR_OP_ConvTranspose;
+        const bool heavy = n->op->kind == CR_OP_ConvTranspose;
         if (heavy && !recipe_has(r, n->in[1]) && cr_rng_below(&rng, 2))
             weight_entry(r, &rng, n->in[1], cr_rng_below(&rng, 2) ? 1 : -1, cr_rng_below(&rng, 2));
         if (n->op->kind == CR_OP_Add && n->in[1]->data && cr_rng_below(&rng, 4) == 0)

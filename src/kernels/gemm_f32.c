@@ -1,0 +1,148 @@
+/* Float products: the portable tile, packing, and the split among threads (idea: gemm.h). */
+#include <string.h>
+
+#include "base/cpu.h"
+#include "base/mem.h"
+#include "kernels/gemm.h"
+#include "kernels/transpose.h"
+#include "kernels/vec_c.h"
+
+#define GEMM(name) gemm_f32_##name##_c
+#define GEMM_MR    4
+#define GEMM_NV    2
+#include "kernels/gemm_f32_body.h"
+
+static const cr_gemm_f32_kernel gemm_f32_c = GEMM_RECORD("gemm_f32 c 4x8");
+
+#define CR_GEMM_F32_ONLY
+#define CR_KERNEL(family, level, symbol) extern const cr_##family symbol;
+#include "kernels/kernels.inc"
+#undef CR_KERNEL
+
+const cr_gemm_f32_kernel *cr_gemm_f32_level(int level)
+{
+    switch (level) {
+    case CR_CPU_C:
+        return &gemm_f32_c;
+#define CR_KERNEL(family, level, symbol)                                                           \
+    case level:                                                                                    \
+        return &symbol;
+#include "kernels/kernels.inc"
+#undef CR_KERNEL
+    default:
+        return NULL;
+    }
+}
+
+const cr_gemm_f32_kernel *cr_gemm_f32_select(unsigned cpu)
+{
+    const cr_gemm_f32_kernel *best = &gemm_f32_c;
+    for (int level = 0; level < CR_CPU_LEVELS; level++)
+        if (cr_cpu_has(cpu, (cr_cpu_level)level) && cr_gemm_f32_level(level))
+            best = cr_gemm_f32_level(level);
+    return best;
+}
+
+/* ---- the work ---- */
+
+enum { ITEMS_PER_THREAD = 8, MIN_ITEM_MACS = 1 << 16 };
+
+typedef struct f32_job {
+    const cr_gemm_f32_kernel *kernel;
+    const cr_gemm_shape *s;
+    const float *a, *b;
+    float *c, *packed;
+    int64_t panels, packed_size;         /* panels of one B; floats of one packed B */
+    int64_t tall, chunk, chunks, groups; /* rows and panels of an item; items down, across */
+} f32_job;
+
+static int64_t smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t packed_size(const cr_gemm_f32_kernel *kernel, const cr_gemm_shape *s)
+{
+    return (int64_t)cr_round_up((size_t)s->n, (size_t)kernel->lanes) * s->k;
+}
+
+size_t cr_gemm_f32_scratch(const cr_gemm_f32_kernel *kernel, const cr_gemm_shape *s)
+{
+    return (size_t)(s->batch * packed_size(kernel, s)) * sizeof(float);
+}
+
+static void pack_panel(void *ctx, size_t index, int worker)
+{
+    const f32_job *j = ctx;
+    const cr_gemm_shape *s = j->s;
+    const int64_t batch = (int64_t)index / j->panels, panel = (int64_t)index % j->panels;
+    const int64_t first = panel * j->kernel->nr, cols = smaller(s->n - first, j->kernel->nr);
+    const int64_t width = (int64_t)cr_round_up((size_t)cols, (size_t)j->kernel->lanes);
+    const float *b = j->b + s->b_at[batch] + first * s->b_right;
+    float *to = j->packed + batch * j->packed_size + first * s->k;
+    if (s->b_down == 1 && s->b_right != 1) {
+        cr_transpose_words((const uint32_t *)(const void *)b, s->b_right, (uint32_t *)(void *)to,
+                           width, cols, s->k);
+    } else if (s->b_right == 1) {
+        for (int64_t k = 0; k < s->k; k++)
+            memcpy(to + k * width, b + k * s->b_down, (size_t)cols * sizeof *to);
+    } else {
+        for (int64_t k = 0; k < s->k; k++)
+            for (int64_t i = 0; i < cols; i++)
+                to[k * width + i] = b[k * s->b_down + i * s->b_right];
+    }
+    for (int64_t k = 0; k < s->k && cols < width; k++)
+        memset(to + k * width + cols, 0, (size_t)(width - cols) * sizeof *to);
+}
+
+static void compute_item(void *ctx, size_t index, int worker)
+{
+    const f32_job *j = ctx;
+    const cr_gemm_shape *s = j->s;
+    const int mr = j->kernel->mr, nr = j->kernel->nr;
+    const int64_t per_batch = j->chunks * j->groups;
+    const int64_t batch = (int64_t)index / per_batch, rest = (int64_t)index % per_batch;
+    const int64_t top = rest / j->groups * j->tall, bottom = smaller(top + j->tall, s->m);
+    const int64_t first = rest % j->groups * j->chunk, last = smaller(first + j->chunk, j->panels);
+    const float *packed = j->packed + batch * j->packed_size;
+    cr_gemm_f32_tile t = {
+        .a_down = s->a_down, .a_right = s->a_right, .k = s->k, .c_down = s->c_down};
+    for (int64_t panel = first; panel < last; panel++) {
+        t.b = packed + panel * nr * s->k;
+        t.cols = (int)smaller(s->n - panel * nr, nr);
+        for (int64_t row = top; row < bottom; row += mr) {
+            t.a = j->a + s->a_at[batch] + row * s->a_down;
+            t.c = j->c + s->c_at[batch] + row * s->c_down + panel * nr;
+            t.rows = (int)smaller(bottom - row, mr);
+            j->kernel->run(&t);
+        }
+    }
+}
+
+/* Whole rows of tiles per item; across too when there are fewer of those than threads want. */
+static void split_work(f32_job *j, int threads)
+{
+    const cr_gemm_shape *s = j->s;
+    const int mr = j->kernel->mr;
+    const int64_t tiles = (s->m + mr - 1) / mr, wanted = (int64_t)threads * ITEMS_PER_THREAD;
+    const int64_t least = MIN_ITEM_MACS / (s->n * s->k * mr) + 1;
+    int64_t per = (tiles * s->batch + wanted - 1) / wanted;
+    per = smaller(per < least ? least : per, tiles);
+    j->tall = per * mr;
+    j->chunks = (tiles + per - 1) / per;
+    const int64_t items = j->chunks * s->batch;
+    j->groups = items >= threads ? 1 : smaller(j->panels, (wanted + items - 1) / items);
+    j->chunk = (j->panels + j->groups - 1) / j->groups;
+    j->groups = (j->panels + j->chunk - 1) / j->chunk;
+}
+
+void cr_gemm_f32_run(const cr_gemm_f32_kernel *kernel, const cr_gemm_shape *s, const float *a,
+                     const float *b, float *c, void *scratch, cr_pool *pool)
+{
+    f32_job j = {.kernel = kernel, .s = s, .a = a, .b = b, .c = c, .packed = scratch};
+    j.panels = (s->n + kernel->nr - 1) / kernel->nr;
+    j.packed_size = packed_size(kernel, s);
+    split_work(&j, cr_pool_threads(pool));
+    cr_pool_run(pool, (size_t)(s->batch * j.panels), pack_panel, &j);
+    cr_pool_run(pool, (size_t)(s->batch * j.chunks * j.groups), compute_item, &j);
+}
