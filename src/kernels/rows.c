@@ -41,9 +41,22 @@ static void dequantize_c(float *y, const uint8_t *x, size_t n, float scale, int3
     for (size_t i = 0; i < n; i++) y[i] = cr_dequantize(x[i], scale, zero_point);
 }
 
-static void table_c(uint8_t *y, const uint8_t *x, size_t n, const uint8_t table[256])
+static void table_c(uint8_t *y, const uint8_t *x, const cr_finish_area *area,
+                    const uint8_t table[256])
 {
-    for (size_t i = 0; i < n; i++) y[i] = table[x[i]];
+    for (int64_t r = 0; r < area->rows; r++, y += area->ld_out, x += area->ld_in)
+        for (int64_t i = 0; i < area->cols; i++) y[i] = table[x[i]];
+}
+
+static void add_u8_c(uint8_t *y, int64_t ld, const cr_codes *a, const cr_codes *b, int64_t rows,
+                     int64_t cols, float scale, int32_t zero_point)
+{
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t i = 0; i < cols; i++)
+            y[r * ld + i] =
+                cr_quantize_u8(cr_dequantize(a->data[r * a->ld + i], a->scale, a->zero_point) +
+                                   cr_dequantize(b->data[r * b->ld + i], b->scale, b->zero_point),
+                               scale, zero_point);
 }
 
 static void finish_f32_c(float *y, const int32_t *acc, const cr_finish_area *area,
@@ -100,6 +113,7 @@ static const cr_rows rows_c = {.name = "rows c",
                                .quantize = quantize_c,
                                .dequantize = dequantize_c,
                                .table = table_c,
+                               .add_u8 = add_u8_c,
                                .finish_f32 = finish_f32_c,
                                .finish_u8 = finish_u8_c,
                                .max_f32 = max_f32_c,

@@ -20,10 +20,18 @@ typedef struct cr_finish {
 } cr_finish;
 
 /* The part of a result that is finished at once: `rows` pixels of `cols` channels, pixels ld_in
- * sums and ld_out results apart. */
+ * sums and ld_out results apart (table: codes). */
 typedef struct cr_finish_area {
     int64_t rows, cols, ld_in, ld_out;
 } cr_finish_area;
+
+/* Rows of codes: value = (code - zero_point) * scale. */
+typedef struct cr_codes {
+    const uint8_t *data;
+    int64_t ld; /* bytes between rows */
+    float scale;
+    int32_t zero_point; /* 0..255 */
+} cr_codes;
 
 typedef struct cr_rows {
     const char *name;
@@ -32,7 +40,12 @@ typedef struct cr_rows {
     /* codes 0..255 */
     void (*quantize)(uint8_t *y, const float *x, size_t n, float scale, int32_t zero_point);
     void (*dequantize)(float *y, const uint8_t *x, size_t n, float scale, int32_t zero_point);
-    void (*table)(uint8_t *y, const uint8_t *x, size_t n, const uint8_t table[256]);
+    /* y = table[x] on an area; y may be x */
+    void (*table)(uint8_t *y, const uint8_t *x, const cr_finish_area *area,
+                  const uint8_t table[256]);
+    /* codes of the sum of two tensors' values: quantize(dequantize(a) + dequantize(b)) */
+    void (*add_u8)(uint8_t *y, int64_t ld, const cr_codes *a, const cr_codes *b, int64_t rows,
+                   int64_t cols, float scale, int32_t zero_point);
     /* y = act((float)acc * multiplier) */
     void (*finish_f32)(float *y, const int32_t *acc, const cr_finish_area *area,
                        const cr_finish *f);

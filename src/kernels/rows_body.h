@@ -3,6 +3,8 @@
  *
  *   VF, VI                    float and int32 vectors of VN lanes
  *   V_LOAD V_STORE V_SET1 V_ADD V_SUB V_MUL V_DIV V_FMA(a,b,c)=a*b+c
+ *   V_FNMA(a,b,c)=c-a*b       one rounding, like V_FMA
+ *   V_GROUP                   vectors that go through an activation side by side
  *   V_MAX(k,x) V_MIN(k,x)     k first: NaN in x stays, as crayon/arith.h asks
  *   V_EXP2BITS(t)             bits(t) << 23 as float
  *   V_BELOW0(x,a,b)           x < 0 ? a : b
@@ -13,7 +15,11 @@
  *
  *   VB_N VB_LOAD VB_STORE VB_MAX   vectors of VB_N bytes
  *
- * ..._N(p, n): the first n < VN lanes only. Nothing outside a row is touched. */
+ * ..._N(p, n): the first n < VN lanes only. Nothing outside a row is touched.
+ *
+ *   VT, VT_LOAD(t), VT_LOOK(t,x)  optional: a table of 256 bytes in registers, VB_N lookups at once
+ *   VB_LOAD_N VB_STORE_N          optional: the first n bytes
+ *   V_STORE_CODES(p,v,lo,hi,zp)   optional: codesv() and VI_STORE_U8 in fewer operations */
 #include <math.h>
 #include <stdbool.h>
 #include <string.h>
@@ -51,9 +57,26 @@ CR_INLINE VF ROWS(expv)(VF x)
     return V_MUL(p, s);
 }
 
-CR_INLINE VF ROWS(negv)(VF x)
+/* d = 1 + exp(-u) for V_GROUP vectors in step, u <= CR_EXP_MAX. A chain of some 15 dependent
+ * operations keeps a core waiting unless several run side by side. Signs are moved so that nothing
+ * is negated (r here is -r of cr_expf: the same bits, as rounding is symmetric), and 1 + p * s is
+ * one operation because p * s is exact where the sum sees it. */
+#define V_EACH CR_UNROLL for (int g = 0; g < V_GROUP; g++)
+CR_INLINE void ROWS(exp_plus_1)(VF d[V_GROUP], const VF u[V_GROUP])
 {
-    return V_SUB(V_SET1(-0.0f), x);
+    VF r[V_GROUP], s[V_GROUP], p[V_GROUP];
+    V_EACH p[g] = V_FNMA(u[g], V_SET1(CR_EXP_LOG2E), V_SET1(CR_EXP_MAGIC));
+    V_EACH s[g] = V_EXP2BITS(p[g]);
+    V_EACH p[g] = V_SUB(p[g], V_SET1(CR_EXP_MAGIC));
+    V_EACH r[g] = V_FMA(p[g], V_SET1(CR_EXP_LN2_HI), u[g]);
+    V_EACH r[g] = V_FMA(p[g], V_SET1(CR_EXP_LN2_LO), r[g]);
+    V_EACH p[g] = V_FNMA(r[g], V_SET1(CR_EXP_C6), V_SET1(CR_EXP_C5));
+    V_EACH p[g] = V_FNMA(p[g], r[g], V_SET1(CR_EXP_C4));
+    V_EACH p[g] = V_FNMA(p[g], r[g], V_SET1(CR_EXP_C3));
+    V_EACH p[g] = V_FNMA(p[g], r[g], V_SET1(CR_EXP_C2));
+    V_EACH p[g] = V_FNMA(p[g], r[g], V_SET1(1.0f));
+    V_EACH p[g] = V_FNMA(p[g], r[g], V_SET1(1.0f));
+    V_EACH d[g] = V_FMA(p[g], s[g], V_SET1(1.0f));
 }
 
 CR_INLINE VF ROWS(hard_sigmoidv)(VF x, VF a, VF b)
@@ -70,12 +93,6 @@ CR_INLINE VF ROWS(actv)(VF x, cr_act_kind kind, VF a, VF b)
         return V_MIN(b, V_MAX(a, x));
     case CR_ACT_LEAKY_RELU:
         return V_BELOW0(x, V_MUL(a, x), x);
-    case CR_ACT_SIGMOID:
-        return V_DIV(V_SET1(1.0f), V_ADD(V_SET1(1.0f), ROWS(expv)(ROWS(negv)(x))));
-    case CR_ACT_SILU: {
-        const VF u = V_MAX(V_SET1(-CR_EXP_MAX), x);
-        return V_DIV(u, V_ADD(V_SET1(1.0f), ROWS(expv)(ROWS(negv)(u))));
-    }
     case CR_ACT_HARD_SIGMOID:
         return ROWS(hard_sigmoidv)(x, a, b);
     case CR_ACT_HARD_SWISH: {
@@ -87,20 +104,60 @@ CR_INLINE VF ROWS(actv)(VF x, cr_act_kind kind, VF a, VF b)
     }
 }
 
+/* The activation of V_GROUP vectors. */
+CR_INLINE void ROWS(act_group)(VF x[V_GROUP], cr_act_kind kind, VF a, VF b)
+{
+    VF u[V_GROUP], d[V_GROUP];
+    if (kind != CR_ACT_SILU && kind != CR_ACT_SIGMOID) {
+        V_EACH x[g] = ROWS(actv)(x[g], kind, a, b);
+        return;
+    }
+    V_EACH x[g] = V_MAX(V_SET1(-CR_EXP_MAX), x[g]);
+    V_EACH u[g] = V_MIN(V_SET1(-CR_EXP_MIN), x[g]);
+    ROWS(exp_plus_1)(d, u);
+    V_EACH x[g] = V_DIV(kind == CR_ACT_SILU ? x[g] : V_SET1(1.0f), d[g]);
+}
+
 /* clamp, round, add the zero point: cr_round_clamp on codes 0..255 */
 CR_INLINE VI ROWS(codesv)(VF v, VF lo, VF hi, VI zp)
 {
     return VI_ADD(V_ROUND_I(V_MIN(hi, V_MAX_NUM(v, lo))), zp);
 }
 
+#ifndef V_STORE_CODES
+#define V_STORE_CODES(p, v, lo, hi, zp) VI_STORE_U8(p, ROWS(codesv)(v, lo, hi, zp))
+#endif
+
+CR_INLINE VF ROWS(load)(const float *p, int64_t n)
+{
+    if (n >= VN) return V_LOAD(p);
+    return n > 0 ? V_LOAD_N(p, (int)n) : V_SET1(0.0f);
+}
+
+CR_INLINE void ROWS(store)(float *p, VF v, int64_t n)
+{
+    if (n >= VN)
+        V_STORE(p, v);
+    else if (n > 0)
+        V_STORE_N(p, v, (int)n);
+}
+
 CR_INLINE void ROWS(act_as)(float *y, const float *x, size_t n, const cr_act *act,
                             const cr_act_kind kind)
 {
     const VF a = V_SET1(act->a), b = V_SET1(act->b);
-    size_t i = 0;
-    for (; i + VN <= n; i += VN) V_STORE(y + i, ROWS(actv)(V_LOAD(x + i), kind, a, b));
-    const int rest = (int)(n - i);
-    if (rest) V_STORE_N(y + i, ROWS(actv)(V_LOAD_N(x + i, rest), kind, a, b), rest);
+    const int64_t step = V_GROUP * VN, whole = (int64_t)n / step * step;
+    VF v[V_GROUP];
+    for (int64_t i = 0; i < whole; i += step) {
+        V_EACH v[g] = V_LOAD(x + i + g * VN);
+        ROWS(act_group)(v, kind, a, b);
+        V_EACH V_STORE(y + i + g * VN, v[g]);
+    }
+    const int64_t rest = (int64_t)n - whole;
+    if (!rest) return;
+    V_EACH v[g] = ROWS(load)(x + whole + g * VN, rest - g * VN);
+    ROWS(act_group)(v, kind, a, b);
+    V_EACH ROWS(store)(y + whole + g * VN, v[g], rest - g * VN);
 }
 
 static void ROWS(act)(float *y, const float *x, size_t n, const cr_act *act)
@@ -135,29 +192,103 @@ static void ROWS(dequantize)(float *y, const uint8_t *x, size_t n, float scale, 
     for (; i < n; i++) y[i] = cr_dequantize(x[i], scale, zero_point);
 }
 
-static void ROWS(table)(uint8_t *y, const uint8_t *x, size_t n, const uint8_t table[256])
+static void ROWS(table)(uint8_t *y, const uint8_t *x, const cr_finish_area *area,
+                        const uint8_t table[256])
 {
-    for (size_t i = 0; i < n; i++) y[i] = table[x[i]];
+#ifdef VT_LOOK
+    const VT t = VT_LOAD(table);
+#endif
+    for (int64_t r = 0; r < area->rows; r++, y += area->ld_out, x += area->ld_in) {
+        int64_t i = 0;
+#ifdef VT_LOOK
+        for (; i + VB_N <= area->cols; i += VB_N) VB_STORE(y + i, VT_LOOK(t, VB_LOAD(x + i)));
+#ifdef VB_LOAD_N
+        const int rest = (int)(area->cols - i);
+        if (rest) VB_STORE_N(y + i, VT_LOOK(t, VB_LOAD_N(x + i, rest)), rest);
+        continue;
+#endif
+#endif
+        for (; i < area->cols; i++) y[i] = table[x[i]];
+    }
+}
+
+CR_INLINE VF ROWS(values)(const cr_codes *x, int64_t at, int n, VF scale, VI minus_zero)
+{
+    const uint8_t *p = x->data + at;
+    uint8_t part[VN] = {0};
+    if (n < VN) memcpy(part, p, (size_t)n);
+    return V_MUL(VI_TO_F(VI_ADD(V_LOAD_U8(n < VN ? part : p), minus_zero)), scale);
+}
+
+static void ROWS(add_u8)(uint8_t *y, int64_t ld, const cr_codes *a, const cr_codes *b, int64_t rows,
+                         int64_t cols, float scale, int32_t zero_point)
+{
+    const VF sa = V_SET1(a->scale), sb = V_SET1(b->scale), s = V_SET1(scale);
+    const VI za = VI_SET1(-a->zero_point), zb = VI_SET1(-b->zero_point), zp = VI_SET1(zero_point);
+    const VF lo = V_SET1((float)-zero_point), hi = V_SET1((float)(255 - zero_point));
+    (void)hi;
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t i = 0;
+        for (; i + VN <= cols; i += VN) {
+            const VF v = V_ADD(ROWS(values)(a, r * a->ld + i, VN, sa, za),
+                               ROWS(values)(b, r * b->ld + i, VN, sb, zb));
+            V_STORE_CODES(y + r * ld + i, V_DIV(v, s), lo, hi, zp);
+        }
+        const int rest = (int)(cols - i);
+        if (!rest) continue;
+        uint8_t part[VN];
+        const VF v = V_ADD(ROWS(values)(a, r * a->ld + i, rest, sa, za),
+                           ROWS(values)(b, r * b->ld + i, rest, sb, zb));
+        V_STORE_CODES(part, V_DIV(v, s), lo, hi, zp);
+        memcpy(y + r * ld + i, part, (size_t)rest);
+    }
 }
 
 /* ---- sums to results ---- */
 
+/* V_GROUP rows of one vector of columns, `n` of its lanes: act((float)acc * m). Rows from `rows` on
+ * repeat the last one. */
+CR_INLINE void ROWS(finish_group)(VF v[V_GROUP], const int32_t *acc, int64_t ld, int rows, int n, VF m,
+                                  const cr_act *act, const cr_act_kind kind)
+{
+    V_EACH
+    {
+        const int32_t *row = acc + (g < rows ? g : rows - 1) * ld;
+        v[g] = V_MUL(VI_TO_F(n == VN ? VI_LOAD(row) : VI_LOAD_N(row, n)), m);
+    }
+    ROWS(act_group)(v, kind, V_SET1(act->a), V_SET1(act->b));
+}
+
+CR_INLINE void ROWS(finish_f32_part)(float *y, const int32_t *acc, const cr_finish_area *area,
+                                     int rows, int n, VF m, const cr_act *act,
+                                     const cr_act_kind kind)
+{
+    VF v[V_GROUP];
+    ROWS(finish_group)(v, acc, area->ld_in, rows, n, m, act, kind);
+    V_EACH if (g < rows) ROWS(store)(y + g * area->ld_out, v[g], n);
+}
+
+/* FINISH(rows, n) for every group of rows of every vector of columns; constants where it is whole. */
+#define ROWS_FINISH(FINISH)                                                                        \
+    for (int64_t i = 0; i < area->cols; i += VN) {                                                 \
+        const int n = area->cols - i < VN ? (int)(area->cols - i) : VN;                            \
+        const VF m = ROWS(load)(own.multiplier + i, n);                                            \
+        for (int64_t r = 0; r < area->rows; r += V_GROUP) {                                        \
+            const int rows = area->rows - r < V_GROUP ? (int)(area->rows - r) : V_GROUP;           \
+            if (rows == V_GROUP && n == VN)                                                        \
+                FINISH(y + r * area->ld_out + i, acc + r * area->ld_in + i, area, V_GROUP, VN, m,  \
+                       &own.act, kind);                                                            \
+            else                                                                                   \
+                FINISH(y + r * area->ld_out + i, acc + r * area->ld_in + i, area, rows, n, m,      \
+                       &own.act, kind);                                                            \
+        }                                                                                          \
+    }
+
 CR_INLINE void ROWS(finish_f32_as)(float *y, const int32_t *acc, const cr_finish_area *area,
                                    const cr_finish *f, const cr_act_kind kind)
 {
-    const VF a = V_SET1(f->act.a), b = V_SET1(f->act.b);
-    const float *m = f->multiplier;
-    for (int64_t r = 0; r < area->rows; r++, y += area->ld_out, acc += area->ld_in) {
-        int64_t i = 0;
-        for (; i + VN <= area->cols; i += VN) {
-            const VF v = V_MUL(VI_TO_F(VI_LOAD(acc + i)), V_LOAD(m + i));
-            V_STORE(y + i, ROWS(actv)(v, kind, a, b));
-        }
-        const int rest = (int)(area->cols - i);
-        if (!rest) continue;
-        const VF v = V_MUL(VI_TO_F(VI_LOAD_N(acc + i, rest)), V_LOAD_N(m + i, rest));
-        V_STORE_N(y + i, ROWS(actv)(v, kind, a, b), rest);
-    }
+    const cr_finish own = *f;
+    ROWS_FINISH(ROWS(finish_f32_part))
 }
 
 static void ROWS(finish_f32)(float *y, const int32_t *acc, const cr_finish_area *area,
@@ -173,30 +304,29 @@ static void ROWS(finish_f32)(float *y, const int32_t *acc, const cr_finish_area 
     }
 }
 
-CR_INLINE VI ROWS(finish_codes)(VI acc, VF m, const cr_finish *f, const cr_act_kind kind)
-{
-    const VF v = ROWS(actv)(V_MUL(VI_TO_F(acc), m), kind, V_SET1(f->act.a), V_SET1(f->act.b));
-    return ROWS(codesv)(kind == CR_ACT_NONE ? v : V_DIV(v, V_SET1(f->scale)),
-                        V_SET1((float)-f->zero_point), V_SET1((float)(255 - f->zero_point)),
-                        VI_SET1(f->zero_point));
-}
-
 CR_INLINE void ROWS(finish_u8_as)(uint8_t *y, const int32_t *acc, const cr_finish_area *area,
                                   const cr_finish *f, const cr_act_kind kind)
 {
     const cr_finish own = *f; /* y may alias anything that is a byte, this cannot */
-    const float *m = own.multiplier;
-    for (int64_t r = 0; r < area->rows; r++, y += area->ld_out, acc += area->ld_in) {
-        int64_t i = 0;
-        for (; i + VN <= area->cols; i += VN)
-            VI_STORE_U8(y + i, ROWS(finish_codes)(VI_LOAD(acc + i), V_LOAD(m + i), &own, kind));
-        const int rest = (int)(area->cols - i);
-        if (!rest) continue;
-        uint8_t out[VN];
-        VI_STORE_U8(
-            out, ROWS(finish_codes)(VI_LOAD_N(acc + i, rest), V_LOAD_N(m + i, rest), &own, kind));
-        memcpy(y + i, out, (size_t)rest);
-    }
+    const VF s = V_SET1(own.scale), lo = V_SET1((float)-own.zero_point);
+    const VF hi = V_SET1((float)(255 - own.zero_point));
+    const VI zp = VI_SET1(own.zero_point);
+    (void)hi; /* some levels saturate instead */
+#define ROWS_U8_PART(y, acc, area, rows, n, m, act, kind)                                          \
+    do {                                                                                           \
+        VF v[V_GROUP];                                                                             \
+        ROWS(finish_group)(v, acc, (area)->ld_in, rows, n, m, act, kind);                          \
+        V_EACH if (kind != CR_ACT_NONE) v[g] = V_DIV(v[g], s);                                     \
+        V_EACH if (g < (rows))                                                                     \
+        {                                                                                          \
+            uint8_t *const to = (y) + g * (area)->ld_out;                                          \
+            uint8_t part[VN];                                                                      \
+            V_STORE_CODES((n) == VN ? to : part, v[g], lo, hi, zp);                                \
+            if ((n) < VN) memcpy(to, part, (size_t)(n));                                           \
+        }                                                                                          \
+    } while (0)
+    ROWS_FINISH(ROWS_U8_PART)
+#undef ROWS_U8_PART
 }
 
 static void ROWS(finish_u8)(uint8_t *y, const int32_t *acc, const cr_finish_area *area,
@@ -259,7 +389,7 @@ static void ROWS(exp_sum)(float *y, const float *x, const float *shift, float *s
 #define ROWS_RECORD(level)                                                                         \
     {                                                                                              \
         .name = "rows " level, .act = ROWS(act), .quantize = ROWS(quantize),                       \
-        .dequantize = ROWS(dequantize), .table = ROWS(table), .finish_f32 = ROWS(finish_f32),      \
+        .dequantize = ROWS(dequantize), .table = ROWS(table), .add_u8 = ROWS(add_u8), .finish_f32 = ROWS(finish_f32),      \
         .finish_u8 = ROWS(finish_u8), .max_f32 = ROWS(max_f32), .max_u8 = ROWS(max_u8),            \
         .add_f32 = ROWS(add_f32), .mul_f32 = ROWS(mul_f32), .exp_sum = ROWS(exp_sum)               \
     }

@@ -152,7 +152,8 @@ static void table_rows(void *ctx, int64_t first, int64_t count, int worker)
         const uint8_t *x = j->in[0].data + r * j->in[0].ld;
         const size_t n = (size_t)row_length(j, r);
         if (j->out_codes) {
-            j->k->table(j->out + r * j->ld_out, x, n, j->op->table);
+            j->k->table(j->out + r * j->ld_out, x, &(cr_finish_area){1, (int64_t)n, 0, 0},
+                        j->op->table);
         } else {
             float *y = (float *)j->out + r * j->ld_out;
             for (size_t i = 0; i < n; i++) y[i] = j->op->values[x[i]];
@@ -276,12 +277,34 @@ static void binary_rows(void *ctx, int64_t first, int64_t count, int worker)
     }
 }
 
+/* Codes plus codes to codes, the residual connection of a quantized model. */
+static void add_codes_rows(void *ctx, int64_t first, int64_t count, int worker)
+{
+    const element_job *j = ctx;
+    cr_codes in[2];
+    for (int i = 0; i < 2; i++)
+        in[i] = (cr_codes){j->in[i].data + first * j->in[i].ld, j->in[i].ld, j->in[i].scale,
+                           j->in[i].zero_point};
+    uint8_t *y = j->out + first * j->ld_out;
+    if (!j->total) {
+        j->k->add_u8(y, j->ld_out, &in[0], &in[1], count, j->cols, j->scale, j->zero_point);
+        return;
+    }
+    const int64_t left = j->total - first * PIECE, n = left < count * PIECE ? left : count * PIECE;
+    j->k->add_u8(y, 0, &in[0], &in[1], 1, n, j->scale, j->zero_point);
+}
+
+static bool adds_codes(const element_job *j)
+{
+    return j->op->kind == CR_OP_Add && j->out_codes && j->in[0].codes && j->in[1].codes;
+}
+
 static cr_status run_binary(const cr_step *step, cr_session *s, cr_error *err)
 {
     const element_op *op = step->op;
     const bool per_channel = (op->row[0] && !op->scalar[0]) || (op->row[1] && !op->scalar[1]);
     element_job j = make_job(step, s, !per_channel && contiguous(s, step));
-    run_rows(step, s, &j, binary_rows);
+    run_rows(step, s, &j, adds_codes(&j) ? add_codes_rows : binary_rows);
     return CR_OK;
 }
 

@@ -280,6 +280,11 @@ typedef struct part_job {
 static void part_rows(void *ctx, int64_t first, int64_t count, int worker)
 {
     const part_job *j = ctx;
+    if (j->op->kind == MOVE_TABLE) {
+        const cr_finish_area area = {count, j->in->cols, j->in->ld, j->out->ld};
+        j->k->table(j->dst + first * j->out->ld, j->src + first * j->in->ld, &area, j->op->table);
+        return;
+    }
     const size_t n = (size_t)j->in->cols, size_in = cr_dtype_size(j->in->dtype);
     const size_t size_out = cr_dtype_size(j->out->dtype);
     for (int64_t r = first; r < first + count; r++) {
@@ -287,14 +292,13 @@ static void part_rows(void *ctx, int64_t first, int64_t count, int worker)
         unsigned char *y = j->dst + (size_t)(r * j->out->ld) * size_out;
         switch (j->op->kind) {
         case MOVE_COPY: memcpy(y, x, n * size_in); break;
-        case MOVE_TABLE: j->k->table(y, x, n, j->op->table); break;
         case MOVE_QUANTIZE:
             j->k->quantize(y, (const float *)(const void *)x, n, j->out->scale, j->out->zero_point);
             break;
         case MOVE_DEQUANTIZE:
             j->k->dequantize((float *)(void *)y, x, n, j->in->scale, j->in->zero_point);
             break;
-        case MOVE_NONE: break;
+        default: break;
         }
     }
 }

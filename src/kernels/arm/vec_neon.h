@@ -8,6 +8,7 @@
 typedef float32x4_t VF;
 typedef int32x4_t VI;
 #define VN                  4
+#define V_GROUP             4
 #define V_LOAD(p)           vld1q_f32(p)
 #define V_STORE(p, v)       vst1q_f32(p, v)
 #define V_SET1(x)           vdupq_n_f32(x)
@@ -16,6 +17,7 @@ typedef int32x4_t VI;
 #define V_MUL(a, b)         vmulq_f32(a, b)
 #define V_DIV(a, b)         vdivq_f32(a, b)
 #define V_FMA(a, b, c)      vfmaq_f32(c, a, b)
+#define V_FNMA(a, b, c)     vfmsq_f32(c, a, b)
 #define V_MAX(k, x)         vbslq_f32(vcgtq_f32(k, x), k, x)
 #define V_MIN(k, x)         vbslq_f32(vcltq_f32(k, x), k, x)
 #define V_MAX_NUM(x, k)     vbslq_f32(vcgtq_f32(x, k), x, k)
@@ -73,6 +75,32 @@ static inline int32x4_t cr_neon_load_u8(const unsigned char *p)
 {
     const int32_t lanes[4] = {p[0], p[1], p[2], p[3]};
     return vld1q_s32(lanes);
+}
+
+/* A table of 256 bytes: four lookups of 64; an index out of a lookup's reach gives 0 or stays. */
+typedef struct VT {
+    uint8x16x4_t part[4];
+} VT;
+#define VT_LOAD(table) cr_neon_load_table(table)
+#define VT_LOOK(t, x)  cr_neon_look_up(&(t), x)
+
+static inline VT cr_neon_load_table(const unsigned char *table)
+{
+    VT t;
+    for (int i = 0; i < 4; i++)
+        for (int k = 0; k < 4; k++) t.part[i].val[k] = vld1q_u8(table + 64 * i + 16 * k);
+    return t;
+}
+
+static inline uint8x16_t cr_neon_look_up(const VT *t, uint8x16_t x)
+{
+    const uint8x16_t step = vdupq_n_u8(64);
+    uint8x16_t y = vqtbl4q_u8(t->part[0], x);
+    for (int i = 1; i < 4; i++) {
+        x = vsubq_u8(x, step);
+        y = vqtbx4q_u8(y, t->part[i], x);
+    }
+    return y;
 }
 
 #endif

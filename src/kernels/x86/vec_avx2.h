@@ -7,6 +7,7 @@
 typedef __m256 VF;
 typedef __m256i VI;
 #define VN                  8
+#define V_GROUP             4
 #define V_LOAD(p)           _mm256_loadu_ps(p)
 #define V_STORE(p, v)       _mm256_storeu_ps(p, v)
 #define V_SET1(x)           _mm256_set1_ps(x)
@@ -15,6 +16,7 @@ typedef __m256i VI;
 #define V_MUL(a, b)         _mm256_mul_ps(a, b)
 #define V_DIV(a, b)         _mm256_div_ps(a, b)
 #define V_FMA(a, b, c)      _mm256_fmadd_ps(a, b, c)
+#define V_FNMA(a, b, c)     _mm256_fnmadd_ps(a, b, c)
 #define V_MAX(k, x)         _mm256_max_ps(k, x)
 #define V_MIN(k, x)         _mm256_min_ps(k, x)
 #define V_MAX_NUM(x, k)     _mm256_max_ps(x, k) /* NaN in x gives k */

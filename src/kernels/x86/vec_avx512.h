@@ -7,6 +7,7 @@
 typedef __m512 VF;
 typedef __m512i VI;
 #define VN              16
+#define V_GROUP         6
 #define V_LOAD(p)       _mm512_loadu_ps(p)
 #define V_STORE(p, v)   _mm512_storeu_ps(p, v)
 #define V_SET1(x)       _mm512_set1_ps(x)
@@ -15,6 +16,7 @@ typedef __m512i VI;
 #define V_MUL(a, b)     _mm512_mul_ps(a, b)
 #define V_DIV(a, b)     _mm512_div_ps(a, b)
 #define V_FMA(a, b, c)  _mm512_fmadd_ps(a, b, c)
+#define V_FNMA(a, b, c) _mm512_fnmadd_ps(a, b, c)
 #define V_MAX(k, x)     _mm512_max_ps(k, x)
 #define V_MIN(k, x)     _mm512_min_ps(k, x)
 #define V_MAX_NUM(x, k) _mm512_max_ps(x, k) /* NaN in x gives k */
@@ -28,6 +30,10 @@ typedef __m512i VI;
 #define VI_SET1(x)          _mm512_set1_epi32(x)
 #define VI_TO_F(v)          _mm512_cvtepi32_ps(v)
 #define VI_STORE_U8(p, v)   _mm_storeu_si128((__m128i *)(p), _mm512_cvtepi32_epi8(v))
+/* saturation to 255 is the narrowing's: what is negative would wrap, hence the bound lo */
+#define V_STORE_CODES(p, v, lo, hi, zp)                                                            \
+    _mm_storeu_si128((__m128i *)(p), _mm512_cvtusepi32_epi8(_mm512_add_epi32(                      \
+                                         _mm512_cvtps_epi32(_mm512_max_ps(v, lo)), zp)))
 #define V_LOAD_U8(p)        _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(p)))
 #define VB_N                64
 #define VB_LOAD(p)          _mm512_loadu_si512(p)

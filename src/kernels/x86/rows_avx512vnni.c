@@ -1,0 +1,33 @@
+/* The rows of AVX-512 and, as this level has VBMI, tables in registers: two permutations pick from 128
+ * bytes each, the code's top bit picks between them. */
+#define ROWS(name) name##_avx512vnni
+#include "kernels/x86/vec_avx512.h"
+
+typedef struct VT {
+    __m512i part[4];
+} VT;
+
+static inline VT cr_load_table(const unsigned char *table)
+{
+    VT t;
+    for (int i = 0; i < 4; i++) t.part[i] = _mm512_loadu_si512(table + 64 * i);
+    return t;
+}
+
+static inline __m512i cr_look_up(VT t, __m512i x)
+{
+    const __m512i low = _mm512_permutex2var_epi8(t.part[0], x, t.part[1]);
+    const __m512i high = _mm512_permutex2var_epi8(t.part[2], x, t.part[3]);
+    return _mm512_mask_blend_epi8(_mm512_movepi8_mask(x), low, high);
+}
+
+#define VT_LOAD(table)       cr_load_table(table)
+#define VT_LOOK(t, x)        cr_look_up(t, x)
+#define VB_FIRST(n)          ((__mmask64)((1ull << (n)) - 1)) /* n < 64 */
+#define VB_LOAD_N(p, n)      _mm512_maskz_loadu_epi8(VB_FIRST(n), p)
+#define VB_STORE_N(p, v, n)  _mm512_mask_storeu_epi8(p, VB_FIRST(n), v)
+
+#include "kernels/rows_body.h"
+
+extern const cr_rows cr_rows_avx512vnni;
+const cr_rows cr_rows_avx512vnni = ROWS_RECORD("avx512vnni");
