@@ -37,7 +37,8 @@ static void tile_c(const cr_conv_s8_tile *t)
         for (int j = 0; j < C_NR; j++) t->c[r * C_NR + j] = cr_wrap_add(acc[r][j], t->bias[j]);
 }
 
-static const cr_conv_s8_kernel conv_s8_c = {"conv_s8 c 4x8", tile_c, C_MR, C_NR, C_NR, CR_S8_BYTES};
+static const cr_conv_s8_kernel conv_s8_c = {"conv_s8 c 4x8", tile_c, C_MR, C_NR,
+                                            C_NR,            CR_S8_BYTES, NULL};
 
 #define CR_CONV_S8_ONLY
 #define CR_KERNEL(family, level, symbol) extern const cr_##family symbol;
@@ -178,7 +179,7 @@ static cr_status allocate(cr_conv_s8 *c, cr_error *err)
     c->w = cr_aligned_alloc(w);
     c->bias = cr_aligned_alloc(bias);
     c->multiplier = cr_aligned_alloc((size_t)c->g.cout * sizeof *c->multiplier);
-    c->zero = cr_aligned_alloc((size_t)c->g.cin);
+    c->zero = cr_aligned_alloc((size_t)(c->g.cin * c->g.kw));
     if (!c->w || !c->bias || !c->multiplier || !c->zero) return CR_NOMEM(err);
     memset(c->w, 0, w);
     return CR_OK;
@@ -232,7 +233,7 @@ cr_status cr_conv_s8_create(const cr_conv_geometry *g, const cr_conv_s8_params *
     if (c->dw) pack_depthwise(c, p->weights);
     for (int64_t i = 0; i < g->groups && !c->dw; i++) pack_group(c, p->weights, i);
     if (!c->raw) memcpy(c->multiplier, p->multiplier, (size_t)g->cout * sizeof *c->multiplier);
-    memset(c->zero, p->zero_in, (size_t)g->cin);
+    memset(c->zero, p->zero_in, (size_t)(g->cin * g->kw));
     *out = c;
     return CR_OK;
 }
@@ -301,14 +302,18 @@ static void compute_tile(const void *ctx, const cr_conv_place *p)
     const cr_conv_s8 *c = j->c;
     const int nr = c->k->nr, width = block_width(c, p->block);
     const cr_conv_s8_tile t = {.a = p->a,
-                               .taps = c->taps,
-                               .cin = c->cin,
+                               .line = p->line,
+                               .taps = p->taps,
+                               .cin = p->run,
                                .w = c->w + (size_t)p->group * group_bytes(c) +
                                     (size_t)p->block * block_bytes(c),
                                .bias = c->bias + (p->group * c->blocks + p->block) * nr,
                                .c = p->tile,
                                .vectors = width / c->k->lanes};
-    c->k->run(&t);
+    if (p->line)
+        c->k->run_line(&t);
+    else
+        c->k->run(&t);
     const int64_t left = c->cout - p->block * nr;
     finish_tile(j, p, t.c, width, p->group * c->cout + p->block * nr, left < nr ? left : nr);
 }
@@ -334,6 +339,7 @@ void cr_conv_s8_run(const cr_conv_s8 *c, const uint8_t *in, int64_t ld_in, void 
                             .in = in,
                             .zero = c->zero,
                             .depthwise = c->dw != NULL,
+                            .line_step = c->dw || !c->k->run_line ? 0 : STEP,
                             .mr = tile_rows(c),
                             .nr = c->k->nr,
                             .block_bytes = block_bytes(c),

@@ -69,6 +69,53 @@ CR_INLINE void CONV(tile)(const cr_conv_s8_tile *t, const int nv)
         S_STORE(t->c + (r * nv + v) * LANES, acc[r][v], t->bias + v * LANES);
 }
 
+/* Pixel r of a line, from every third pixel's pointer: x86 addresses reach the two behind it. */
+#define CONV_THIRDS ((CONV_MR + 2) / 3)
+
+CR_INLINE void CONV(line_step)(VS acc[CONV_MR][CONV_NV], const uint8_t *const q[CONV_THIRDS],
+                               int64_t step, int64_t k, int rest, const unsigned char *w,
+                               const int nv)
+{
+    VW b[CONV_NV];
+    CR_UNROLL for (int v = 0; v < nv; v++) b[v] = S_WEIGHTS(w + v * S_BYTES);
+    CR_UNROLL for (int r = 0; r < CONV_MR; r++)
+    {
+        const uint8_t *p = q[r / 3] + r % 3 * step + k;
+        const VA x = S_CODES(rest ? CONV(tail)(p, rest) : CONV(four)(p));
+        CR_UNROLL for (int v = 0; v < nv; v++) acc[r][v] = S_DOT(acc[r][v], x, b[v]);
+    }
+}
+
+CR_INLINE void CONV(line)(const cr_conv_s8_tile *t, const int nv)
+{
+    VS acc[CONV_MR][CONV_NV];
+    CR_UNROLL for (int r = 0; r < CONV_MR; r++) CR_UNROLL for (int v = 0; v < nv; v++) acc[r][v] =
+        S_ZERO;
+    const unsigned char *w = t->w;
+    const int64_t whole = t->cin & ~(int64_t)3;
+    const int rest = (int)(t->cin - whole);
+    for (int64_t tap = 0; tap < t->taps; tap++) {
+        const int64_t step = t->line[tap].step;
+        const uint8_t *q[CONV_THIRDS];
+        CR_UNROLL for (int j = 0; j < CONV_THIRDS; j++) q[j] = t->line[tap].base + 3 * j * step;
+        for (int64_t k = 0; k < whole; k += 4, w += nv * S_BYTES)
+            CONV(line_step)(acc, q, step, k, 0, w, nv);
+        if (!rest) continue;
+        CONV(line_step)(acc, q, step, whole, rest, w, nv);
+        w += nv * S_BYTES;
+    }
+    CR_UNROLL for (int r = 0; r < CONV_MR; r++) CR_UNROLL for (int v = 0; v < nv; v++)
+        S_STORE(t->c + (r * nv + v) * LANES, acc[r][v], t->bias + v * LANES);
+}
+
+static void CONV(run_line)(const cr_conv_s8_tile *t)
+{
+    if (t->vectors == 1)
+        CONV(line)(t, 1);
+    else
+        CONV(line)(t, CONV_NV);
+}
+
 static void CONV(run)(const cr_conv_s8_tile *t)
 {
     if (t->vectors == 1)
@@ -79,5 +126,5 @@ static void CONV(run)(const cr_conv_s8_tile *t)
 
 #define CONV_RECORD(text, layout)                                                                  \
     {                                                                                              \
-        text, CONV(run), CONV_MR, CONV_NV *LANES, LANES, layout                                    \
+        text, CONV(run), CONV_MR, CONV_NV *LANES, LANES, layout, CONV(run_line)                    \
     }

@@ -104,12 +104,10 @@ static void point_inside(const cr_conv_walk *w, const window_place *p, int64_t c
     }
 }
 
-static void point_tile(const cr_conv_walk *w, int64_t first, int rows, int64_t channel,
-                       const unsigned char **a)
+static void point_tile(const cr_conv_walk *w, window_place p, int64_t column, int64_t line,
+                       int rows, int64_t channel, const unsigned char **a)
 {
     const cr_conv_geometry *g = w->g;
-    window_place p = find_window(g, first);
-    int64_t column = first % g->ow, line = first / g->ow % g->oh;
     for (int r = 0; r < w->mr; r++) {
         if (is_inside(g, &p))
             point_inside(w, &p, channel, a + r);
@@ -125,6 +123,38 @@ static void point_tile(const cr_conv_walk *w, int64_t first, int rows, int64_t c
         line = 0;
         p.y = -g->pad_top;
         p.n++;
+    }
+}
+
+/* The windows of `mr` pixels from p on are side by side and away from the left and right edges. */
+static bool is_line(const cr_conv_walk *w, const window_place *p, int64_t column, int rows)
+{
+    const cr_conv_geometry *g = w->g;
+    return rows == w->mr && column + rows <= g->ow && p->x >= 0 &&
+           p->x + (rows - 1) * g->stride_w + (g->kw - 1) * g->dil_w < g->w;
+}
+
+/* Taps of a kernel row that touch: pixels without gaps, and no padding inside a step. */
+static bool joins_taps(const cr_conv_walk *w)
+{
+    const cr_conv_geometry *g = w->g;
+    return w->line_step && w->ld_in == g->cin && g->groups == 1 && g->dil_w == 1 &&
+           g->cin % w->line_step == 0;
+}
+
+static void point_line(const cr_conv_walk *w, const window_place *p, int64_t channel, bool joined,
+                       cr_conv_line *line)
+{
+    const cr_conv_geometry *g = w->g;
+    const int64_t pixel = w->ld_in * (int64_t)w->element, across = joined ? 1 : g->kw;
+    for (int64_t ky = 0; ky < g->kh; ky++) {
+        const int64_t y = p->y + ky * g->dil_h;
+        const bool padding = y < 0 || y >= g->h;
+        const unsigned char *row =
+            w->in + ((p->n * g->h + y) * g->w + p->x) * pixel + channel * (int64_t)w->element;
+        for (int64_t kx = 0; kx < across; kx++, line++)
+            *line = padding ? (cr_conv_line){w->zero, 0}
+                            : (cr_conv_line){row + kx * g->dil_w * pixel, g->stride_w * pixel};
     }
 }
 
@@ -146,12 +176,33 @@ static int64_t ceil_div(int64_t a, int64_t b)
 
 static size_t table_bytes(const cr_conv_geometry *g, int mr)
 {
-    return cr_round_up((size_t)(g->kh * g->kw) * (size_t)mr * sizeof(void *), CR_ALIGN);
+    const size_t pointers = (size_t)mr * sizeof(void *);
+    const size_t each = pointers > sizeof(cr_conv_line) ? pointers : sizeof(cr_conv_line);
+    return cr_round_up((size_t)(g->kh * g->kw) * each, CR_ALIGN);
 }
 
 size_t cr_conv_walk_scratch(const cr_conv_geometry *g, int mr, size_t tile_bytes, int threads)
 {
     return (table_bytes(g, mr) + cr_round_up(tile_bytes, CR_ALIGN)) * (size_t)threads;
+}
+
+/* Gives the place its lines where it can, else its table of pointers. */
+static void point_place(const cr_conv_walk *w, int64_t channel, bool joined, unsigned char *own,
+                        cr_conv_place *place)
+{
+    const cr_conv_geometry *g = w->g;
+    const window_place p = find_window(g, place->pixel);
+    const int64_t column = place->pixel % g->ow;
+    const bool line = w->line_step && is_line(w, &p, column, place->rows);
+    place->taps = line && joined ? g->kh : g->kh * g->kw;
+    place->run = (line && joined ? g->kw : 1) * (g->cin / g->groups);
+    place->a = line ? NULL : (const unsigned char *const *)(void *)own;
+    place->line = line ? (const cr_conv_line *)(void *)own : NULL;
+    if (line)
+        point_line(w, &p, channel, joined, (cr_conv_line *)(void *)own);
+    else
+        point_tile(w, p, column, place->pixel / g->ow % g->oh, place->rows, channel,
+                   (const unsigned char **)(void *)own);
 }
 
 static void run_item(void *ctx, size_t index, int worker)
@@ -163,14 +214,14 @@ static void run_item(void *ctx, size_t index, int worker)
     const int64_t block1 = block0 + p->span < p->blocks ? block0 + p->span : p->blocks;
     const int64_t tile1 = (chunk + 1) * p->chunk < p->tiles ? (chunk + 1) * p->chunk : p->tiles;
     unsigned char *own = p->scratch + p->worker_bytes * (size_t)worker;
-    const unsigned char **a = (const unsigned char **)(void *)own;
-    cr_conv_place place = {.group = group, .worker = worker, .a = a, .tile = own + p->table_bytes};
+    cr_conv_place place = {.group = group, .worker = worker, .tile = own + p->table_bytes};
     const int64_t channel = w->depthwise ? 0 : group * (w->g->cin / w->g->groups);
+    const bool joined = joins_taps(w);
     for (int64_t t = chunk * p->chunk; t < tile1; t++) {
         place.pixel = t * w->mr;
         const int64_t left = p->pixels - place.pixel;
         place.rows = left < w->mr ? (int)left : w->mr;
-        point_tile(w, place.pixel, place.rows, channel, a);
+        point_place(w, channel, joined, own, &place);
         for (place.block = block0; place.block < block1; place.block++) w->compute(w->ctx, &place);
     }
 }
@@ -191,9 +242,23 @@ static int64_t choose_chunk(const item_plan *p, int threads)
     return fair > least ? fair : least;
 }
 
-void cr_conv_walk_run(const cr_conv_walk *w, void *scratch, cr_pool *pool)
+/* A 1x1 window over every pixel knows no rows: all pictures are one line. */
+static cr_conv_geometry flatten(const cr_conv_geometry *g)
 {
-    const cr_conv_geometry *g = w->g;
+    cr_conv_geometry flat = *g;
+    if (g->kh * g->kw == 1 && g->stride_h * g->stride_w == 1 && !g->pad_top && !g->pad_left &&
+        g->oh == g->h && g->ow == g->w) {
+        flat.n = flat.h = flat.oh = 1;
+        flat.w = flat.ow = g->n * g->h * g->w;
+    }
+    return flat;
+}
+
+void cr_conv_walk_run(const cr_conv_walk *walk, void *scratch, cr_pool *pool)
+{
+    const cr_conv_geometry flat = flatten(walk->g), *g = &flat;
+    cr_conv_walk own = *walk, *const w = &own;
+    own.g = &flat;
     item_plan p = {.w = w, .scratch = scratch, .pixels = g->n * g->oh * g->ow};
     p.tiles = ceil_div(p.pixels, w->mr);
     p.blocks = w->depthwise ? 1 : ceil_div(g->cout / g->groups, w->nr);

@@ -7,7 +7,10 @@
  *     a[tap][mr]      pointers to `cin` neighbouring channels; a tap on padding points to a row of
  *                     zeros (int8: of the zero point)
  *
- * and the micro-kernel walks taps and channels with one accumulator register row per pixel. The
+ * and the micro-kernel walks taps and channels with one accumulator register row per pixel. Most
+ * tiles lie within one row of the picture and away from its left and right edges: their windows are
+ * equally far apart, so a tap is one pointer and a step (a "line"), which a kernel that has the
+ * registers for it reads without tables; taps of a kernel row that touch in memory become one. The
  * output pixels of all pictures form one line, cut into tiles; only the last one is ragged (its
  * spare rows repeat the last pixel and are not stored).
  *
@@ -41,10 +44,17 @@ typedef struct cr_conv_f32_kernel {
     int mr, nr, lanes; /* pixels and channels of a tile; channels per vector */
 } cr_conv_f32_kernel;
 
+/* One tap of a tile whose pixels are equally far apart: pixel r reads at base + r * step. */
+typedef struct cr_conv_line {
+    const unsigned char *base;
+    int64_t step; /* bytes; 0: the tap is on padding */
+} cr_conv_line;
+
 /* Channels are taken in steps of four bytes; the last step of a tap reads only what is left. */
 typedef struct cr_conv_s8_tile {
-    const uint8_t *const *a; /* [taps][mr] */
-    int64_t taps, cin;
+    const uint8_t *const *a;  /* run: [taps][mr] */
+    const cr_conv_line *line; /* run_line: [taps] */
+    int64_t taps, cin;        /* run_line: a tap may be several that touch, cin their channels */
     const void *w;       /* per layout, below */
     const int32_t *bias; /* [vectors * lanes], folded */
     int32_t *c;          /* [mr][vectors * lanes] result */
@@ -62,6 +72,7 @@ typedef struct cr_conv_s8_kernel {
     void (*run)(const cr_conv_s8_tile *t);
     int mr, nr, lanes;
     cr_conv_s8_layout layout;
+    void (*run_line)(const cr_conv_s8_tile *t); /* NULL: run is as good */
 } cr_conv_s8_kernel;
 
 /* One input channel per group, multiplier 1: channels are lanes. Int8 sums run in float registers:
@@ -104,7 +115,9 @@ const cr_dwconv_kernel *cr_dwconv_select(unsigned cpu);
 typedef struct cr_conv_place {
     int64_t group, block, pixel;
     int rows, worker;
-    const unsigned char *const *a; /* [taps][mr] */
+    const unsigned char *const *a; /* [taps][mr]; NULL: line */
+    const cr_conv_line *line;      /* [taps], see cr_conv_walk.line_step */
+    int64_t taps, run;             /* of a or line; elements per tap */
     void *tile;                    /* this worker's room for results, cr_conv_walk.tile_bytes */
 } cr_conv_place;
 
@@ -114,6 +127,8 @@ typedef struct cr_conv_walk {
     size_t element;                 /* bytes per input element */
     const unsigned char *in, *zero; /* zero: cin/groups padding elements (depthwise: cin) */
     bool depthwise;                 /* the groups are one block of lanes */
+    int line_step;                  /* > 0: lines are wanted, and taps whose elements are a multiple of
+                                       this may be joined (zero: kw times as long); 0: tables only */
     int mr, nr;
     size_t block_bytes, tile_bytes; /* packed weights of a block; results of a tile */
     void (*compute)(const void *ctx, const cr_conv_place *place);

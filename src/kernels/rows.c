@@ -36,6 +36,14 @@ static void quantize_c(uint8_t *y, const float *x, size_t n, float scale, int32_
     for (size_t i = 0; i < n; i++) y[i] = cr_quantize_u8(x[i], scale, zero_point);
 }
 
+static void quantize_pixels_c(uint8_t *y, const float *const planes[4], size_t n, float scale,
+                              int32_t zero_point)
+{
+    for (size_t i = 0; i < n; i++)
+        for (int c = 0; c < 4; c++)
+            y[4 * i + c] = planes[c] ? cr_quantize_u8(planes[c][i], scale, zero_point) : 0;
+}
+
 static void dequantize_c(float *y, const uint8_t *x, size_t n, float scale, int32_t zero_point)
 {
     for (size_t i = 0; i < n; i++) y[i] = cr_dequantize(x[i], scale, zero_point);
@@ -111,6 +119,7 @@ static void exp_sum_c(float *y, const float *x, const float *shift, float *sum, 
 static const cr_rows rows_c = {.name = "rows c",
                                .act = act_c,
                                .quantize = quantize_c,
+                               .quantize_pixels = quantize_pixels_c,
                                .dequantize = dequantize_c,
                                .table = table_c,
                                .add_u8 = add_u8_c,

@@ -40,6 +40,9 @@ typedef struct cr_rows {
     /* codes 0..255 */
     void (*quantize)(uint8_t *y, const float *x, size_t n, float scale, int32_t zero_point);
     void (*dequantize)(float *y, const uint8_t *x, size_t n, float scale, int32_t zero_point);
+    /* Pixels of up to four planes to rows of four codes; planes that are NULL give code 0. */
+    void (*quantize_pixels)(uint8_t *y, const float *const planes[4], size_t n, float scale,
+                            int32_t zero_point);
     /* y = table[x] on an area; y may be x */
     void (*table)(uint8_t *y, const uint8_t *x, const cr_finish_area *area,
                   const uint8_t table[256]);

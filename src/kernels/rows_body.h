@@ -10,6 +10,7 @@
  *   V_BELOW0(x,a,b)           x < 0 ? a : b
  *   V_ROUND_I(x)              to int32, half to even
  *   VI_LOAD VI_STORE VI_ADD VI_SET1 VI_TO_F
+ *   VI_LEFT8(v)               lanes shifted left by 8 bits
  *   VI_STORE_U8(p,v)          VN codes already within 0..255
  *   V_LOAD_U8(p)              VN codes as int32
  *
@@ -181,6 +182,28 @@ static void ROWS(quantize)(uint8_t *y, const float *x, size_t n, float scale, in
     for (; i + VN <= n; i += VN)
         VI_STORE_U8(y + i, ROWS(codesv)(V_DIV(V_LOAD(x + i), s), lo, hi, zp));
     for (; i < n; i++) y[i] = cr_quantize_u8(x[i], scale, zero_point);
+}
+
+static void ROWS(quantize_pixels)(uint8_t *y, const float *const planes[4], size_t n, float scale,
+                                  int32_t zero_point)
+{
+    const VF s = V_SET1(scale), lo = V_SET1((float)-zero_point);
+    const VF hi = V_SET1((float)(255 - zero_point));
+    const VI zp = VI_SET1(zero_point);
+    size_t i = 0;
+    for (; i + VN <= n; i += VN) {
+        VI pixels = VI_SET1(0);
+        for (int c = 3; c >= 0; c--) {
+            pixels = VI_LEFT8(pixels);
+            if (!planes[c]) continue;
+            const VI q = ROWS(codesv)(V_DIV(V_LOAD(planes[c] + i), s), lo, hi, zp);
+            pixels = VI_ADD(pixels, q);
+        }
+        VI_STORE((int32_t *)(void *)(y + 4 * i), pixels);
+    }
+    for (; i < n; i++)
+        for (int c = 0; c < 4; c++)
+            y[4 * i + c] = planes[c] ? cr_quantize_u8(planes[c][i], scale, zero_point) : 0;
 }
 
 static void ROWS(dequantize)(float *y, const uint8_t *x, size_t n, float scale, int32_t zero_point)
@@ -388,7 +411,7 @@ static void ROWS(exp_sum)(float *y, const float *x, const float *shift, float *s
 
 #define ROWS_RECORD(level)                                                                         \
     {                                                                                              \
-        .name = "rows " level, .act = ROWS(act), .quantize = ROWS(quantize),                       \
+        .name = "rows " level, .act = ROWS(act), .quantize = ROWS(quantize), .quantize_pixels = ROWS(quantize_pixels),                       \
         .dequantize = ROWS(dequantize), .table = ROWS(table), .add_u8 = ROWS(add_u8), .finish_f32 = ROWS(finish_f32),      \
         .finish_u8 = ROWS(finish_u8), .max_f32 = ROWS(max_f32), .max_u8 = ROWS(max_u8),            \
         .add_f32 = ROWS(add_f32), .mul_f32 = ROWS(mul_f32), .exp_sum = ROWS(exp_sum)               \

@@ -24,6 +24,12 @@
 
 static int64_t spatial_rows(const cr_shape *s) { return s->dim[0] * s->dim[2] * s->dim[3]; }
 
+/* A pixel of a few codes takes four bytes, so that kernels read it in one step. */
+static int64_t pixel_bytes(const cr_value *v)
+{
+    return v->nhwc && v->dtype == CR_DT_U8 && v->cols < CR_PIXEL ? CR_PIXEL : v->cols;
+}
+
 int cr_program_add_value(cr_program *p, const cr_tensor *t, cr_dtype dtype, bool nhwc)
 {
     if (!cr_grow((void **)&p->values, &p->value_cap, p->value_count, sizeof *p->values)) return -1;
@@ -35,8 +41,8 @@ int cr_program_add_value(cr_program *p, const cr_tensor *t, cr_dtype dtype, bool
     const int64_t count = v->dynamic ? 0 : cr_shape_count(&t->shape);
     v->rows = nhwc ? spatial_rows(&t->shape) : 1;
     v->cols = nhwc ? t->shape.dim[1] : count;
-    v->ld = v->cols;
-    v->bytes = (size_t)count * cr_dtype_size(dtype);
+    v->ld = pixel_bytes(v);
+    v->bytes = (size_t)(nhwc ? v->rows * v->ld : count) * cr_dtype_size(dtype);
     int *link = &p->first_value[t->id];
     while (*link >= 0) link = &p->values[*link].next;
     *link = index;
@@ -166,6 +172,13 @@ static void hide_value(cr_program *p, const cr_tensor *t, int value)
         }
 }
 
+/* A picture of a few planes: its codes are for a first layer, which wants pixels. (Such a value is
+ * never moved into a concatenation: it has spare bytes.) */
+static bool is_pixels(const cr_tensor *t)
+{
+    return t->shape.rank == 4 && t->shape.dim[1] >= 1 && t->shape.dim[1] < CR_PIXEL;
+}
+
 cr_status cr_program_finish(cr_program *p, const cr_tensor *t, int value, cr_error *err)
 {
     const cr_recipe_entry *e = cr_program_entry(p, t);
@@ -174,12 +187,13 @@ cr_status cr_program_finish(cr_program *p, const cr_tensor *t, int value, cr_err
     CR_CHECK(!v->dynamic, err, CR_ERR_UNSUPPORTED,
              "tensor '%s': a recipe entry on a tensor without a fixed shape", t->name);
     int made;
+    const bool nhwc = v->nhwc;
     hide_value(p, t, value);
     if (cr_program_byte_entry(p, t)) {
-        CR_TRY(cr_program_output_u8(p, t, v->nhwc, &made, err));
+        CR_TRY(cr_program_output_u8(p, t, nhwc || is_pixels(t), &made, err));
         return cr_lower_convert(p, value, made, err);
     }
-    CR_TRY(cr_program_output(p, t, CR_DT_F32, v->nhwc, &made, err));
+    CR_TRY(cr_program_output(p, t, CR_DT_F32, nhwc, &made, err));
     return cr_lower_fake_quantize(p, value, made, e, err);
 }
 

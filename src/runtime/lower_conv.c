@@ -73,6 +73,24 @@ static const cr_tensor *fuse_activation(cr_program *p, const cr_node *n, cr_act 
     return next->out[0];
 }
 
+/* The int8 kernel multiplies four channels at a time: of an input whose pixels have room for four
+ * (CR_PIXEL) it may read the spare ones, if the weights there are 0. */
+static int64_t readable_channels(const cr_conv_geometry *g, const cr_value *in)
+{
+    return g->groups == 1 && g->cin < CR_PIXEL && in->ld == CR_PIXEL ? CR_PIXEL : g->cin;
+}
+
+/* Weights [cout][cin][taps] as bytes, with zeros for channels from cin to `channels`. */
+static void byte_weights(const int32_t *codes, const cr_conv_geometry *g, int64_t channels,
+                         int8_t *bytes)
+{
+    const int64_t cin = g->cin / g->groups, taps = g->kh * g->kw;
+    for (int64_t o = 0; o < g->cout; o++)
+        for (int64_t c = 0; c < channels; c++)
+            for (int64_t t = 0; t < taps; t++)
+                *bytes++ = c < cin ? (int8_t)codes[(o * cin + c) * taps + t] : 0;
+}
+
 static cr_status create_s8(cr_program *p, const cr_node *n, const cr_conv_geometry *g,
                            const cr_act *act, const cr_value *in, const cr_value *out,
                            cr_conv_s8 **conv, cr_error *err)
@@ -80,10 +98,15 @@ static cr_status create_s8(cr_program *p, const cr_node *n, const cr_conv_geomet
     const cr_recipe_entry *w = cr_program_entry(p, n->in[1]);
     const cr_tensor *b = n->n_in > 2 ? n->in[2] : NULL;
     const int64_t count = cr_shape_count(&n->in[1]->shape);
+    const int64_t readable = readable_channels(g, in), channels = readable / g->groups;
+    cr_conv_geometry wide = *g;
+    wide.cin = readable;
+    wide.ld_in = in->ld;
+    wide.ld_out = out->ld;
     cr_arena temporary = {0};
     cr_status st = CR_OK;
     int32_t *codes = cr_arena_alloc(&temporary, (size_t)count * sizeof *codes);
-    int8_t *bytes = cr_arena_alloc(&temporary, (size_t)count);
+    int8_t *bytes = cr_arena_alloc(&temporary, (size_t)(g->cout * channels * g->kh * g->kw));
     int32_t *bias = cr_arena_alloc(&temporary, (size_t)g->cout * sizeof *bias);
     float *m = cr_arena_alloc(&temporary, (size_t)g->cout * sizeof *m);
     if (!codes || !bytes || !bias || !m) {
@@ -91,7 +114,7 @@ static cr_status create_s8(cr_program *p, const cr_node *n, const cr_conv_geomet
         goto done;
     }
     cr_quantize_tensor(n->in[1], &w->q, codes);
-    for (int64_t i = 0; i < count; i++) bytes[i] = (int8_t)codes[i];
+    byte_weights(codes, g, channels, bytes);
     for (int64_t c = 0; c < g->cout; c++) {
         const float sw = w->q.scale[w->q.count == 1 ? 0 : c];
         bias[c] = b ? cr_quantize_bias(((const float *)b->data)[c], in->scale, sw) : 0;
@@ -103,7 +126,7 @@ static cr_status create_s8(cr_program *p, const cr_node *n, const cr_conv_geomet
                                       .zero_in = in->zero_point, .act = *act,
                                       .float_out = !out->quantized, .scale_out = out->scale,
                                       .zero_out = out->zero_point};
-    st = cr_conv_s8_create(g, &params, p->cpu, conv, err);
+    st = cr_conv_s8_create(&wide, &params, p->cpu, conv, err);
 done:
     cr_arena_free(&temporary);
     return st;

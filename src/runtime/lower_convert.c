@@ -70,14 +70,56 @@ static cr_status run_layout(const cr_step *s, cr_session *session, cr_error *err
     return CR_OK;
 }
 
+typedef struct pixel_job {
+    const float *planes;
+    uint8_t *pixels;
+    int64_t channels, plane; /* plane: pixels of one */
+    const cr_value *out;
+    const cr_rows *k;
+} pixel_job;
+
+/* A row is PIECE pixels of one picture (the last one has fewer). */
+static void convert_pixels(void *ctx, int64_t first, int64_t count, int worker)
+{
+    const pixel_job *j = ctx;
+    const int64_t pieces = (j->plane + PIECE - 1) / PIECE;
+    for (int64_t r = first; r < first + count; r++) {
+        const int64_t n = r / pieces, at = r % pieces * PIECE;
+        const int64_t left = j->plane - at, pixels = left < PIECE ? left : PIECE;
+        const float *planes[4] = {NULL};
+        for (int64_t c = 0; c < j->channels; c++)
+            planes[c] = j->planes + (n * j->channels + c) * j->plane + at;
+        j->k->quantize_pixels(j->pixels + (n * j->plane + at) * CR_PIXEL, planes, (size_t)pixels,
+                              j->out->scale, j->out->zero_point);
+    }
+}
+
+static cr_status run_pixels(const cr_step *s, cr_session *session, cr_error *err)
+{
+    const cr_value *out = &session->program->values[s->out[0]];
+    const cr_shape *shape = &out->tensor->shape;
+    pixel_job j = {session->data[s->in[0]],       session->data[s->out[0]], shape->dim[1],
+                   shape->dim[2] * shape->dim[3], out,                      cr_rows_get(session->program->cpu)};
+    cr_session_rows(session, shape->dim[0] * ((j.plane + PIECE - 1) / PIECE), 2, convert_pixels, &j);
+    return CR_OK;
+}
+
+/* Planes of floats straight to pixels of codes. */
+static bool makes_pixels(const cr_value *a, const cr_value *b)
+{
+    return a->dtype == CR_DT_F32 && !a->nhwc && b->quantized && b->nhwc && b->cols < CR_PIXEL;
+}
+
 cr_status cr_lower_convert(cr_program *p, int from, int to, cr_error *err)
 {
     const cr_value *a = &p->values[from], *b = &p->values[to];
-    CR_CHECK(a->dtype == b->dtype || a->nhwc == b->nhwc, err, CR_ERR_INTERNAL,
+    const bool pixels = makes_pixels(a, b);
+    CR_CHECK(pixels || a->dtype == b->dtype || a->nhwc == b->nhwc, err, CR_ERR_INTERNAL,
              "tensor '%s': two conversions at once", a->tensor->name);
     const bool layout = a->nhwc != b->nhwc;
-    cr_step *s = cr_program_add_step(p, layout ? run_layout : run_type,
-                                     layout                    ? "layout"
+    cr_step *s = cr_program_add_step(p, pixels ? run_pixels : layout ? run_layout : run_type,
+                                     pixels                    ? "pixels"
+                                     : layout                    ? "layout"
                                      : a->dtype == CR_DT_F32 ? "quantize"
                                                                : "dequantize",
                                      NULL, 1, 1);

@@ -8,6 +8,8 @@
 #include "kernels/act.h"
 #include "runtime/runtime.h"
 
+enum { CR_PIXEL = 4 }; /* bytes of an NHWC pixel of 1 to 3 codes; the spare ones hold anything */
+
 /* One representation of one tensor in memory. A tensor may have several (float and uint8, NCHW and
  * NHWC); conversion steps make one from another when a step asks for it. */
 typedef struct cr_value {

@@ -86,6 +86,10 @@ static void check_quantize(const row_case *c)
         if (q[i] != cr_quantize_u8(floats(&c->x)[i], scale, zero))
             fail_msg("%s: code of %a at scale %a, zero %d is %d", c->k->name,
                      (double)floats(&c->x)[i], (double)scale, zero, q[i]);
+    const float *const planes[4] = {floats(&c->x), NULL, floats(&c->x), NULL};
+    c->k->quantize_pixels(c->w.data, planes, c->n, scale, zero);
+    for (size_t i = 0; i < 4 * c->n; i++)
+        assert_int_equal(c->w.data[i], i % 2 ? 0 : cr_quantize_u8(floats(&c->x)[i / 4], scale, zero));
     uint8_t *codes = c->w.data + 3 * c->n;
     fill_u8(codes, c->n, UNIFORM, c->rng);
     c->k->dequantize(floats(&c->y), codes, c->n, scale, zero);

@@ -27,6 +27,7 @@ typedef int32x4_t VI;
 #define VI_LOAD(p)          vld1q_s32(p)
 #define VI_STORE(p, v)      vst1q_s32(p, v)
 #define VI_ADD(a, b)        vaddq_s32(a, b)
+#define VI_LEFT8(v)         vshlq_n_s32(v, 8)
 #define VI_SET1(x)          vdupq_n_s32(x)
 #define VI_TO_F(v)          vcvtq_f32_s32(v)
 #define VI_STORE_U8(p, v)   cr_neon_store_u8(p, v)

@@ -26,6 +26,7 @@ typedef __m256i VI;
 #define VI_LOAD(p)          _mm256_loadu_si256((const __m256i *)(p))
 #define VI_STORE(p, v)      _mm256_storeu_si256((__m256i *)(p), v)
 #define VI_ADD(a, b)        _mm256_add_epi32(a, b)
+#define VI_LEFT8(v)         _mm256_slli_epi32(v, 8)
 #define VI_SET1(x)          _mm256_set1_epi32(x)
 #define VI_TO_F(v)          _mm256_cvtepi32_ps(v)
 #define VI_STORE_U8(p, v)   cr_avx2_store_u8(p, v)

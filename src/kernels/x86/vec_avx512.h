@@ -27,6 +27,7 @@ typedef __m512i VI;
 #define VI_LOAD(p)          _mm512_loadu_si512(p)
 #define VI_STORE(p, v)      _mm512_storeu_si512(p, v)
 #define VI_ADD(a, b)        _mm512_add_epi32(a, b)
+#define VI_LEFT8(v)         _mm512_slli_epi32(v, 8)
 #define VI_SET1(x)          _mm512_set1_epi32(x)
 #define VI_TO_F(v)          _mm512_cvtepi32_ps(v)
 #define VI_STORE_U8(p, v)   _mm_storeu_si128((__m128i *)(p), _mm512_cvtepi32_epi8(v))
