@@ -38,7 +38,7 @@ static void tile_c(const cr_conv_s8_tile *t)
 }
 
 static const cr_conv_s8_kernel conv_s8_c = {"conv_s8 c 4x8", tile_c, C_MR, C_NR,
-                                            C_NR,            CR_S8_BYTES, NULL};
+                                            C_NR,            CR_S8_BYTES, NULL,   NULL};
 
 #define CR_CONV_S8_ONLY
 #define CR_KERNEL(family, level, symbol) extern const cr_##family symbol;
@@ -84,6 +84,7 @@ struct cr_conv_s8 {
     float *multiplier;   /* [cout] */
     int64_t taps, cin, cout, blocks, steps; /* per group; steps: of four codes, over all taps */
     size_t weight_size;                     /* bytes of a packed weight */
+    size_t block_bytes, group_bytes;        /* from one's packed weights to the next one's */
 };
 
 static int block_width(const cr_conv_s8 *c, int64_t block)
@@ -92,17 +93,13 @@ static int block_width(const cr_conv_s8 *c, int64_t block)
     return left >= c->k->nr ? c->k->nr : (int)cr_round_up((size_t)left, (size_t)c->k->lanes);
 }
 
-/* Bytes from a block's start to the next one's (the last one of a group may be narrower). */
-static size_t block_bytes(const cr_conv_s8 *c)
+/* The last block of a group may be narrower. */
+static void measure_blocks(cr_conv_s8 *c)
 {
-    return (size_t)c->steps * STEP * (size_t)c->k->nr * c->weight_size;
-}
-
-static size_t group_bytes(const cr_conv_s8 *c)
-{
-    const size_t last = (size_t)block_width(c, c->blocks - 1);
-    return (size_t)(c->blocks - 1) * block_bytes(c) +
-           (size_t)c->steps * STEP * last * c->weight_size;
+    const size_t channel = (size_t)c->steps * STEP * c->weight_size;
+    c->block_bytes = channel * (size_t)c->k->nr;
+    c->group_bytes =
+        (size_t)(c->blocks - 1) * c->block_bytes + channel * (size_t)block_width(c, c->blocks - 1);
 }
 
 /* Where weight i of channel j's step goes, in a step of `width` channels. */
@@ -132,11 +129,11 @@ static void pack_channel(const cr_conv_s8 *c, const int8_t *src, unsigned char *
 
 static void pack_group(cr_conv_s8 *c, const int8_t *src, int64_t group)
 {
-    unsigned char *dst = c->w + (size_t)group * group_bytes(c);
+    unsigned char *dst = c->w + (size_t)group * c->group_bytes;
     for (int64_t ch = 0; ch < c->cout; ch++) {
         const int64_t b = ch / c->k->nr;
         pack_channel(c, src + (group * c->cout + ch) * c->cin * c->taps,
-                     dst + (size_t)b * block_bytes(c), block_width(c, b), (int)(ch % c->k->nr));
+                     dst + (size_t)b * c->block_bytes, block_width(c, b), (int)(ch % c->k->nr));
     }
 }
 
@@ -175,7 +172,10 @@ static cr_status allocate(cr_conv_s8 *c, cr_error *err)
                cr_mul_size(bias, (size_t)(c->blocks * c->k->nr), &bias);
     CR_CHECK(fits && cr_mul_size(bias, sizeof *c->bias, &bias), err, CR_ERR_ARGUMENT,
              "convolution: the weights are too large to address");
-    if (!c->dw) w = groups * group_bytes(c);
+    if (!c->dw) {
+        measure_blocks(c);
+        w = groups * c->group_bytes;
+    }
     c->w = cr_aligned_alloc(w);
     c->bias = cr_aligned_alloc(bias);
     c->multiplier = cr_aligned_alloc((size_t)c->g.cout * sizeof *c->multiplier);
@@ -208,6 +208,7 @@ static void set_up(cr_conv_s8 *c, const cr_conv_geometry *g, const cr_conv_s8_pa
     c->taps = g->kh * g->kw;
     c->cin = g->cin / g->groups;
     c->cout = g->cout / g->groups;
+    if (c->k->narrow && c->cout <= c->k->narrow->nr) c->k = c->k->narrow;
     c->blocks = (c->cout + c->k->nr - 1) / c->k->nr;
     c->steps = c->taps * ((c->cin + STEP - 1) / STEP);
     c->weight_size = c->k->layout == CR_S8_BYTES ? 1 : 2;
@@ -305,8 +306,8 @@ static void compute_tile(const void *ctx, const cr_conv_place *p)
                                .line = p->line,
                                .taps = p->taps,
                                .cin = p->run,
-                               .w = c->w + (size_t)p->group * group_bytes(c) +
-                                    (size_t)p->block * block_bytes(c),
+                               .w = c->w + (size_t)p->group * c->group_bytes +
+                                    (size_t)p->block * c->block_bytes,
                                .bias = c->bias + (p->group * c->blocks + p->block) * nr,
                                .c = p->tile,
                                .vectors = width / c->k->lanes};
@@ -342,7 +343,7 @@ void cr_conv_s8_run(const cr_conv_s8 *c, const uint8_t *in, int64_t ld_in, void 
                             .line_step = c->dw || !c->k->run_line ? 0 : STEP,
                             .mr = tile_rows(c),
                             .nr = c->k->nr,
-                            .block_bytes = block_bytes(c),
+                            .block_bytes = c->block_bytes,
                             .tile_bytes = tile_bytes(c),
                             .compute = c->dw ? compute_depthwise : compute_tile,
                             .ctx = &j};

@@ -124,7 +124,7 @@ static void CONV(run)(const cr_conv_s8_tile *t)
         CONV(tile)(t, CONV_NV);
 }
 
-#define CONV_RECORD(text, layout)                                                                  \
+#define CONV_RECORD(text, layout, narrow)                                                          \
     {                                                                                              \
-        text, CONV(run), CONV_MR, CONV_NV *LANES, LANES, layout, CONV(run_line)                    \
+        text, CONV(run), CONV_MR, CONV_NV *LANES, LANES, layout, CONV(run_line), narrow            \
     }

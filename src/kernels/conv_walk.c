@@ -55,16 +55,31 @@ cr_status cr_conv_geometry_check(const cr_conv_geometry *g, cr_error *err)
 
 /* ---- pointer tables ---- */
 
-/* Output pixel `index` as the input coordinates of its window's first tap. */
+/* An output pixel (column, line, n) and the input coordinates (x, y) of its window's first tap. */
 typedef struct window_place {
-    int64_t n, y, x;
+    int64_t n, line, column, y, x;
 } window_place;
 
 static window_place find_window(const cr_conv_geometry *g, int64_t index)
 {
     const int64_t row = index / g->ow, n = row / g->oh;
-    return (window_place){n, (row - n * g->oh) * g->stride_h - g->pad_top,
-                          (index - row * g->ow) * g->stride_w - g->pad_left};
+    const int64_t line = row - n * g->oh, column = index - row * g->ow;
+    return (window_place){n, line, column, line * g->stride_h - g->pad_top,
+                          column * g->stride_w - g->pad_left};
+}
+
+/* `pixels` further, which a handful of steps reaches: no division. */
+static void advance(const cr_conv_geometry *g, window_place *p, int64_t pixels)
+{
+    p->column += pixels;
+    while (p->column >= g->ow) {
+        p->column -= g->ow;
+        if (++p->line < g->oh) continue;
+        p->line = 0;
+        p->n++;
+    }
+    p->y = p->line * g->stride_h - g->pad_top;
+    p->x = p->column * g->stride_w - g->pad_left;
 }
 
 static bool is_inside(const cr_conv_geometry *g, const window_place *p)
@@ -104,33 +119,23 @@ static void point_inside(const cr_conv_walk *w, const window_place *p, int64_t c
     }
 }
 
-static void point_tile(const cr_conv_walk *w, window_place p, int64_t column, int64_t line,
-                       int rows, int64_t channel, const unsigned char **a)
+static void point_tile(const cr_conv_walk *w, window_place p, int rows, int64_t channel,
+                       const unsigned char **a)
 {
-    const cr_conv_geometry *g = w->g;
     for (int r = 0; r < w->mr; r++) {
-        if (is_inside(g, &p))
+        if (is_inside(w->g, &p))
             point_inside(w, &p, channel, a + r);
         else
             point_edge(w, &p, channel, a + r);
-        if (r + 1 >= rows) continue;
-        p.x += g->stride_w;
-        if (++column < g->ow) continue;
-        column = 0;
-        p.x = -g->pad_left;
-        p.y += g->stride_h;
-        if (++line < g->oh) continue;
-        line = 0;
-        p.y = -g->pad_top;
-        p.n++;
+        if (r + 1 < rows) advance(w->g, &p, 1);
     }
 }
 
 /* The windows of `mr` pixels from p on are side by side and away from the left and right edges. */
-static bool is_line(const cr_conv_walk *w, const window_place *p, int64_t column, int rows)
+static bool is_line(const cr_conv_walk *w, const window_place *p, int rows)
 {
     const cr_conv_geometry *g = w->g;
-    return rows == w->mr && column + rows <= g->ow && p->x >= 0 &&
+    return rows == w->mr && p->column + rows <= g->ow && p->x >= 0 &&
            p->x + (rows - 1) * g->stride_w + (g->kw - 1) * g->dil_w < g->w;
 }
 
@@ -187,22 +192,19 @@ size_t cr_conv_walk_scratch(const cr_conv_geometry *g, int mr, size_t tile_bytes
 }
 
 /* Gives the place its lines where it can, else its table of pointers. */
-static void point_place(const cr_conv_walk *w, int64_t channel, bool joined, unsigned char *own,
-                        cr_conv_place *place)
+static void point_place(const cr_conv_walk *w, const window_place *p, int64_t channel, bool joined,
+                        unsigned char *own, cr_conv_place *place)
 {
     const cr_conv_geometry *g = w->g;
-    const window_place p = find_window(g, place->pixel);
-    const int64_t column = place->pixel % g->ow;
-    const bool line = w->line_step && is_line(w, &p, column, place->rows);
+    const bool line = w->line_step && is_line(w, p, place->rows);
     place->taps = line && joined ? g->kh : g->kh * g->kw;
-    place->run = (line && joined ? g->kw : 1) * (g->cin / g->groups);
+    place->run = (line && joined ? g->kw : 1) * w->depth;
     place->a = line ? NULL : (const unsigned char *const *)(void *)own;
     place->line = line ? (const cr_conv_line *)(void *)own : NULL;
     if (line)
-        point_line(w, &p, channel, joined, (cr_conv_line *)(void *)own);
+        point_line(w, p, channel, joined, (cr_conv_line *)(void *)own);
     else
-        point_tile(w, p, column, place->pixel / g->ow % g->oh, place->rows, channel,
-                   (const unsigned char **)(void *)own);
+        point_tile(w, *p, place->rows, channel, (const unsigned char **)(void *)own);
 }
 
 static void run_item(void *ctx, size_t index, int worker)
@@ -215,13 +217,14 @@ static void run_item(void *ctx, size_t index, int worker)
     const int64_t tile1 = (chunk + 1) * p->chunk < p->tiles ? (chunk + 1) * p->chunk : p->tiles;
     unsigned char *own = p->scratch + p->worker_bytes * (size_t)worker;
     cr_conv_place place = {.group = group, .worker = worker, .tile = own + p->table_bytes};
-    const int64_t channel = w->depthwise ? 0 : group * (w->g->cin / w->g->groups);
+    const int64_t channel = w->depthwise ? 0 : group * w->depth;
     const bool joined = joins_taps(w);
-    for (int64_t t = chunk * p->chunk; t < tile1; t++) {
+    window_place window = find_window(w->g, chunk * p->chunk * w->mr);
+    for (int64_t t = chunk * p->chunk; t < tile1; t++, advance(w->g, &window, w->mr)) {
         place.pixel = t * w->mr;
         const int64_t left = p->pixels - place.pixel;
         place.rows = left < w->mr ? (int)left : w->mr;
-        point_place(w, channel, joined, own, &place);
+        point_place(w, &window, channel, joined, own, &place);
         for (place.block = block0; place.block < block1; place.block++) w->compute(w->ctx, &place);
     }
 }
@@ -259,6 +262,7 @@ void cr_conv_walk_run(const cr_conv_walk *walk, void *scratch, cr_pool *pool)
     const cr_conv_geometry flat = flatten(walk->g), *g = &flat;
     cr_conv_walk own = *walk, *const w = &own;
     own.g = &flat;
+    own.depth = g->cin / g->groups;
     item_plan p = {.w = w, .scratch = scratch, .pixels = g->n * g->oh * g->ow};
     p.tiles = ceil_div(p.pixels, w->mr);
     p.blocks = w->depthwise ? 1 : ceil_div(g->cout / g->groups, w->nr);

@@ -25,7 +25,7 @@
 
 #include "kernels/conv.h"
 
-enum { CR_CONV_MAX_TAPS = 1024, CR_CONV_MAX_MR = 16, CR_CONV_MAX_NR = 64 };
+enum { CR_CONV_MAX_TAPS = 1024, CR_CONV_MAX_MR = 24, CR_CONV_MAX_NR = 64 };
 
 /* ---- micro-kernels: one record per CPU level, listed in kernels.inc ---- */
 
@@ -73,6 +73,7 @@ typedef struct cr_conv_s8_kernel {
     int mr, nr, lanes;
     cr_conv_s8_layout layout;
     void (*run_line)(const cr_conv_s8_tile *t); /* NULL: run is as good */
+    const struct cr_conv_s8_kernel *narrow;     /* for cout/groups up to its nr; NULL: none */
 } cr_conv_s8_kernel;
 
 /* One input channel per group, multiplier 1: channels are lanes. Int8 sums run in float registers:
@@ -130,6 +131,7 @@ typedef struct cr_conv_walk {
     int line_step;                  /* > 0: lines are wanted, and taps whose elements are a multiple of
                                        this may be joined (zero: kw times as long); 0: tables only */
     int mr, nr;
+    int64_t depth;                  /* set by cr_conv_walk_run: cin / groups */
     size_t block_bytes, tile_bytes; /* packed weights of a block; results of a tile */
     void (*compute)(const void *ctx, const cr_conv_place *place);
     const void *ctx;

@@ -5,7 +5,7 @@
 #if defined(__clang__)
 #define CR_UNROLL _Pragma("clang loop unroll(full)")
 #else
-#define CR_UNROLL _Pragma("GCC unroll 16")
+#define CR_UNROLL _Pragma("GCC unroll 32")
 #endif
 
 #define CR_INLINE static inline __attribute__((always_inline))

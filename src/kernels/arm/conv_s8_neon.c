@@ -28,4 +28,4 @@ static inline int32x4_t cr_neon_dot(int32x4_t sums, int16x4_t a, int16x8x2_t w)
 #include "kernels/conv_s8_body.h"
 
 extern const cr_conv_s8_kernel cr_conv_s8_neon;
-const cr_conv_s8_kernel cr_conv_s8_neon = CONV_RECORD("conv_s8 neon 8x8", CR_S8_COLUMNS);
+const cr_conv_s8_kernel cr_conv_s8_neon = CONV_RECORD("conv_s8 neon 8x8", CR_S8_COLUMNS, NULL);

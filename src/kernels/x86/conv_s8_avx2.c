@@ -28,4 +28,4 @@ static inline void cr_avx2_store_sums(int32_t *c, __m256i sums, const int32_t *b
 #include "kernels/conv_s8_body.h"
 
 extern const cr_conv_s8_kernel cr_conv_s8_avx2;
-const cr_conv_s8_kernel cr_conv_s8_avx2 = CONV_RECORD("conv_s8 avx2 6x8", CR_S8_PAIRS);
+const cr_conv_s8_kernel cr_conv_s8_avx2 = CONV_RECORD("conv_s8 avx2 6x8", CR_S8_PAIRS, NULL);

@@ -25,4 +25,4 @@ static inline void cr_avx512_store_sums(int32_t *c, __m512i sums, const int32_t 
 #include "kernels/conv_s8_body.h"
 
 extern const cr_conv_s8_kernel cr_conv_s8_avx512;
-const cr_conv_s8_kernel cr_conv_s8_avx512 = CONV_RECORD("conv_s8 avx512 12x16", CR_S8_PAIRS);
+const cr_conv_s8_kernel cr_conv_s8_avx512 = CONV_RECORD("conv_s8 avx512 12x16", CR_S8_PAIRS, NULL);
