@@ -58,6 +58,10 @@ typedef struct cr_conv_s8_params {
     bool float_out;   /* float32 results, else uint8 codes */
     float scale_out;  /* of uint8 codes; > 0 */
     int32_t zero_out; /* of uint8 codes, 0..255 */
+    bool adds;        /* uint8 codes only: a residual is added behind the activation, multiplier is
+                         without the output's scale then */
+    float scale_added; /* of the residual's codes */
+    int32_t zero_added;
     bool raw_out;     /* int32 sums with bias instead: no multiplier, no activation */
 } cr_conv_s8_params;
 
@@ -74,5 +78,10 @@ size_t cr_conv_s8_scratch(const cr_conv_s8 *c, int threads);
 const char *cr_conv_s8_name(const cr_conv_s8 *c);
 void cr_conv_s8_run(const cr_conv_s8 *c, const uint8_t *in, int64_t ld_in, void *out,
                     int64_t ld_out, void *scratch, cr_pool *pool);
+/* The same for a convolution that adds: `added` are codes in the output's shape, pixels ld_added
+ * apart; they may not overlap with the output. */
+void cr_conv_s8_run_add(const cr_conv_s8 *c, const uint8_t *in, int64_t ld_in, const uint8_t *added,
+                        int64_t ld_added, uint8_t *out, int64_t ld_out, void *scratch,
+                        cr_pool *pool);
 
 #endif

@@ -193,6 +193,8 @@ static cr_status check_params(const cr_conv_s8_params *p, cr_error *err)
     CR_CHECK(p->raw_out || p->multiplier, err, CR_ERR_ARGUMENT, "convolution: no multipliers");
     CR_CHECK(p->raw_out || p->float_out || p->scale_out > 0, err, CR_ERR_ARGUMENT,
              "convolution: output scale %g is not positive", (double)p->scale_out);
+    CR_CHECK(!p->adds || (!p->raw_out && !p->float_out && p->zero_added >= 0 && p->zero_added <= 255),
+             err, CR_ERR_ARGUMENT, "convolution: a residual needs codes out and a zero point in 0..255");
     return CR_OK;
 }
 
@@ -204,7 +206,8 @@ static void set_up(cr_conv_s8 *c, const cr_conv_geometry *g, const cr_conv_s8_pa
     c->rows = cr_rows_get(cpu);
     c->raw = p->raw_out;
     c->float_out = p->float_out;
-    c->finish = (cr_finish){NULL, p->act, p->scale_out, p->zero_out};
+    c->finish = (cr_finish){NULL, p->act, p->scale_out, p->zero_out,
+                            {NULL, 0, p->scale_added, p->zero_added}};
     c->taps = g->kh * g->kw;
     c->cin = g->cin / g->groups;
     c->cout = g->cout / g->groups;
@@ -260,6 +263,8 @@ typedef struct run_job {
     const cr_conv_s8 *c;
     unsigned char *out;
     int64_t ld_out;
+    const uint8_t *added; /* NULL: none */
+    int64_t ld_added;
 } run_job;
 
 static int tile_rows(const cr_conv_s8 *c)
@@ -285,6 +290,8 @@ static void finish_tile(const run_job *j, const cr_conv_place *p, const int32_t 
     const size_t at = (size_t)(p->pixel * j->ld_out + channel);
     cr_finish f = c->finish;
     f.multiplier = c->multiplier + channel;
+    f.residual.data = j->added ? j->added + p->pixel * j->ld_added + channel : NULL;
+    f.residual.ld = j->ld_added;
     const cr_finish_area area = {p->rows, cols, ld, j->ld_out};
     if (c->raw) {
         int32_t *y = (int32_t *)(void *)j->out + at;
@@ -330,10 +337,9 @@ static void compute_depthwise(const void *ctx, const cr_conv_place *p)
     finish_tile(j, p, p->tile, channels, 0, channels);
 }
 
-void cr_conv_s8_run(const cr_conv_s8 *c, const uint8_t *in, int64_t ld_in, void *out,
-                    int64_t ld_out, void *scratch, cr_pool *pool)
+static void run(const run_job *j, const uint8_t *in, int64_t ld_in, void *scratch, cr_pool *pool)
 {
-    const run_job j = {c, out, ld_out ? ld_out : c->g.ld_out};
+    const cr_conv_s8 *c = j->c;
     const cr_conv_walk w = {.g = &c->g,
                             .ld_in = ld_in ? ld_in : c->g.ld_in,
                             .element = 1,
@@ -346,6 +352,21 @@ void cr_conv_s8_run(const cr_conv_s8 *c, const uint8_t *in, int64_t ld_in, void 
                             .block_bytes = c->block_bytes,
                             .tile_bytes = tile_bytes(c),
                             .compute = c->dw ? compute_depthwise : compute_tile,
-                            .ctx = &j};
+                            .ctx = j};
     cr_conv_walk_run(&w, scratch, pool);
+}
+
+void cr_conv_s8_run(const cr_conv_s8 *c, const uint8_t *in, int64_t ld_in, void *out,
+                    int64_t ld_out, void *scratch, cr_pool *pool)
+{
+    const run_job j = {c, out, ld_out ? ld_out : c->g.ld_out, NULL, 0};
+    run(&j, in, ld_in, scratch, pool);
+}
+
+void cr_conv_s8_run_add(const cr_conv_s8 *c, const uint8_t *in, int64_t ld_in, const uint8_t *added,
+                        int64_t ld_added, uint8_t *out, int64_t ld_out, void *scratch,
+                        cr_pool *pool)
+{
+    const run_job j = {c, out, ld_out ? ld_out : c->g.ld_out, added, ld_added};
+    run(&j, in, ld_in, scratch, pool);
 }

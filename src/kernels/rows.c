@@ -75,8 +75,13 @@ static void finish_f32_c(float *y, const int32_t *acc, const cr_finish_area *are
             y[i] = act_one((float)acc[i] * f->multiplier[i], &f->act);
 }
 
-static uint8_t finish_one(int32_t acc, float m, const cr_finish *f)
+static uint8_t finish_one(int32_t acc, float m, const cr_finish *f, const uint8_t *added)
 {
+    const cr_codes *r = &f->residual;
+    if (r->data)
+        return cr_quantize_u8(act_one((float)acc * m, &f->act) +
+                                  cr_dequantize(*added, r->scale, r->zero_point),
+                              f->scale, f->zero_point);
     if (f->act.kind == CR_ACT_NONE) return (uint8_t)cr_requantize(acc, m, f->zero_point, 0, 255);
     return cr_quantize_u8(act_one((float)acc * m, &f->act), f->scale, f->zero_point);
 }
@@ -85,7 +90,8 @@ static void finish_u8_c(uint8_t *y, const int32_t *acc, const cr_finish_area *ar
                         const cr_finish *f)
 {
     for (int64_t r = 0; r < area->rows; r++, y += area->ld_out, acc += area->ld_in)
-        for (int64_t i = 0; i < area->cols; i++) y[i] = finish_one(acc[i], f->multiplier[i], f);
+        for (int64_t i = 0; i < area->cols; i++)
+            y[i] = finish_one(acc[i], f->multiplier[i], f, f->residual.data + r * f->residual.ld + i);
 }
 
 static void max_f32_c(float *y, const float *x, size_t n)

@@ -10,21 +10,6 @@
 
 #include "kernels/act.h"
 
-/* From int32 sums to results, as crayon/arith.h says. */
-typedef struct cr_finish {
-    const float
-        *multiplier; /* [cols] sa*sw[c]; without activation and with codes out: sa*sw[c]/sy */
-    cr_act act;
-    float scale;        /* of the output codes */
-    int32_t zero_point; /* 0..255 */
-} cr_finish;
-
-/* The part of a result that is finished at once: `rows` pixels of `cols` channels, pixels ld_in
- * sums and ld_out results apart (table: codes). */
-typedef struct cr_finish_area {
-    int64_t rows, cols, ld_in, ld_out;
-} cr_finish_area;
-
 /* Rows of codes: value = (code - zero_point) * scale. */
 typedef struct cr_codes {
     const uint8_t *data;
@@ -32,6 +17,22 @@ typedef struct cr_codes {
     float scale;
     int32_t zero_point; /* 0..255 */
 } cr_codes;
+
+/* From int32 sums to results, as crayon/arith.h says. */
+typedef struct cr_finish {
+    const float
+        *multiplier; /* [cols] sa*sw[c]; without activation and residual, codes out: sa*sw[c]/sy */
+    cr_act act;
+    float scale;        /* of the output codes */
+    int32_t zero_point; /* 0..255 */
+    cr_codes residual;  /* codes out: values that are added behind the activation; data NULL: none */
+} cr_finish;
+
+/* The part of a result that is finished at once: `rows` pixels of `cols` channels, pixels ld_in
+ * sums and ld_out results apart (table: codes). */
+typedef struct cr_finish_area {
+    int64_t rows, cols, ld_in, ld_out;
+} cr_finish_area;
 
 typedef struct cr_rows {
     const char *name;
@@ -52,7 +53,7 @@ typedef struct cr_rows {
     /* y = act((float)acc * multiplier) */
     void (*finish_f32)(float *y, const int32_t *acc, const cr_finish_area *area,
                        const cr_finish *f);
-    /* the same, then codes; without activation straight by requantization */
+    /* the same plus the residual, then codes; with neither straight by requantization */
     void (*finish_u8)(uint8_t *y, const int32_t *acc, const cr_finish_area *area,
                       const cr_finish *f);
     /* y = max(y, x) */

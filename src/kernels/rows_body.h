@@ -235,9 +235,9 @@ static void ROWS(table)(uint8_t *y, const uint8_t *x, const cr_finish_area *area
     }
 }
 
-CR_INLINE VF ROWS(values)(const cr_codes *x, int64_t at, int n, VF scale, VI minus_zero)
+CR_INLINE VF ROWS(values)(const uint8_t *x, int64_t at, int n, VF scale, VI minus_zero)
 {
-    const uint8_t *p = x->data + at;
+    const uint8_t *p = x + at;
     uint8_t part[VN] = {0};
     if (n < VN) memcpy(part, p, (size_t)n);
     return V_MUL(VI_TO_F(VI_ADD(V_LOAD_U8(n < VN ? part : p), minus_zero)), scale);
@@ -253,15 +253,15 @@ static void ROWS(add_u8)(uint8_t *y, int64_t ld, const cr_codes *a, const cr_cod
     for (int64_t r = 0; r < rows; r++) {
         int64_t i = 0;
         for (; i + VN <= cols; i += VN) {
-            const VF v = V_ADD(ROWS(values)(a, r * a->ld + i, VN, sa, za),
-                               ROWS(values)(b, r * b->ld + i, VN, sb, zb));
+            const VF v = V_ADD(ROWS(values)(a->data, r * a->ld + i, VN, sa, za),
+                               ROWS(values)(b->data, r * b->ld + i, VN, sb, zb));
             V_STORE_CODES(y + r * ld + i, V_DIV(v, s), lo, hi, zp);
         }
         const int rest = (int)(cols - i);
         if (!rest) continue;
         uint8_t part[VN];
-        const VF v = V_ADD(ROWS(values)(a, r * a->ld + i, rest, sa, za),
-                           ROWS(values)(b, r * b->ld + i, rest, sb, zb));
+        const VF v = V_ADD(ROWS(values)(a->data, r * a->ld + i, rest, sa, za),
+                           ROWS(values)(b->data, r * b->ld + i, rest, sb, zb));
         V_STORE_CODES(part, V_DIV(v, s), lo, hi, zp);
         memcpy(y + r * ld + i, part, (size_t)rest);
     }
@@ -291,7 +291,8 @@ CR_INLINE void ROWS(finish_f32_part)(float *y, const int32_t *acc, const cr_fini
     V_EACH if (g < rows) ROWS(store)(y + g * area->ld_out, v[g], n);
 }
 
-/* FINISH(rows, n) for every group of rows of every vector of columns; constants where it is whole. */
+/* FINISH(y, acc, area, rows, n, m, column, row) for every group of rows of every vector of columns;
+ * rows and n are constants where it is whole. */
 #define ROWS_FINISH(FINISH)                                                                        \
     for (int64_t i = 0; i < area->cols; i += VN) {                                                 \
         const int n = area->cols - i < VN ? (int)(area->cols - i) : VN;                            \
@@ -300,10 +301,10 @@ CR_INLINE void ROWS(finish_f32_part)(float *y, const int32_t *acc, const cr_fini
             const int rows = area->rows - r < V_GROUP ? (int)(area->rows - r) : V_GROUP;           \
             if (rows == V_GROUP && n == VN)                                                        \
                 FINISH(y + r * area->ld_out + i, acc + r * area->ld_in + i, area, V_GROUP, VN, m,  \
-                       &own.act, kind);                                                            \
+                       i, r);                                                                      \
             else                                                                                   \
-                FINISH(y + r * area->ld_out + i, acc + r * area->ld_in + i, area, rows, n, m,      \
-                       &own.act, kind);                                                            \
+                FINISH(y + r * area->ld_out + i, acc + r * area->ld_in + i, area, rows, n, m, i,   \
+                       r);                                                                         \
         }                                                                                          \
     }
 
@@ -311,7 +312,10 @@ CR_INLINE void ROWS(finish_f32_as)(float *y, const int32_t *acc, const cr_finish
                                    const cr_finish *f, const cr_act_kind kind)
 {
     const cr_finish own = *f;
-    ROWS_FINISH(ROWS(finish_f32_part))
+#define ROWS_FLOATS(y, acc, area, rows, n, m, i, r)                                                \
+    ROWS(finish_f32_part)(y, acc, area, rows, n, m, &own.act, kind)
+    ROWS_FINISH(ROWS_FLOATS)
+#undef ROWS_FLOATS
 }
 
 static void ROWS(finish_f32)(float *y, const int32_t *acc, const cr_finish_area *area,
@@ -327,29 +331,47 @@ static void ROWS(finish_f32)(float *y, const int32_t *acc, const cr_finish_area 
     }
 }
 
+/* Codes of a group. A residual is the same piece of another tensor. */
+CR_INLINE void ROWS(finish_u8_part)(uint8_t *y, const int32_t *acc, const cr_finish_area *area,
+                                    int rows, int n, VF m, const cr_finish *f, const uint8_t *added,
+                                    const cr_act_kind kind)
+{
+    const VF s = V_SET1(f->scale), lo = V_SET1((float)-f->zero_point);
+    const VF hi = V_SET1((float)(255 - f->zero_point));
+    const VI zp = VI_SET1(f->zero_point);
+    VF v[V_GROUP];
+    (void)hi; /* some levels saturate instead */
+    ROWS(finish_group)(v, acc, area->ld_in, rows, n, m, &f->act, kind);
+    if (added) {
+        const cr_codes *r = &f->residual;
+        const VF sr = V_SET1(r->scale);
+        const VI zr = VI_SET1(-r->zero_point);
+        V_EACH v[g] = V_ADD(v[g], ROWS(values)(added, (g < rows ? g : rows - 1) * r->ld, n, sr, zr));
+    }
+    V_EACH if (kind != CR_ACT_NONE || added) v[g] = V_DIV(v[g], s);
+    V_EACH if (g < rows)
+    {
+        uint8_t part[VN];
+        V_STORE_CODES(n == VN ? y + g * area->ld_out : part, v[g], lo, hi, zp);
+        if (n < VN) memcpy(y + g * area->ld_out, part, (size_t)n);
+    }
+}
+
 CR_INLINE void ROWS(finish_u8_as)(uint8_t *y, const int32_t *acc, const cr_finish_area *area,
                                   const cr_finish *f, const cr_act_kind kind)
 {
     const cr_finish own = *f; /* y may alias anything that is a byte, this cannot */
-    const VF s = V_SET1(own.scale), lo = V_SET1((float)-own.zero_point);
-    const VF hi = V_SET1((float)(255 - own.zero_point));
-    const VI zp = VI_SET1(own.zero_point);
-    (void)hi; /* some levels saturate instead */
-#define ROWS_U8_PART(y, acc, area, rows, n, m, act, kind)                                          \
-    do {                                                                                           \
-        VF v[V_GROUP];                                                                             \
-        ROWS(finish_group)(v, acc, (area)->ld_in, rows, n, m, act, kind);                          \
-        V_EACH if (kind != CR_ACT_NONE) v[g] = V_DIV(v[g], s);                                     \
-        V_EACH if (g < (rows))                                                                     \
-        {                                                                                          \
-            uint8_t *const to = (y) + g * (area)->ld_out;                                          \
-            uint8_t part[VN];                                                                      \
-            V_STORE_CODES((n) == VN ? to : part, v[g], lo, hi, zp);                                \
-            if ((n) < VN) memcpy(to, part, (size_t)(n));                                           \
-        }                                                                                          \
-    } while (0)
-    ROWS_FINISH(ROWS_U8_PART)
-#undef ROWS_U8_PART
+#define ROWS_PLAIN(y, acc, area, rows, n, m, i, r)                                                 \
+    ROWS(finish_u8_part)(y, acc, area, rows, n, m, &own, NULL, kind)
+#define ROWS_ADDED(y, acc, area, rows, n, m, i, r)                                                 \
+    ROWS(finish_u8_part)                                                                           \
+    (y, acc, area, rows, n, m, &own, own.residual.data + (r) * own.residual.ld + (i), kind)
+    if (own.residual.data)
+        ROWS_FINISH(ROWS_ADDED)
+    else
+        ROWS_FINISH(ROWS_PLAIN)
+#undef ROWS_PLAIN
+#undef ROWS_ADDED
 }
 
 static void ROWS(finish_u8)(uint8_t *y, const int32_t *acc, const cr_finish_area *area,

@@ -1,7 +1,7 @@
 /* Convolutions. A Conv with the activation behind it (if nothing else reads what lies between and
  * the recipe has no entry there) is one step: float kernel, or the int8 kernel when both input and
  * weight have entries that bytes can hold. The int8 kernel's epilogue gives codes when the output
- * has an entry, else floats. Other convolutions (1-D, 3-D, computed weights) run by reference. */
+ * has an entry, else floats; a residual Add behind it is part of the epilogue. Other convolutions (1-D, 3-D, computed weights) run by reference. */
 #include <string.h>
 
 #include "base/error.h"
@@ -31,7 +31,11 @@ static cr_status run_conv(const cr_step *s, cr_session *session, cr_error *err)
     const cr_value *in = &session->program->values[s->in[0]];
     const cr_value *out = &session->program->values[s->out[0]];
     void *x = session->data[s->in[0]], *y = session->data[s->out[0]];
-    if (c->s8) cr_conv_s8_run(c->s8, x, in->ld, y, out->ld, session->scratch, session->pool);
+    if (s->n_in > 1)
+        cr_conv_s8_run_add(c->s8, x, in->ld, session->data[s->in[1]],
+                           session->program->values[s->in[1]].ld, y, out->ld, session->scratch,
+                           session->pool);
+    else if (c->s8) cr_conv_s8_run(c->s8, x, in->ld, y, out->ld, session->scratch, session->pool);
     else cr_conv_f32_run(c->f32, x, in->ld, y, out->ld, session->scratch, session->pool);
     return CR_OK;
 }
@@ -73,6 +77,20 @@ static const cr_tensor *fuse_activation(cr_program *p, const cr_node *n, cr_act 
     return next->out[0];
 }
 
+/* An Add behind an integer convolution whose other operand is there in codes and whose sum has an
+ * entry is swallowed too: the sum of floats is never stored. Gives the operand, or NULL. */
+static const cr_tensor *fuse_residual(cr_program *p, const cr_tensor **y)
+{
+    const cr_node *add = cr_program_entry(p, *y) ? NULL : cr_program_only_reader(p, *y);
+    if (!add || add->op->kind != CR_OP_Add || add->in[0] == add->in[1]) return NULL;
+    const cr_tensor *other = add->in[add->in[0] == *y ? 1 : 0], *sum = add->out[0];
+    if (!cr_program_byte_entry(p, other) || !cr_program_byte_entry(p, sum)) return NULL;
+    if (cr_program_primary(p, other) < 0 || !cr_shape_equal(&other->shape, &(*y)->shape)) return NULL;
+    p->fused[add->index] = true;
+    *y = sum;
+    return other;
+}
+
 /* The int8 kernel multiplies four channels at a time: of an input whose pixels have room for four
  * (CR_PIXEL) it may read the spare ones, if the weights there are 0. */
 static int64_t readable_channels(const cr_conv_geometry *g, const cr_value *in)
@@ -92,8 +110,8 @@ static void byte_weights(const int32_t *codes, const cr_conv_geometry *g, int64_
 }
 
 static cr_status create_s8(cr_program *p, const cr_node *n, const cr_conv_geometry *g,
-                           const cr_act *act, const cr_value *in, const cr_value *out,
-                           cr_conv_s8 **conv, cr_error *err)
+                           const cr_act *act, const cr_value *in, const cr_value *added,
+                           const cr_value *out, cr_conv_s8 **conv, cr_error *err)
 {
     const cr_recipe_entry *w = cr_program_entry(p, n->in[1]);
     const cr_tensor *b = n->n_in > 2 ? n->in[2] : NULL;
@@ -119,11 +137,14 @@ static cr_status create_s8(cr_program *p, const cr_node *n, const cr_conv_geomet
         const float sw = w->q.scale[w->q.count == 1 ? 0 : c];
         bias[c] = b ? cr_quantize_bias(((const float *)b->data)[c], in->scale, sw) : 0;
         m[c] = in->scale * sw;
-        if (out->quantized && act->kind == CR_ACT_NONE)
+        if (out->quantized && act->kind == CR_ACT_NONE && !added)
             m[c] = cr_requant_multiplier(in->scale, sw, out->scale);
     }
     const cr_conv_s8_params params = {.weights = bytes, .bias = bias, .multiplier = m,
                                       .zero_in = in->zero_point, .act = *act,
+                                      .adds = added != NULL,
+                                      .scale_added = added ? added->scale : 0,
+                                      .zero_added = added ? added->zero_point : 0,
                                       .float_out = !out->quantized, .scale_out = out->scale,
                                       .zero_out = out->zero_point};
     st = cr_conv_s8_create(&wide, &params, p->cpu, conv, err);
@@ -136,23 +157,27 @@ cr_status cr_lower_conv(cr_program *p, const cr_node *n, bool *done, cr_error *e
 {
     cr_conv_geometry g;
     cr_act act;
-    int in, out;
+    int in, added = -1, out;
     if (!is_fast(p, n) || !read_geometry(n, &g)) return CR_OK;
     const bool integers = cr_conv_takes_integers(p->entries, n);
     CR_TRY(cr_program_need(p, n->in[0], integers ? CR_DT_U8 : CR_DT_F32, true, &in, err));
     const cr_tensor *y = fuse_activation(p, n, &act);
+    const cr_tensor *other = integers ? fuse_residual(p, &y) : NULL;
     *done = true;
+    if (other) CR_TRY(cr_program_need(p, other, CR_DT_U8, true, &added, err));
     if (integers && cr_program_byte_entry(p, y)) CR_TRY(cr_program_output_u8(p, y, true, &out, err));
     else CR_TRY(cr_program_output(p, y, CR_DT_F32, true, &out, err));
     conv_op *op = cr_arena_alloc(&p->arena, sizeof *op);
-    cr_step *s = cr_program_add_step(p, run_conv, "", n, 1, 1);
+    cr_step *s = cr_program_add_step(p, run_conv, "", n, other ? 2 : 1, 1);
     if (!op || !s) return CR_NOMEM(err);
     s->in[0] = in;
+    if (other) s->in[1] = added;
     s->out[0] = out;
     s->op = op;
     s->free_op = free_conv;
     if (integers) {
-        CR_TRY(create_s8(p, n, &g, &act, &p->values[in], &p->values[out], &op->s8, err));
+        CR_TRY(create_s8(p, n, &g, &act, &p->values[in], other ? &p->values[added] : NULL,
+                         &p->values[out], &op->s8, err));
         s->what = cr_conv_s8_name(op->s8);
         s->scratch = cr_conv_s8_scratch(op->s8, p->threads);
     } else {

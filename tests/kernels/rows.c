@@ -185,6 +185,27 @@ static void test_lengths(void **state)
     }
 }
 
+static void check_residual(const cr_rows *k, const cr_finish_area *a, const cr_finish *f,
+                           const int32_t *sums, cr_rng *rng, bool at_end)
+{
+    const size_t n_added = span_of(a->rows, f->residual.ld, a->cols);
+    guarded added = guarded_alloc(n_added, at_end);
+    guarded q = guarded_alloc(span_of(a->rows, a->ld_out, a->cols), at_end);
+    cr_finish with = *f;
+    const cr_codes *r = &with.residual;
+    fill_u8(added.data, n_added, UNIFORM, rng);
+    with.residual.data = added.data;
+    k->finish_u8(q.data, sums, a, &with);
+    for (int64_t i = 0; i < a->rows * a->cols; i++) {
+        const int64_t row = i / a->cols, c = i % a->cols;
+        const float v = activate((float)sums[row * a->ld_in + c] * f->multiplier[c], &f->act) +
+                        cr_dequantize(added.data[row * r->ld + c], r->scale, r->zero_point);
+        assert_int_equal(q.data[row * a->ld_out + c], cr_quantize_u8(v, f->scale, f->zero_point));
+    }
+    guarded_free(&added);
+    guarded_free(&q);
+}
+
 static void finish_case(const cr_rows *k, const cr_finish_area *a, const cr_finish *f, cr_rng *rng,
                         bool at_end)
 {
@@ -215,6 +236,7 @@ static void finish_case(const cr_rows *k, const cr_finish_area *a, const cr_fini
                 fail_msg("%s: activation %d, row %lld, column %lld of %lld", k->name, f->act.kind,
                          (long long)r, (long long)i, (long long)a->cols);
         }
+    check_residual(k, a, f, sums, rng, at_end);
     guarded_free(&acc);
     guarded_free(&y);
     guarded_free(&q);
@@ -230,7 +252,8 @@ static void test_finish(void **state)
         if (!has_level(level) || !level_runs(level)) continue;
         for (int kind = 0; kind <= CR_ACT_HARD_SWISH; kind++)
             for (int64_t cols = 1; cols < 70; cols += 1 + cols / 9) {
-                const cr_finish f = {m, *act_of(kind), 0.05f, (int32_t)cr_rng_below(&rng, 256)};
+                const cr_finish f = {m, *act_of(kind), 0.05f, (int32_t)cr_rng_below(&rng, 256),
+                                     {NULL, cols + cols % 4, 0.03f, (int32_t)cr_rng_below(&rng, 256)}};
                 const cr_finish_area a = {1 + cols % 14, cols, cols + cols % 3, cols + cols % 5};
                 finish_case(cr_rows_level(level), &a, &f, &rng, cols & 1);
             }
