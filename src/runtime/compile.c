@@ -244,9 +244,31 @@ static cr_status lower_node(cr_program *p, const cr_node *n, cr_error *err)
     return CR_OK;
 }
 
+/* A tensor that only a quantized Concat along the channels reads may be quantized as soon as it is
+ * made: the codes are the same, and its producer writes them into their columns at once. */
+static void quantize_early(cr_program *p)
+{
+    const cr_graph *g = p->graph;
+    for (size_t i = 0; i < g->node_count; i++) {
+        const cr_node *n = g->nodes[i];
+        const int64_t axis = n->op->kind == CR_OP_Concat ? cr_attr_int(n, "axis", 0) : 0;
+        if ((axis != 1 && axis != -3) || n->out[0]->shape.rank != 4) continue;
+        const cr_recipe_entry *e = cr_program_byte_entry(p, n->out[0]);
+        for (int k = 0; e && k < n->n_in; k++) {
+            const cr_tensor *t = n->in[k];
+            if (t->data || t->dtype != CR_DT_F32 || p->entries[t->id] || t->uses != 1) continue;
+            if (!t->producer || t->producer->op->kind == CR_OP_Concat) continue;
+            if (t->producer->op->kind == CR_OP_Conv) continue; /* would round its sums only once */
+            p->entries[t->id] = e;
+            p->early[t->id] = true;
+        }
+    }
+}
+
 static cr_status lower_graph(cr_program *p, cr_error *err)
 {
     const cr_graph *g = p->graph;
+    quantize_early(p);
     CR_TRY(add_sources(p, err));
     for (size_t i = 0; i < g->node_count; i++)
         if (!p->fused[i]) CR_TRY(lower_node(p, g->nodes[i], err));
@@ -272,7 +294,8 @@ cr_status cr_program_create(const cr_graph *g, const cr_recipe *r, int threads, 
     p->inputs = cr_arena_alloc(&p->arena, (g->input_count + 1) * sizeof *p->inputs);
     p->outputs = cr_arena_alloc(&p->arena, (g->output_count + 1) * sizeof *p->outputs);
     p->fused = cr_arena_alloc(&p->arena, (g->node_count + 1) * sizeof *p->fused);
-    if (!p->first_value || !p->inputs || !p->outputs || !p->fused) {
+    p->early = cr_arena_alloc(&p->arena, (g->tensor_count + 1) * sizeof *p->early);
+    if (!p->first_value || !p->inputs || !p->outputs || !p->fused || !p->early) {
         st = CR_NOMEM(err);
         goto done;
     }

@@ -59,6 +59,7 @@ struct cr_program {
     size_t block_bytes, scratch_bytes;
     int threads;            /* that scratch sizes were computed for */
     unsigned cpu;           /* flags that kernels were chosen by */
+    bool *early;            /* by tensor id: has the entry of the Concat behind it; no observer sees it */
     bool *fused;            /* by node index: swallowed by an earlier step */
 };
 

@@ -92,6 +92,7 @@ static void show(cr_session *s, int index)
 {
     const cr_value *v = &s->program->values[index];
     if ((v->dtype != CR_DT_F32 && !v->quantized) || v->dynamic) return;
+    if (s->program->early[v->tensor->id]) return;
     const cr_view view = {v->tensor, v->dtype, s->data[index], v->rows,  v->cols,
                           v->ld,     v->nhwc,  v->scale,       v->zero_point};
     s->observer->see(s->observer->user, &view);
