@@ -1,0 +1,57 @@
+/* Micro-kernels of the bfloat16 convolution: records per CPU level, listed in kernels.inc. The walk
+ * around them is conv_walk.h's: a tile of `mr` pixels is a table of pointers to channels. */
+#ifndef CR_KERNELS_CONV_BF16_TILE_H
+#define CR_KERNELS_CONV_BF16_TILE_H
+
+#include "kernels/bf16.h"
+#include "kernels/conv_walk.h"
+
+/* Channels are taken in pairs, the four bytes that a lane multiplies at once; of an odd number the
+ * last pair of a tap reads one channel only. */
+typedef struct cr_conv_bf16_tile {
+    const cr_bf16 *const *a; /* [taps][mr] */
+    int64_t taps, cin;
+    const void *w;     /* per layout, below */
+    const float *bias; /* [vectors * lanes] */
+    float *c;          /* [mr][vectors * lanes] result */
+    int vectors;       /* 1..nr/lanes */
+} cr_conv_bf16_tile;
+
+typedef enum cr_conv_bf16_layout {
+    CR_BF16_PAIRS,  /* bf16  [taps][cin/2 upwards][channel][2]: dot products of pairs */
+    CR_BF16_FLOATS, /* float [taps][cin/2 upwards][2][channel]: widened once, multiplied as floats
+                     */
+    CR_BF16_TILES   /* bf16  [taps][cin/32 upwards][vector][16][lanes][2]: AMX tiles */
+} cr_conv_bf16_layout;
+
+typedef struct cr_conv_bf16_kernel {
+    const char *name;
+    void (*run)(const cr_conv_bf16_tile *t);
+    int mr, nr, lanes;
+    cr_conv_bf16_layout layout;
+} cr_conv_bf16_kernel;
+
+/* Depthwise: bf16 in, float32 weights and sums (nothing is gained by rounding the weights). */
+typedef struct cr_dwconv_bf16_tile {
+    const cr_bf16 *const *a; /* [taps][mr] */
+    int64_t taps, channels;
+    const float *w;    /* [taps][channels] */
+    const float *bias; /* [channels] */
+    float *c;          /* [mr][channels] result */
+    int rows;          /* 1..mr */
+} cr_dwconv_bf16_tile;
+
+typedef struct cr_dwconv_bf16_kernel {
+    const char *name;
+    void (*run)(const cr_dwconv_bf16_tile *t);
+    int mr;
+} cr_dwconv_bf16_kernel;
+
+/* NULL: the family has no kernel of exactly that cr_cpu_level. */
+const cr_conv_bf16_kernel *cr_conv_bf16_level(int level);
+const cr_dwconv_bf16_kernel *cr_dwconv_bf16_level(int level);
+/* The best that the flags allow; never NULL. */
+const cr_conv_bf16_kernel *cr_conv_bf16_select(unsigned cpu);
+const cr_dwconv_bf16_kernel *cr_dwconv_bf16_select(unsigned cpu);
+
+#endif

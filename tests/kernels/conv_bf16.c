@@ -1,0 +1,282 @@
+/* Bfloat16 convolutions, dense and depthwise, from rows and from planes, at every level: sums
+ * within cr_conv_bf16_bound() of those taken in double (a product of two bfloat16 is exact there),
+ * and what leaves is to the bit the activation and rounding of these sums. */
+#include "harness.h"
+
+#include "base/threads.h"
+#include "kernels/conv_bf16.h"
+#include "kernels/conv_bf16_tile.h"
+
+typedef struct problem {
+    cr_conv_geometry g;
+    const cr_bf16 *in;   /* rows; or */
+    const float *planes; /* [n,cin,h,w] */
+    const float *w, *bias;
+    cr_act act;
+} problem;
+
+static float input_at(const problem *p, int64_t n, int64_t y, int64_t x, int64_t c)
+{
+    const cr_conv_geometry *g = &p->g;
+    if (y < 0 || y >= g->h || x < 0 || x >= g->w) return 0;
+    if (p->planes)
+        return cr_bf16_widen(cr_bf16_round(p->planes[((n * g->cin + c) * g->h + y) * g->w + x]));
+    return cr_bf16_widen(p->in[((n * g->h + y) * g->w + x) * g->ld_in + c]);
+}
+
+typedef struct exact {
+    double sum, magnitude, largest;
+    int64_t terms;
+} exact;
+
+static void add_term(exact *e, double a, double w)
+{
+    const double size = fabs(a) > fabs(w) ? fabs(a) : fabs(w);
+    e->sum += a * w;
+    e->magnitude += fabs(a * w);
+    if (size > e->largest) e->largest = size;
+    e->terms++;
+}
+
+static exact output_at(const problem *p, int64_t n, int64_t oy, int64_t ox, int64_t o)
+{
+    const cr_conv_geometry *g = &p->g;
+    const int64_t cin = g->cin / g->groups, group = o / (g->cout / g->groups);
+    const bool depthwise = cin == 1 && g->cout == g->groups && g->groups > 1;
+    exact e = {.sum = p->bias ? p->bias[o] : 0};
+    e.magnitude = fabs(e.sum);
+    for (int64_t ky = 0; ky < g->kh; ky++)
+        for (int64_t kx = 0; kx < g->kw; kx++)
+            for (int64_t c = 0; c < cin; c++) {
+                const float w = p->w[((o * cin + c) * g->kh + ky) * g->kw + kx];
+                add_term(&e,
+                         input_at(p, n, oy * g->stride_h - g->pad_top + ky * g->dil_h,
+                                  ox * g->stride_w - g->pad_left + kx * g->dil_w, group * cin + c),
+                         depthwise ? w : cr_bf16_widen(cr_bf16_round(w)));
+            }
+    return e;
+}
+
+static void complain(const problem *p, int level, int64_t pixel, int64_t o, double is, double want)
+{
+    print_geometry(&p->g);
+    fail_msg("level %s, act %d: pixel %lld channel %lld is %a, not %a",
+             cr_cpu_level_key((cr_cpu_level)level), p->act.kind, (long long)pixel, (long long)o, is,
+             want);
+}
+
+static void check_sums(const problem *p, const float *out, int level)
+{
+    const cr_conv_geometry *g = &p->g;
+    float untouched;
+    memset(&untouched, 0xA5, sizeof untouched);
+    for (int64_t i = 0; i < g->n * g->oh * g->ow; i++)
+        for (int64_t o = 0; o < (i + 1 < g->n * g->oh * g->ow ? g->ld_out : g->cout); o++) {
+            const float is = out[i * g->ld_out + o];
+            if (o >= g->cout) {
+                if (memcmp(&is, &untouched, sizeof is)) complain(p, level, i, o, is, untouched);
+                continue;
+            }
+            const exact e = output_at(p, i / (g->oh * g->ow), i / g->ow % g->oh, i % g->ow, o);
+            if (!(fabs(is - e.sum) <= cr_conv_bf16_bound(e.terms, e.magnitude, e.largest)))
+                complain(p, level, i, o, is, e.sum);
+        }
+}
+
+static void check_rounded(const problem *p, const cr_bf16 *out, const float *sums, int level)
+{
+    const cr_conv_geometry *g = &p->g;
+    const int64_t pixels = g->n * g->oh * g->ow;
+    for (int64_t i = 0; i < pixels; i++)
+        for (int64_t o = 0; o < (i + 1 < pixels ? g->ld_out : g->cout); o++) {
+            const float *s = &sums[i * g->ld_out + o];
+            const cr_bf16 want = o < g->cout ? cr_bf16_round(activate(*s, &p->act)) : 0xA5A5;
+            if (out[i * g->ld_out + o] == want) continue;
+            complain(p, level, i, o, cr_bf16_widen(out[i * g->ld_out + o]), cr_bf16_widen(want));
+        }
+}
+
+static guarded run_once(const problem *p, int level, bool sums, bool at_end, cr_pool *pool)
+{
+    const cr_conv_geometry *g = &p->g;
+    const cr_conv_bf16_params params = {.weights = p->w,
+                                        .bias = p->bias,
+                                        .act = sums ? (cr_act){CR_ACT_NONE, 0, 0} : p->act,
+                                        .float_out = sums,
+                                        .planes_in = p->planes != NULL};
+    cr_conv_bf16 *c;
+    assert_int_equal(cr_conv_bf16_create(g, &params, only_level(level), &c, NULL), CR_OK);
+    guarded scratch = guarded_alloc(cr_conv_bf16_scratch(c, cr_pool_threads(pool)), false);
+    guarded out = guarded_alloc(span_of(g->n * g->oh * g->ow, g->ld_out, g->cout) *
+                                    (sums ? sizeof(float) : sizeof(cr_bf16)),
+                                at_end);
+    cr_conv_bf16_run(c, p->planes ? (const void *)p->planes : p->in, 0, out.data, 0, scratch.data,
+                     pool);
+    guarded_free(&scratch);
+    cr_conv_bf16_free(c);
+    return out;
+}
+
+static void run_level(const problem *p, int level, bool at_end, cr_pool *pool)
+{
+    guarded sums = run_once(p, level, true, at_end, pool);
+    guarded out = run_once(p, level, false, at_end, pool);
+    check_sums(p, (const float *)(const void *)sums.data, level);
+    check_rounded(p, (const cr_bf16 *)(const void *)out.data,
+                  (const float *)(const void *)sums.data, level);
+    guarded_free(&sums);
+    guarded_free(&out);
+}
+
+static bool has_level(int level)
+{
+    return cr_conv_bf16_level(level) || cr_dwconv_bf16_level(level);
+}
+
+static void run_geometry(const cr_conv_geometry *g, pattern kind, bool planes, bool at_end,
+                         cr_rng *rng, cr_pool *pool)
+{
+    const size_t in = planes ? (size_t)(g->n * g->h * g->w * g->cin)
+                             : span_of(g->n * g->h * g->w, g->ld_in, g->cin);
+    const size_t w = (size_t)(g->cout * g->cin / g->groups * g->kh * g->kw);
+    float *x = malloc(in * sizeof *x);
+    guarded gi = guarded_alloc(in * (planes ? sizeof(float) : sizeof(cr_bf16)), at_end);
+    guarded gw = guarded_alloc(w * sizeof(float), at_end);
+    guarded gb = guarded_alloc((size_t)g->cout * sizeof(float), at_end);
+    fill_f32(x, in, kind, rng);
+    fill_f32((float *)(void *)gw.data, w, UNIFORM, rng);
+    fill_f32((float *)(void *)gb.data, (size_t)g->cout, UNIFORM, rng);
+    if (planes) memcpy(gi.data, x, in * sizeof *x);
+    for (size_t i = 0; i < in && !planes; i++)
+        ((cr_bf16 *)(void *)gi.data)[i] = cr_bf16_round(x[i]);
+    const problem p = {.g = *g,
+                       .in = planes ? NULL : (cr_bf16 *)(void *)gi.data,
+                       .planes = planes ? (float *)(void *)gi.data : NULL,
+                       .w = (float *)(void *)gw.data,
+                       .bias = cr_rng_below(rng, 4) ? (float *)(void *)gb.data : NULL,
+                       .act = {(cr_act_kind)cr_rng_below(rng, CR_ACT_HARD_SWISH + 1), 0.1f, 0.7f}};
+    for (int level = 0; level < CR_CPU_LEVELS; level++)
+        if (has_level(level) && level_runs(level)) run_level(&p, level, at_end, pool);
+    guarded_free(&gi);
+    guarded_free(&gw);
+    guarded_free(&gb);
+    free(x);
+}
+
+static void test_random(void **state)
+{
+    report_levels(has_level);
+    cr_pool *pool;
+    assert_int_equal(cr_pool_create(2, &pool, NULL), CR_OK);
+    for (uint64_t seed = 0; seed < 240; seed++) {
+        cr_rng rng;
+        cr_rng_seed(&rng, seed);
+        const cr_conv_geometry g = random_geometry(&rng, seed % 3 == 2);
+        run_geometry(&g, (pattern)(seed % PATTERNS), false, seed & 1, &rng, seed % 4 ? NULL : pool);
+    }
+    cr_pool_free(&pool);
+}
+
+static void test_planes(void **state)
+{
+    int met = 0;
+    for (uint64_t seed = 0; met < 80; seed++) {
+        cr_rng rng;
+        cr_rng_seed(&rng, 1000 + seed);
+        cr_conv_geometry g = random_geometry(&rng, false);
+        g.groups = g.dil_w = 1;
+        g.cin = g.ld_in = 1 + cr_rng_below(&rng, 4);
+        g.w += cr_rng_below(&rng, 40);
+        finish_geometry(&g);
+        if (!g.oh || !g.ow || !cr_conv_bf16_takes_planes(&g)) continue;
+        met++;
+        run_geometry(&g, (pattern)(seed % PATTERNS), true, seed & 1, &rng, NULL);
+    }
+}
+
+/* Every width around the tiles of every level, with one pixel more or less than whole tiles. */
+static void test_tile_edges(void **state)
+{
+    cr_rng rng;
+    cr_rng_seed(&rng, 7);
+    for (int64_t cout = 1; cout <= 66; cout++)
+        for (int64_t w = 1; w <= 25; w += 3) {
+            cr_conv_geometry g = {.h = 1, .w = w, .cin = 3, .cout = cout, .kh = 1, .kw = 1};
+            finish_geometry(&g);
+            run_geometry(&g, UNIFORM, false, true, &rng, NULL);
+        }
+}
+
+/* Windows that see padding only, on some or on all pixels. */
+static void test_far_padding(void **state)
+{
+    cr_rng rng;
+    cr_rng_seed(&rng, 8);
+    cr_conv_geometry g = {
+        .h = 2, .w = 2, .cin = 4, .cout = 6, .kh = 2, .kw = 2, .pad_top = 5, .pad_left = 6};
+    finish_geometry(&g);
+    run_geometry(&g, UNIFORM, false, true, &rng, NULL);
+    run_geometry(&g, UNIFORM, true, true, &rng, NULL);
+}
+
+/* More than one span of weights and many items: the same bits for 1, 2, 3 and 5 threads. */
+static void test_threads(void **state)
+{
+    cr_rng rng;
+    cr_rng_seed(&rng, 9);
+    cr_conv_geometry g = {
+        .h = 9, .w = 21, .cin = 320, .cout = 200, .kh = 3, .kw = 3, .pad_top = 1, .pad_left = 1};
+    finish_geometry(&g);
+    const size_t n_in = (size_t)(9 * 21 * 320), n_w = (size_t)(200 * 320 * 9),
+                 n_out = (size_t)(9 * 21 * 200);
+    cr_bf16 *in = malloc(n_in * sizeof *in), *first = malloc(n_out * sizeof *first);
+    cr_bf16 *out = malloc(n_out * sizeof *out);
+    float *w = malloc(n_w * sizeof *w);
+    for (size_t i = 0; i < n_in; i++) in[i] = cr_bf16_round((float)cr_rng_range(&rng, -1, 1));
+    fill_f32(w, n_w, UNIFORM, &rng);
+    const cr_conv_bf16_params params = {.weights = w, .act = {CR_ACT_SILU, 0, 0}};
+    cr_conv_bf16 *c;
+    assert_int_equal(cr_conv_bf16_create(&g, &params, cr_cpu_hardware(), &c, NULL), CR_OK);
+    for (int threads = 1; threads <= 5; threads++) {
+        cr_pool *pool;
+        assert_int_equal(cr_pool_create(threads, &pool, NULL), CR_OK);
+        void *scratch = malloc(cr_conv_bf16_scratch(c, threads));
+        memset(out, 0xA5, n_out * sizeof *out);
+        cr_conv_bf16_run(c, in, 0, out, 0, scratch, pool);
+        if (threads == 1) memcpy(first, out, n_out * sizeof *out);
+        assert_memory_equal(first, out, n_out * sizeof *out);
+        free(scratch);
+        cr_pool_free(&pool);
+    }
+    cr_conv_bf16_free(c);
+    free(in);
+    free(w);
+    free(first);
+    free(out);
+}
+
+static void test_refusals(void **state)
+{
+    const float w[45] = {0};
+    const cr_conv_bf16_params params = {.weights = w, .planes_in = true};
+    cr_conv_geometry g = {.h = 4, .w = 4, .cin = 5, .cout = 1, .kh = 3, .kw = 3};
+    cr_conv_bf16 *c;
+    finish_geometry(&g);
+    assert_int_equal(cr_conv_bf16_create(&g, &params, 1, &c, NULL), CR_ERR_ARGUMENT);
+    g.cin = g.ld_in = 3;
+    assert_true(cr_conv_bf16_takes_planes(&g));
+    g.stride_w = 1 << 27; /* one row of planes would be 2^28 pixels */
+    g.ow = 3;
+    assert_int_equal(cr_conv_bf16_create(&g, &params, 1, &c, NULL), CR_ERR_ARGUMENT);
+    assert_null(c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_random),     cmocka_unit_test(test_planes),
+        cmocka_unit_test(test_tile_edges), cmocka_unit_test(test_far_padding),
+        cmocka_unit_test(test_threads),    cmocka_unit_test(test_refusals),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
