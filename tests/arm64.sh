@@ -40,4 +40,18 @@ for f in tests/kernels/*.c; do
         failed=1
     fi
 done
+
+# Older cores are told apart: LEVELS that the kernel tests ran on CPU.
+levels_are() {
+    got=$("$qemu" -cpu "$1" "$out/test-conv_s8" | sed -n 's/^level \(.*\): run$/\1/p' | xargs)
+    if [ "$got" = "$2" ]; then
+        echo "PASS arm64 $1 has $2"
+    else
+        echo "FAIL arm64 $1 has $2, not $got"
+        failed=1
+    fi
+}
+levels_are cortex-a53 "c neon"
+levels_are cortex-a76 "c neon dotprod"
+levels_are max "c neon dotprod i8mm"
 exit $failed

@@ -82,7 +82,8 @@ struct cr_conv_s8 {
     unsigned char *zero; /* a row of zero points */
     int32_t *bias;       /* folded: [group][blocks * nr], 0 beyond cout; dw: [channel] */
     float *multiplier;   /* [cout] */
-    int64_t taps, cin, cout, blocks, steps; /* per group; steps: of four codes, over all taps */
+    int64_t taps, cin, cout, blocks, steps; /* per group; steps: over all taps */
+    int step;                               /* codes of a step */
     size_t weight_size;                     /* bytes of a packed weight */
     size_t block_bytes, group_bytes;        /* from one's packed weights to the next one's */
 };
@@ -96,7 +97,7 @@ static int block_width(const cr_conv_s8 *c, int64_t block)
 /* The last block of a group may be narrower. */
 static void measure_blocks(cr_conv_s8 *c)
 {
-    const size_t channel = (size_t)c->steps * STEP * c->weight_size;
+    const size_t channel = (size_t)c->steps * (size_t)c->step * c->weight_size;
     c->block_bytes = channel * (size_t)c->k->nr;
     c->group_bytes =
         (size_t)(c->blocks - 1) * c->block_bytes + channel * (size_t)block_width(c, c->blocks - 1);
@@ -105,7 +106,7 @@ static void measure_blocks(cr_conv_s8 *c)
 /* Where weight i of channel j's step goes, in a step of `width` channels. */
 static size_t place_in_step(const cr_conv_s8 *c, int j, int i)
 {
-    if (c->k->layout != CR_S8_COLUMNS) return (size_t)(j * STEP + i);
+    if (c->k->layout != CR_S8_COLUMNS) return (size_t)(j * c->step + i);
     const int lanes = c->k->lanes;
     return (size_t)(j / lanes * lanes * STEP + i * lanes + j % lanes);
 }
@@ -117,8 +118,8 @@ static void pack_channel(const cr_conv_s8 *c, const int8_t *src, unsigned char *
     const int64_t per_tap = c->steps / c->taps;
     for (int64_t tap = 0; tap < c->taps; tap++)
         for (int64_t k = 0; k < c->cin; k++) {
-            const size_t step = (size_t)(tap * per_tap + k / STEP);
-            const size_t at = step * STEP * (size_t)width + place_in_step(c, j, (int)(k % STEP));
+            const size_t first = (size_t)((tap * per_tap + k / c->step) * c->step * width);
+            const size_t at = first + place_in_step(c, j, (int)(k % c->step));
             const int8_t w = src[k * c->taps + tap];
             if (c->weight_size == 1)
                 ((int8_t *)block)[at] = w;
@@ -145,16 +146,18 @@ static void pack_depthwise(cr_conv_s8 *c, const int8_t *src)
             w[tap * c->g.cout + ch] = src[ch * c->taps + tap];
 }
 
-/* bias - za * sum w, modulo 2^32. */
+/* bias - za * sum w, modulo 2^32; where kernels read code - 128, so does za. */
 static void fold_bias(cr_conv_s8 *c, const cr_conv_s8_params *p)
 {
     const int64_t stride = c->dw ? 1 : c->blocks * c->k->nr, each = c->cin * c->taps;
+    const bool shifted = !c->dw && c->k->layout == CR_S8_SIGNED;
+    const uint32_t zero = (uint32_t)p->zero_in - (shifted ? 128 : 0);
     memset(c->bias, 0, (size_t)(c->g.groups * stride) * sizeof *c->bias);
     for (int64_t ch = 0; ch < c->g.cout; ch++) {
         int64_t sum = 0;
         for (int64_t i = 0; i < each; i++) sum += p->weights[ch * each + i];
         const uint32_t folded =
-            (uint32_t)(p->bias ? p->bias[ch] : 0) - (uint32_t)p->zero_in * (uint32_t)(uint64_t)sum;
+            (uint32_t)(p->bias ? p->bias[ch] : 0) - zero * (uint32_t)(uint64_t)sum;
         c->bias[ch / c->cout * stride + ch % c->cout] = (int32_t)folded;
     }
 }
@@ -167,7 +170,8 @@ static cr_status allocate(cr_conv_s8 *c, cr_error *err)
     if (c->dw)
         fits = fits && cr_mul_size(w, sizeof(float), &w);
     else
-        fits = fits && cr_mul_size(w, cr_round_up((size_t)c->cin, STEP) * c->weight_size, &w) &&
+        fits = fits &&
+               cr_mul_size(w, (size_t)(c->steps / c->taps * c->step) * c->weight_size, &w) &&
                cr_mul_size(w, (size_t)(c->blocks * c->k->nr), &w) &&
                cr_mul_size(bias, (size_t)(c->blocks * c->k->nr), &bias);
     CR_CHECK(fits && cr_mul_size(bias, sizeof *c->bias, &bias), err, CR_ERR_ARGUMENT,
@@ -213,8 +217,9 @@ static void set_up(cr_conv_s8 *c, const cr_conv_geometry *g, const cr_conv_s8_pa
     c->cout = g->cout / g->groups;
     if (c->k->narrow && c->cout <= c->k->narrow->nr) c->k = c->k->narrow;
     c->blocks = (c->cout + c->k->nr - 1) / c->k->nr;
-    c->steps = c->taps * ((c->cin + STEP - 1) / STEP);
-    c->weight_size = c->k->layout == CR_S8_BYTES ? 1 : 2;
+    c->step = c->k->layout == CR_S8_EIGHTS ? 8 : STEP;
+    c->steps = c->taps * ((c->cin + c->step - 1) / c->step);
+    c->weight_size = c->k->layout == CR_S8_PAIRS || c->k->layout == CR_S8_COLUMNS ? 2 : 1;
     if (c->cin == 1 && c->cout == 1 && g->groups > 1 && cr_dwconv_s8_fits(c->taps))
         c->dw = cr_dwconv_select(cpu);
 }
@@ -346,7 +351,7 @@ static void run(const run_job *j, const uint8_t *in, int64_t ld_in, void *scratc
                             .in = in,
                             .zero = c->zero,
                             .depthwise = c->dw != NULL,
-                            .line_step = c->dw || !c->k->run_line ? 0 : STEP,
+                            .line_step = c->dw || !c->k->run_line ? 0 : c->step,
                             .mr = tile_rows(c),
                             .nr = c->k->nr,
                             .block_bytes = c->block_bytes,

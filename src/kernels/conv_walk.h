@@ -50,7 +50,7 @@ typedef struct cr_conv_line {
     int64_t step; /* bytes; 0: the tap is on padding */
 } cr_conv_line;
 
-/* Channels are taken in steps of four bytes; the last step of a tap reads only what is left. */
+/* Channels are taken in steps of four codes (CR_S8_EIGHTS: of eight); the last step of a tap reads only what is left. */
 typedef struct cr_conv_s8_tile {
     const uint8_t *const *a;  /* run: [taps][mr] */
     const cr_conv_line *line; /* run_line: [taps] */
@@ -63,6 +63,8 @@ typedef struct cr_conv_s8_tile {
 
 typedef enum cr_conv_s8_layout {
     CR_S8_BYTES,  /* int8  [taps][ceil(cin/4)][channel][4]: four-byte dot products */
+    CR_S8_SIGNED, /* the same for kernels that read code - 128: the bias makes up for it */
+    CR_S8_EIGHTS, /* int8  [taps][ceil(cin/8)][channel][8]: eight-byte dot products */
     CR_S8_PAIRS,  /* int16 the same order: 16-bit multiply, add neighbours */
     CR_S8_COLUMNS /* int16 [taps][ceil(cin/4)][channel/lanes][4][lanes]: multiply by a lane */
 } cr_conv_s8_layout;
