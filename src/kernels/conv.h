@@ -30,7 +30,9 @@ cr_status cr_conv_geometry_check(const cr_conv_geometry *g, cr_error *err);
 /* ---- float32 ---- */
 
 /* y = act(bias + sum a * w): one accumulator per output, products added in the order (ky, kx,
- * channel). Levels with fused multiply-add (all but `c`) give the same bits as each other. */
+ * channel), or, for 3x3 windows with stride 1 where it is faster, Winograd's algorithm, whose error
+ * is about twice as large (winograd_f32.h). Levels with fused multiply-add (all but `c`) give the
+ * same bits as each other. */
 typedef struct cr_conv_f32 cr_conv_f32;
 
 /* weights [cout][cin/groups][kh][kw], bias [cout] or NULL, act or NULL: copied. cpu: flags as of

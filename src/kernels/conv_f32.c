@@ -10,6 +10,7 @@
 #include "kernels/conv_walk.h"
 #include "kernels/rows.h"
 #include "kernels/vec_c.h"
+#include "kernels/winograd_f32.h"
 
 #define CONV(name) conv_f32_##name##_c
 #define CONV_MR    4
@@ -53,6 +54,7 @@ struct cr_conv_f32 {
     cr_conv_geometry g;
     const cr_conv_f32_kernel *k;
     const cr_dwconv_kernel *dw; /* NULL unless depthwise */
+    cr_winograd_f32 *wino;      /* NULL unless it pays; then nothing below is used */
     const cr_rows *rows;
     cr_act act;
     float *w, *bias, *zero;          /* bias: [group][blocks * nr], 0 beyond cout */
@@ -139,12 +141,14 @@ cr_status cr_conv_f32_create(const cr_conv_geometry *g, const float *weights, co
     c->cout = g->cout / g->groups;
     c->blocks = (c->cout + c->k->nr - 1) / c->k->nr;
     if (c->cin == 1 && c->cout == 1 && g->groups > 1) c->dw = cr_dwconv_select(cpu);
-    const cr_status st = allocate(c, err);
+    const bool wino = cr_winograd_f32_fits(g) && cr_winograd_f32_pays(g);
+    const cr_status st = wino ? cr_winograd_f32_create(g, weights, bias, act, cpu, &c->wino, err)
+                              : allocate(c, err);
     if (st != CR_OK) {
         cr_conv_f32_free(c);
         return st;
     }
-    pack(c, weights, bias);
+    if (!wino) pack(c, weights, bias);
     *out = c;
     return CR_OK;
 }
@@ -152,6 +156,7 @@ cr_status cr_conv_f32_create(const cr_conv_geometry *g, const float *weights, co
 void cr_conv_f32_free(cr_conv_f32 *c)
 {
     if (!c) return;
+    cr_winograd_f32_free(c->wino);
     cr_aligned_free(c->w);
     cr_aligned_free(c->bias);
     cr_aligned_free(c->zero);
@@ -160,7 +165,7 @@ void cr_conv_f32_free(cr_conv_f32 *c)
 
 const char *cr_conv_f32_name(const cr_conv_f32 *c)
 {
-    return c->dw ? c->dw->name_f32 : c->k->name;
+    return c->wino ? cr_winograd_f32_name(c->wino) : c->dw ? c->dw->name_f32 : c->k->name;
 }
 
 /* ---- running ---- */
@@ -183,6 +188,7 @@ static int tile_rows(const cr_conv_f32 *c)
 
 size_t cr_conv_f32_scratch(const cr_conv_f32 *c, int threads)
 {
+    if (c->wino) return cr_winograd_f32_scratch(c->wino, threads);
     return cr_conv_walk_scratch(&c->g, tile_rows(c), tile_bytes(c), threads);
 }
 
@@ -220,6 +226,10 @@ static void compute_depthwise(const void *ctx, const cr_conv_place *p)
 void cr_conv_f32_run(const cr_conv_f32 *c, const float *in, int64_t ld_in, float *out,
                      int64_t ld_out, void *scratch, cr_pool *pool)
 {
+    if (c->wino) {
+        cr_winograd_f32_run(c->wino, in, ld_in, out, ld_out, scratch, pool);
+        return;
+    }
     const run_job j = {c, out, ld_out ? ld_out : c->g.ld_out};
     const cr_conv_walk w = {.g = &c->g,
                             .ld_in = ld_in ? ld_in : c->g.ld_in,

@@ -1,0 +1,347 @@
+/* Float Winograd convolution: the portable level, the weights' transform, and the walk over tiles.
+ * Idea and layout: winograd_f32.h. */
+#include "kernels/winograd_f32.h"
+
+#include <string.h>
+
+#include "base/cpu.h"
+#include "base/error.h"
+#include "base/mem.h"
+#include "kernels/rows.h"
+#include "kernels/vec_c.h"
+
+#define WINO(name)     winograd_f32_##name##_c
+#define WINO_MR        4
+#define WINO_NV        2
+#define WINO_EACH_ROWS WINO_ROWS(1) WINO_ROWS(2) WINO_ROWS(3) WINO_ROWS(4)
+#include "kernels/winograd_f32_body.h"
+
+static const cr_winograd_f32_kernel winograd_f32_c = WINO_RECORD("winograd_f32 c 4x8");
+
+#define CR_WINOGRAD_F32_ONLY
+#define CR_KERNEL(family, level, symbol) extern const cr_##family symbol;
+#include "kernels/kernels.inc"
+#undef CR_KERNEL
+
+const cr_winograd_f32_kernel *cr_winograd_f32_level(int level)
+{
+    switch (level) {
+    case CR_CPU_C:
+        return &winograd_f32_c;
+#define CR_KERNEL(family, level, symbol)                                                           \
+    case level:                                                                                    \
+        return &symbol;
+#include "kernels/kernels.inc"
+#undef CR_KERNEL
+    default:
+        return NULL;
+    }
+}
+
+static const cr_winograd_f32_kernel *select_kernel(unsigned cpu)
+{
+    const cr_winograd_f32_kernel *best = &winograd_f32_c;
+    for (int level = 0; level < CR_CPU_LEVELS; level++)
+        if (cr_cpu_has(cpu, (cr_cpu_level)level) && cr_winograd_f32_level(level))
+            best = cr_winograd_f32_level(level);
+    return best;
+}
+
+/* ---- packing ---- */
+
+struct cr_winograd_f32 {
+    cr_conv_geometry g;
+    const cr_winograd_f32_kernel *k;
+    const cr_rows *rows;
+    cr_act act;
+    float *u, *bias, *zero; /* u: [block][36][cin][width]; bias: whole vectors; zero: a pixel */
+    int64_t blocks, depth;  /* depth: cin in whole vectors */
+    int64_t tiles_y, tiles_x, tiles; /* tiles: of all pictures */
+    int64_t most;                    /* tiles of an item */
+};
+
+enum {
+    MAX_NR = 64,
+    ITEM_BYTES = 512 << 10, /* V and M of an item: they should stay in L2 (a core has 0.5..2 MB) */
+    MIN_PANELS = 2          /* but so many panels at least, or the weights' way from L3 shows */
+};
+
+bool cr_winograd_f32_fits(const cr_conv_geometry *g)
+{
+    return g->kh == 3 && g->kw == 3 && g->stride_h == 1 && g->stride_w == 1 && g->dil_h == 1 &&
+           g->dil_w == 1 && g->groups == 1;
+}
+
+bool cr_winograd_f32_pays(const cr_conv_geometry *g)
+{
+    return g->cin >= 16 && g->cout >= 16 && g->n * g->oh * g->ow >= 64;
+}
+
+static int block_width(const cr_winograd_f32 *c, int64_t block)
+{
+    const int64_t left = c->g.cout - block * c->k->nr;
+    return left >= c->k->nr ? c->k->nr : (int)cr_round_up((size_t)left, (size_t)c->k->lanes);
+}
+
+/* G of the points 0, +-root, +-2 root, infinity, with the divisors of the interpolation in it. */
+static const double root = 0.70710678118654752440;
+
+/* y[6] = G x[3], each entry a row of `width` channels. */
+static void transform_weights(const double *x, int64_t x_step, double *y, int64_t y_step, int width)
+{
+    for (int j = 0; j < width; j++) {
+        const double x0 = x[j], x1 = x[x_step + j], x2 = x[2 * x_step + j];
+        const double even1 = (x0 + x2 / 2) / -1.5, odd1 = root * x1 / -1.5;
+        const double even2 = (x0 + x2 * 2) / 6, odd2 = 2 * root * x1 / 6;
+        y[j] = x0;
+        y[y_step + j] = even1 + odd1;
+        y[2 * y_step + j] = even1 - odd1;
+        y[3 * y_step + j] = even2 + odd2;
+        y[4 * y_step + j] = even2 - odd2;
+        y[5 * y_step + j] = x2;
+    }
+}
+
+/* U = G g G^T of input channel k and the block's output channels; the sums of a spare channel are
+ * zero. In double, rounded once. */
+static void pack_channel(const cr_winograd_f32 *c, const float *weights, int64_t block, int64_t k,
+                         float *u)
+{
+    double g[9 * MAX_NR], t[18 * MAX_NR], r[CR_WINO_PRODUCTS * MAX_NR];
+    const int width = block_width(c, block);
+    for (int j = 0; j < width; j++) {
+        const int64_t o = block * c->k->nr + j;
+        for (int i = 0; i < 9; i++)
+            g[i * width + j] = o < c->g.cout ? weights[(o * c->g.cin + k) * 9 + i] : 0;
+    }
+    for (int x = 0; x < 3; x++) /* g [y][x] to t [6][x] */
+        transform_weights(g + x * width, 3 * width, t + x * width, 3 * width, width);
+    for (int y = 0; y < CR_WINO_IN; y++)
+        transform_weights(t + 3 * y * width, width, r + CR_WINO_IN * y * width, width, width);
+    for (int i = 0; i < CR_WINO_PRODUCTS; i++)
+        for (int j = 0; j < width; j++) u[(i * c->g.cin + k) * width + j] = (float)r[i * width + j];
+}
+
+static float *block_weights(const cr_winograd_f32 *c, int64_t block)
+{
+    return c->u + block * c->k->nr * CR_WINO_PRODUCTS * c->g.cin;
+}
+
+static void pack(cr_winograd_f32 *c, const float *weights, const float *bias)
+{
+    for (int64_t b = 0; b < c->blocks; b++)
+        for (int64_t k = 0; k < c->g.cin; k++) pack_channel(c, weights, b, k, block_weights(c, b));
+    for (int64_t j = 0; j < c->blocks * c->k->nr; j++)
+        c->bias[j] = bias && j < c->g.cout ? bias[j] : 0;
+}
+
+static cr_status allocate(cr_winograd_f32 *c, cr_error *err)
+{
+    size_t u = (size_t)((c->blocks - 1) * c->k->nr + block_width(c, c->blocks - 1));
+    CR_CHECK(cr_mul_size(u, (size_t)c->g.cin * CR_WINO_PRODUCTS, &u) &&
+                 cr_mul_size(u, sizeof(float), &u),
+             err, CR_ERR_ARGUMENT, "convolution: the weights are too large to address");
+    const size_t zero = (size_t)c->g.cin * sizeof(float);
+    c->u = cr_aligned_alloc(u);
+    c->bias = cr_aligned_alloc((size_t)(c->blocks * c->k->nr) * sizeof(float));
+    c->zero = cr_aligned_alloc(zero);
+    if (!c->u || !c->bias || !c->zero) return CR_NOMEM(err);
+    memset(c->zero, 0, zero);
+    return CR_OK;
+}
+
+static int64_t ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static int64_t choose_most(const cr_winograd_f32 *c)
+{
+    const int64_t tile = (c->depth + c->k->nr) * CR_WINO_PRODUCTS * (int64_t)sizeof(float);
+    const int64_t least = MIN_PANELS * c->k->mr;
+    int64_t most = ITEM_BYTES / tile;
+    if (most < least) most = least;
+    return most < c->tiles ? most : c->tiles;
+}
+
+cr_status cr_winograd_f32_create(const cr_conv_geometry *g, const float *weights, const float *bias,
+                                 const cr_act *act, unsigned cpu, cr_winograd_f32 **out,
+                                 cr_error *err)
+{
+    *out = NULL;
+    cr_winograd_f32 *c = cr_calloc(1, sizeof *c);
+    if (!c) return CR_NOMEM(err);
+    c->g = *g;
+    c->k = select_kernel(cpu);
+    c->rows = cr_rows_get(cpu);
+    if (act) c->act = *act;
+    c->blocks = ceil_div(g->cout, c->k->nr);
+    c->depth = ceil_div(g->cin, c->k->lanes) * c->k->lanes;
+    c->tiles_y = ceil_div(g->oh, CR_WINO_OUT);
+    c->tiles_x = ceil_div(g->ow, CR_WINO_OUT);
+    c->tiles = g->n * c->tiles_y * c->tiles_x;
+    c->most = choose_most(c);
+    const cr_status st = allocate(c, err);
+    if (st != CR_OK) {
+        cr_winograd_f32_free(c);
+        return st;
+    }
+    pack(c, weights, bias);
+    *out = c;
+    return CR_OK;
+}
+
+void cr_winograd_f32_free(cr_winograd_f32 *c)
+{
+    if (!c) return;
+    cr_aligned_free(c->u);
+    cr_aligned_free(c->bias);
+    cr_aligned_free(c->zero);
+    cr_free(c);
+}
+
+const char *cr_winograd_f32_name(const cr_winograd_f32 *c)
+{
+    return c->k->name;
+}
+
+/* ---- running ---- */
+
+typedef struct wino_run {
+    const cr_winograd_f32 *c;
+    const float *in;
+    float *out;
+    int64_t ld_in, ld_out, items;
+    float *scratch;
+} wino_run;
+
+/* A worker's room. The 36 parts of V and M are an odd number of cache lines apart: a power of two
+ * would put all of a patch's vectors into one set of L1. */
+static int64_t v_step(const cr_winograd_f32 *c)
+{
+    return (c->most * c->depth + 15) / 16 * 16 | 16;
+}
+
+static int64_t m_step(const cr_winograd_f32 *c)
+{
+    return (c->most * c->k->nr + 15) / 16 * 16 | 16;
+}
+
+static int64_t worker_floats(const cr_winograd_f32 *c)
+{
+    return (v_step(c) + m_step(c)) * CR_WINO_PRODUCTS + CR_WINO_OUT * CR_WINO_OUT * c->k->nr;
+}
+
+size_t cr_winograd_f32_scratch(const cr_winograd_f32 *c, int threads)
+{
+    return cr_round_up((size_t)worker_floats(c) * sizeof(float), CR_ALIGN) * (size_t)threads;
+}
+
+/* Tile `index` over all pictures, as its first output pixel. */
+typedef struct tile_place {
+    int64_t n, y, x;
+} tile_place;
+
+static tile_place find_tile(const cr_winograd_f32 *c, int64_t index)
+{
+    const int64_t row = index / c->tiles_x, n = row / c->tiles_y;
+    return (tile_place){n, (row - n * c->tiles_y) * CR_WINO_OUT,
+                        (index - row * c->tiles_x) * CR_WINO_OUT};
+}
+
+static void point_patch(const wino_run *r, const tile_place *p, const float *px[CR_WINO_PRODUCTS])
+{
+    const cr_conv_geometry *g = &r->c->g;
+    const int64_t left = p->x - g->pad_left;
+    for (int i = 0; i < CR_WINO_IN; i++) {
+        const int64_t y = p->y - g->pad_top + i;
+        const bool out = y < 0 || y >= g->h;
+        const float *line = out ? r->in : r->in + (p->n * g->h + y) * g->w * r->ld_in;
+        for (int j = 0; j < CR_WINO_IN; j++, px++) {
+            const int64_t x = left + j;
+            *px = out || x < 0 || x >= g->w ? r->c->zero : line + x * r->ld_in;
+        }
+    }
+}
+
+static void transform_inputs(const wino_run *r, int64_t first, int64_t tiles, float *v)
+{
+    const cr_winograd_f32 *c = r->c;
+    const int64_t panels = cr_winograd_panels(tiles, c->k->mr);
+    const float *px[CR_WINO_PRODUCTS];
+    for (int64_t i = 0; i < panels; i++) {
+        const cr_winograd_panel panel = cr_winograd_panel_at(tiles, panels, i);
+        for (int row = 0; row < panel.rows; row++) {
+            const tile_place p = find_tile(c, first + panel.first + row);
+            point_patch(r, &p, px);
+            c->k->input(px, c->g.cin, v + panel.first * c->depth + row * c->k->lanes, v_step(c),
+                        panel.rows * c->k->lanes);
+        }
+    }
+}
+
+/* y[16][width] to the pixels that the picture has. */
+static void store_tile(const wino_run *r, const tile_place *p, const float *y, int64_t channel,
+                       int width)
+{
+    const cr_conv_geometry *g = &r->c->g;
+    const int64_t left = g->cout - channel, high = g->oh - p->y, wide = g->ow - p->x;
+    const size_t bytes = (size_t)(left < width ? left : width) * sizeof *y;
+    for (int i = 0; i < CR_WINO_OUT && i < high; i++) {
+        float *to = r->out + ((p->n * g->oh + p->y + i) * g->ow + p->x) * r->ld_out + channel;
+        for (int j = 0; j < CR_WINO_OUT && j < wide; j++, to += r->ld_out)
+            memcpy(to, y + (i * CR_WINO_OUT + j) * width, bytes);
+    }
+}
+
+static void finish_tiles(const wino_run *r, int64_t first, const cr_winograd_f32_block *b,
+                         int64_t channel, float *y)
+{
+    const cr_winograd_f32 *c = r->c;
+    const int width = b->vectors * c->k->lanes;
+    for (int64_t t = 0; t < b->tiles; t++) {
+        const tile_place p = find_tile(c, first + t);
+        c->k->output(b->m + t * width, b->m_step, c->bias + channel, y, b->vectors);
+        if (c->act.kind != CR_ACT_NONE)
+            c->rows->act(y, y, (size_t)(CR_WINO_OUT * CR_WINO_OUT * width), &c->act);
+        store_tile(r, &p, y, channel, width);
+    }
+}
+
+static void run_item(void *ctx, size_t index, int worker)
+{
+    const wino_run *r = ctx;
+    const cr_winograd_f32 *c = r->c;
+    const int64_t first = c->tiles * (int64_t)index / r->items;
+    const int64_t tiles = c->tiles * ((int64_t)index + 1) / r->items - first;
+    float *v = r->scratch + cr_winograd_f32_scratch(c, worker) / sizeof(float);
+    float *m = v + v_step(c) * CR_WINO_PRODUCTS, *y = m + m_step(c) * CR_WINO_PRODUCTS;
+    transform_inputs(r, first, tiles, v);
+    for (int64_t block = 0; block < c->blocks; block++) {
+        const cr_winograd_f32_block b = {.v = v,
+                                         .u = block_weights(c, block),
+                                         .m = m,
+                                         .v_step = v_step(c),
+                                         .m_step = m_step(c),
+                                         .tiles = tiles,
+                                         .cin = c->g.cin,
+                                         .vectors = block_width(c, block) / c->k->lanes};
+        c->k->multiply(&b);
+        finish_tiles(r, first, &b, block * c->k->nr, y);
+    }
+}
+
+void cr_winograd_f32_run(const cr_winograd_f32 *c, const float *in, int64_t ld_in, float *out,
+                         int64_t ld_out, void *scratch, cr_pool *pool)
+{
+    wino_run r = {.c = c,
+                  .in = in,
+                  .out = out,
+                  .ld_in = ld_in ? ld_in : c->g.ld_in,
+                  .ld_out = ld_out ? ld_out : c->g.ld_out,
+                  .scratch = scratch};
+    const int64_t threads = cr_pool_threads(pool);
+    r.items = ceil_div(ceil_div(c->tiles, c->most), threads) * threads;
+    if (r.items > c->tiles) r.items = c->tiles;
+    cr_pool_run(pool, (size_t)r.items, run_item, &r);
+}
