@@ -26,6 +26,7 @@
 #include <string.h>
 
 #include "crayon/arith.h"
+#include "kernels/expv.h"
 #include "kernels/rows.h"
 #include "kernels/unroll.h"
 
@@ -39,24 +40,6 @@
     ROWS_AS(CR_ACT_SILU)                                                                           \
     ROWS_AS(CR_ACT_HARD_SIGMOID)                                                                   \
     ROWS_AS(CR_ACT_HARD_SWISH)
-
-CR_INLINE VF ROWS(expv)(VF x)
-{
-    x = V_MIN(V_SET1(CR_EXP_MAX), x);
-    x = V_MAX(V_SET1(CR_EXP_MIN), x);
-    const VF t = V_FMA(x, V_SET1(CR_EXP_LOG2E), V_SET1(CR_EXP_MAGIC));
-    const VF s = V_EXP2BITS(t);
-    const VF n = V_SUB(t, V_SET1(CR_EXP_MAGIC));
-    VF r = V_FMA(n, V_SET1(-CR_EXP_LN2_HI), x);
-    r = V_FMA(n, V_SET1(-(CR_EXP_LN2_LO)), r);
-    VF p = V_FMA(V_SET1(CR_EXP_C6), r, V_SET1(CR_EXP_C5));
-    p = V_FMA(p, r, V_SET1(CR_EXP_C4));
-    p = V_FMA(p, r, V_SET1(CR_EXP_C3));
-    p = V_FMA(p, r, V_SET1(CR_EXP_C2));
-    p = V_FMA(p, r, V_SET1(1.0f));
-    p = V_FMA(p, r, V_SET1(1.0f));
-    return V_MUL(p, s);
-}
 
 /* d = 1 + exp(-u) for V_GROUP vectors in step, u <= CR_EXP_MAX. A chain of some 15 dependent
  * operations keeps a core waiting unless several run side by side. Signs are moved so that nothing
@@ -421,7 +404,7 @@ static void ROWS(exp_sum)(float *y, const float *x, const float *shift, float *s
 {
     size_t i = 0;
     for (; i + VN <= n; i += VN) {
-        const VF e = ROWS(expv)(V_SUB(V_LOAD(x + i), V_LOAD(shift + i)));
+        const VF e = cr_expv(V_SUB(V_LOAD(x + i), V_LOAD(shift + i)));
         V_STORE(y + i, e);
         V_STORE(sum + i, V_ADD(V_LOAD(sum + i), e));
     }

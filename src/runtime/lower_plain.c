@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "kernels/rows.h"
+#include "kernels/vmath.h"
 #include "runtime/program.h"
 
 /* ---- strided copy: out (contiguous, dims) = in[offset + sum index*stride] ---- */
@@ -297,6 +298,7 @@ typedef struct softmax_op {
 typedef struct softmax_job {
     const softmax_op *op;
     const cr_rows *k;
+    const cr_vmath *math;
     const float *in;
     float *out;
 } softmax_job;
@@ -310,22 +312,7 @@ static void softmax_lines(const softmax_job *j, const float *x, float *y, size_t
     for (int64_t i = 1; i < n; i++) j->k->max_f32(top, x + i * step, width);
     for (int64_t i = 0; i < n; i++) j->k->exp_sum(y + i * step, x + i * step, top, sum, width);
     for (int64_t i = 0; i < n; i++)
-        for (size_t c = 0; c < width; c++) y[i * step + (int64_t)c] /= sum[c];
-}
-
-/* One line whose elements are neighbours. */
-static void softmax_line(const softmax_job *j, const float *x, float *y)
-{
-    float top[SOFTMAX_BLOCK], sums[SOFTMAX_BLOCK] = {0}, best = x[0], sum = 0;
-    const int64_t n = j->op->n;
-    for (int64_t i = 1; i < n; i++) best = x[i] > best ? x[i] : best;
-    for (int i = 0; i < SOFTMAX_BLOCK; i++) top[i] = best;
-    for (int64_t i = 0; i < n; i += SOFTMAX_BLOCK) {
-        const int64_t w = n - i < SOFTMAX_BLOCK ? n - i : SOFTMAX_BLOCK;
-        j->k->exp_sum(y + i, x + i, top, sums, (size_t)w);
-    }
-    for (int i = 0; i < SOFTMAX_BLOCK; i++) sum += sums[i];
-    for (int64_t i = 0; i < n; i++) y[i] /= sum;
+        j->math->pair(CR_VM_DIV, y + i * step, y + i * step, false, sum, false, width);
 }
 
 static void softmax_blocks(void *ctx, int64_t first, int64_t count, int worker)
@@ -334,7 +321,7 @@ static void softmax_blocks(void *ctx, int64_t first, int64_t count, int worker)
     const softmax_op *op = j->op;
     if (op->inner == 1) {
         for (int64_t o = first; o < first + count; o++)
-            softmax_line(j, j->in + o * op->n, j->out + o * op->n);
+            j->math->softmax(j->out + o * op->n, j->in + o * op->n, (size_t)op->n);
         return;
     }
     const int64_t blocks = (op->inner + SOFTMAX_BLOCK - 1) / SOFTMAX_BLOCK;
@@ -348,8 +335,8 @@ static void softmax_blocks(void *ctx, int64_t first, int64_t count, int worker)
 static cr_status run_softmax(const cr_step *s, cr_session *session, cr_error *err)
 {
     const softmax_op *op = s->op;
-    softmax_job j = {op, cr_rows_get(session->program->cpu), session->data[s->in[0]],
-                     session->data[s->out[0]]};
+    softmax_job j = {op, cr_rows_get(session->program->cpu), cr_vmath_get(session->program->cpu),
+                     session->data[s->in[0]], session->data[s->out[0]]};
     const int64_t blocks = (op->inner + SOFTMAX_BLOCK - 1) / SOFTMAX_BLOCK;
     cr_session_rows(session, op->outer * blocks, 1, softmax_blocks, &j);
     return CR_OK;
@@ -401,6 +388,8 @@ cr_status cr_lower_plain(cr_program *p, const cr_node *n, bool *done, cr_error *
     if (!all_static(n)) return CR_OK;
     CR_TRY(cr_lower_matmul(p, n, done, err));
     if (*done || weight_among(p, n)) return CR_OK;
+    CR_TRY(cr_lower_math(p, n, done, err));
+    if (*done) return CR_OK;
     switch (n->op->kind) {
     case CR_OP_Reshape:
     case CR_OP_Flatten:

@@ -103,6 +103,7 @@ cr_status cr_lower_conv(cr_program *p, const cr_node *n, bool *done, cr_error *e
 cr_status cr_lower_spatial(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_elementwise(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_plain(cr_program *p, const cr_node *n, bool *done, cr_error *err);
+cr_status cr_lower_math(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_matmul(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_reference(cr_program *p, const cr_node *n, cr_error *err);
 cr_status cr_lower_convert(cr_program *p, int from, int to, cr_error *err);

@@ -47,7 +47,7 @@ static inline cr_tensor *random_activation(net *t, cr_tensor *x)
     static const cr_op_kind kinds[] = {CR_OP_Relu,  CR_OP_Sigmoid,   CR_OP_HardSwish,   CR_OP_Swish,
                                        CR_OP_Swish, CR_OP_LeakyRelu, CR_OP_HardSigmoid, CR_OP_Clip,
                                        CR_OP_Swish, CR_OP_Clip,      CR_OP_Tanh,        CR_OP_Elu};
-    const int which = roll(t, 0, 11);
+    const int which = roll(t, 0, t->exact ? 9 : 11); /* Tanh and Elu: their kernels' own rounding */
     cr_node *n;
     if (kinds[which] == CR_OP_Clip) {
         cr_tensor *lo = cr_graph_const_f32(t->g, "lo", -.5f);
@@ -115,10 +115,52 @@ static inline void random_binary(net *t)
         if (form == 2 && r == 4) s = shape_of(4, 1, (int)a->shape.dim[1], 1, 1);
         if (form == 3 && r > 0) s = shape_of(1, (int)a->shape.dim[r - 1]);
         if (form == 4) s = a->shape;
+        for (int d = 0; form == 5 && d < r; d++, s.rank++)
+            s.dim[d] = roll(t, 0, 1) ? a->shape.dim[d] : 1;
         b = const_random(t->g, &t->r, "c", s, .5, 1.5);
     }
     const bool swap = kind != CR_OP_Div && roll(t, 0, 1);
     keep(t, apply2(t->g, kind, swap ? b : a, swap ? a : b));
+}
+
+/* Computed operands of different shapes: a picture by its channels' means, a row by a column. */
+static inline void random_broadcast(net *t)
+{
+    static const cr_op_kind kinds[] = {CR_OP_Add,
+                                       CR_OP_Mul}; /* x - mean(x) would cancel to nothing */
+    cr_tensor *x = pick_rank(t, roll(t, 3, 4));
+    if (!x) return;
+    int from[4] = {0}, to[4], step[4] = {1, 1, 1, 1}, axes[4] = {0, 1, 2, 3};
+    for (int d = 0; d < x->shape.rank; d++) to[d] = roll(t, 0, 1) ? (int)x->shape.dim[d] : 1;
+    cr_tensor *part;
+    if (x->shape.rank == 4 && roll(t, 0, 1))
+        part = apply1(t->g, CR_OP_GlobalAveragePool, x);
+    else if (x->shape.rank == 4)
+        part = done(graph_node(t->g, CR_OP_Slice, 1, 5, x,
+                               const_ints(t->g, 4, from[0], from[1], from[2], from[3]),
+                               const_ints(t->g, 4, to[0], to[1], to[2], to[3]),
+                               const_ints(t->g, 4, axes[0], axes[1], axes[2], axes[3]),
+                               const_ints(t->g, 4, step[0], step[1], step[2], step[3])));
+    else
+        part = done(graph_node(t->g, CR_OP_Slice, 1, 4, x, const_ints(t->g, 3, 0, 0, 0),
+                               const_ints(t->g, 3, to[0], to[1], to[2]),
+                               const_ints(t->g, 3, 0, 1, 2)));
+    const bool swap = roll(t, 0, 1);
+    keep(t, apply2(t->g, kinds[roll(t, 0, 1)], swap ? part : x, swap ? x : part));
+}
+
+/* Functions that run by vector kernels; the exact ones only where bits are compared. */
+static inline void random_function(net *t)
+{
+    static const cr_op_kind kinds[] = {CR_OP_Neg, CR_OP_Erf, CR_OP_Gelu, CR_OP_Exp};
+    cr_tensor *x = t->live[roll(t, 0, t->n_live - 1)];
+    if (roll(t, 0, 2) == 0) {
+        keep(t, apply2(t->g, CR_OP_Pow, x, cr_graph_const_f32(t->g, "two", 2)));
+        return;
+    }
+    const cr_op_kind kind = kinds[t->exact ? 0 : roll(t, 0, 3)];
+    if (kind == CR_OP_Exp) x = apply1(t->g, CR_OP_Tanh, x); /* large values would drown the rest */
+    keep(t, apply1(t->g, kind, x));
 }
 
 static inline void random_split(net *t)
@@ -225,8 +267,10 @@ static inline void random_layout(net *t)
 static inline cr_tensor *swap_last(net *t, cr_tensor *x)
 {
     cr_node *n = graph_node(t->g, CR_OP_Transpose, 1, 1, x);
-    if (x->shape.rank == 3) attr_ints(t->g, n, "perm", 3, 0, 2, 1);
-    else attr_ints(t->g, n, "perm", 4, 0, 1, 3, 2);
+    if (x->shape.rank == 3)
+        attr_ints(t->g, n, "perm", 3, 0, 2, 1);
+    else
+        attr_ints(t->g, n, "perm", 4, 0, 1, 3, 2);
     return done(n);
 }
 
@@ -335,11 +379,11 @@ static inline bool is_read(const cr_graph *g, const cr_tensor *t)
 /* exact: without operators whose float result depends on the order of summing. */
 static inline cr_graph *random_net(uint64_t seed, bool exact, bool dynamic_tail)
 {
-    static void (*const ops[])(net *) = {random_conv,   random_conv,   random_conv,   random_unary,
-                                         random_binary, random_binary, random_split,  random_slice,
-                                         random_concat, random_concat, random_concat, random_pool,
-                                         random_resize, random_layout, random_rank3,  random_rare,
-                                         random_rank3,  random_product};
+    static void (*const ops[])(net *) = {
+        random_conv,   random_conv,  random_conv,    random_unary,     random_binary,
+        random_binary, random_split, random_slice,   random_concat,    random_concat,
+        random_concat, random_pool,  random_resize,  random_layout,    random_rank3,
+        random_rare,   random_rank3, random_product, random_broadcast, random_function};
     net t = {.g = graph_new(), .exact = exact};
     cr_rng_seed(&t.r, seed);
     const int batch = roll(&t, 0, 3) ? 1 : 2;
@@ -348,7 +392,7 @@ static inline cr_graph *random_net(uint64_t seed, bool exact, bool dynamic_tail)
     random_conv(&t);
     for (int n = roll(&t, 3, 16); n > 0; n--) {
         const size_t before = t.g->node_count;
-        ops[roll(&t, 0, 17)](&t);
+        ops[roll(&t, 0, 19)](&t);
         if (t.g->node_count == before) n++;
         if (cr_shape_count(&t.live[t.n_live - 1]->shape) > 60000) break;
     }
@@ -463,8 +507,8 @@ static inline void product_entries(cr_recipe *r, cr_rng *rng, const cr_node *n,
     }
 }
 
-/* Every convolution and matrix product runs on integers; other tensors get entries at random, those behind an operator
- * that moves values often the entry of its source. ranges: by tensor id. */
+/* Every convolution and matrix product runs on integers; other tensors get entries at random, those
+ * behind an operator that moves values often the entry of its source. ranges: by tensor id. */
 static inline cr_recipe *random_recipe(const cr_graph *g, uint64_t seed, const tensor_range *ranges)
 {
     cr_recipe *r;
@@ -487,7 +531,7 @@ static inline cr_recipe *random_recipe(const cr_graph *g, uint64_t seed, const t
         const cr_recipe_entry *source =
             p && p->op->flags & CR_OPF_MOVE ? recipe_entry(r, p->in[0]) : NULL;
         const uint32_t form = cr_rng_below(&rng, 10);
-        if (source && form < 6 && cr_q_per_tensor(&source->q))
+        if (source && form < 6 && source->q.axis < 0)
             add_entry(r, t, &source->q);
         else if (form < 3)
             byte_entry(r, &rng, t, ranges[i]);

@@ -16,6 +16,7 @@ typedef int32x4_t VI;
 #define V_SUB(a, b)         vsubq_f32(a, b)
 #define V_MUL(a, b)         vmulq_f32(a, b)
 #define V_DIV(a, b)         vdivq_f32(a, b)
+#define V_SQRT(a)           vsqrtq_f32(a)
 #define V_FMA(a, b, c)      vfmaq_f32(c, a, b)
 #define V_FNMA(a, b, c)     vfmsq_f32(c, a, b)
 #define V_MAX(k, x)         vbslq_f32(vcgtq_f32(k, x), k, x)

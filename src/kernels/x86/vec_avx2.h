@@ -15,6 +15,7 @@ typedef __m256i VI;
 #define V_SUB(a, b)         _mm256_sub_ps(a, b)
 #define V_MUL(a, b)         _mm256_mul_ps(a, b)
 #define V_DIV(a, b)         _mm256_div_ps(a, b)
+#define V_SQRT(a)           _mm256_sqrt_ps(a)
 #define V_FMA(a, b, c)      _mm256_fmadd_ps(a, b, c)
 #define V_FNMA(a, b, c)     _mm256_fnmadd_ps(a, b, c)
 #define V_MAX(k, x)         _mm256_max_ps(k, x)

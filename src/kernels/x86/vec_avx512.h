@@ -15,6 +15,7 @@ typedef __m512i VI;
 #define V_SUB(a, b)     _mm512_sub_ps(a, b)
 #define V_MUL(a, b)     _mm512_mul_ps(a, b)
 #define V_DIV(a, b)     _mm512_div_ps(a, b)
+#define V_SQRT(a)       _mm512_sqrt_ps(a)
 #define V_FMA(a, b, c)  _mm512_fmadd_ps(a, b, c)
 #define V_FNMA(a, b, c) _mm512_fnmadd_ps(a, b, c)
 #define V_MAX(k, x)     _mm512_max_ps(k, x)

@@ -1,0 +1,120 @@
+/* The portable vector mathematics: the definitions that the other levels must equal. */
+#include "kernels/vmath.h"
+
+#include <math.h>
+
+#include "base/cpu.h"
+#include "crayon/arith.h"
+
+static float erf_one(float x)
+{
+    const float t = x * x, size = -x > x ? -x : x, a = 4.0f < size ? 4.0f : size;
+    float p = fmaf(CR_ERF_P6, t, CR_ERF_P5);
+    p = fmaf(p, t, CR_ERF_P4);
+    p = fmaf(p, t, CR_ERF_P3);
+    p = fmaf(p, t, CR_ERF_P2);
+    p = fmaf(p, t, CR_ERF_P1);
+    if (a < 1.0f) return x * fmaf(p, t, CR_ERF_P0);
+    float q = fmaf(CR_ERF_Q6, a, CR_ERF_Q5);
+    q = fmaf(q, a, CR_ERF_Q4);
+    q = fmaf(q, a, CR_ERF_Q3);
+    q = fmaf(q, a, CR_ERF_Q2);
+    q = fmaf(q, a, CR_ERF_Q1);
+    q = 1.0f - cr_expf(-a * fmaf(q, a, CR_ERF_Q0));
+    return x < 0 ? -q : q;
+}
+
+static float tanh_one(float x)
+{
+    const float t = x * x, size = -x > x ? -x : x, a = 10.0f < size ? 10.0f : size;
+    float p = fmaf(CR_TANH_4, t, CR_TANH_3);
+    p = fmaf(p, t, CR_TANH_2);
+    p = fmaf(p, t, CR_TANH_1);
+    p = fmaf(p, t, CR_TANH_0);
+    if (a < 0.625f) return fmaf(p * t, x, x);
+    const float q = 1.0f - 2.0f / (cr_expf(a + a) + 1.0f);
+    return x < 0 ? -q : q;
+}
+
+static float fn_one(cr_vmath_fn f, float x)
+{
+    switch (f) {
+    case CR_VM_NEG:
+        return -x;
+    case CR_VM_SQRT:
+        return sqrtf(x);
+    case CR_VM_RECIPROCAL:
+        return 1.0f / x;
+    case CR_VM_SQUARE:
+        return x * x;
+    case CR_VM_EXP:
+        return cr_expf(x);
+    case CR_VM_ERF:
+        return erf_one(x);
+    case CR_VM_GELU:
+        return 0.5f * x * (1.0f + erf_one(x * CR_SQRT_HALF));
+    case CR_VM_TANH:
+        return tanh_one(x);
+    default:
+        return x;
+    }
+}
+
+static void map_c(cr_vmath_fn f, float *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) y[i] = fn_one(f, x[i]);
+}
+
+static void pair_c(cr_vmath_pair op, float *y, const float *a, bool a_one, const float *b,
+                   bool b_one, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float u = a[a_one ? 0 : i], v = b[b_one ? 0 : i];
+        y[i] = op == CR_VM_ADD ? u + v : op == CR_VM_SUB ? u - v : op == CR_VM_MUL ? u * v : u / v;
+    }
+}
+
+static void softmax_c(float *y, const float *x, size_t n)
+{
+    float part[CR_VM_PARTS] = {0}, top = x[0];
+    for (size_t i = 1; i < n; i++) top = x[i] > top ? x[i] : top;
+    for (size_t i = 0; i < n; i++) {
+        y[i] = cr_expf(x[i] - top);
+        part[i % CR_VM_PARTS] += y[i];
+    }
+    for (int half = CR_VM_PARTS / 2; half; half /= 2)
+        for (int k = 0; k < half; k++) part[k] += part[k + half];
+    const float inverse = 1.0f / part[0];
+    for (size_t i = 0; i < n; i++) y[i] *= inverse;
+}
+
+static const cr_vmath vmath_c = {"vmath c", map_c, pair_c, softmax_c};
+
+#define CR_VMATH_ONLY
+#define CR_KERNEL(family, level, symbol) extern const cr_##family symbol;
+#include "kernels/kernels.inc"
+#undef CR_KERNEL
+
+const cr_vmath *cr_vmath_level(int level)
+{
+    switch (level) {
+    case CR_CPU_C:
+        return &vmath_c;
+#define CR_KERNEL(family, level, symbol)                                                           \
+    case level:                                                                                    \
+        return &symbol;
+#include "kernels/kernels.inc"
+#undef CR_KERNEL
+    default:
+        return NULL;
+    }
+}
+
+const cr_vmath *cr_vmath_get(unsigned cpu)
+{
+    const cr_vmath *best = &vmath_c;
+    for (int level = 0; level < CR_CPU_LEVELS; level++)
+        if (cr_cpu_has(cpu, (cr_cpu_level)level) && cr_vmath_level(level))
+            best = cr_vmath_level(level);
+    return best;
+}
