@@ -23,7 +23,7 @@ static const char help[] =
     "  --runs N             runs to measure (50, or as many as 20 seconds allow, at least 5)\n"
     "  --warmup N           runs before them (5)\n"
     "  --layers             time of each step as well, slowest first\n"
-    "  --json               print JSON\n" CLI_COMMON_HELP "\n"
+    "  --json               print JSON\n" CLI_PRECISION_HELP CLI_COMMON_HELP "\n"
     "JSON: [{\"model\", \"precision\", \"threads\", \"cpu\", \"level\", \"runs\", \"median_ms\", "
     "\"min_ms\",\n"
     "\"p95_ms\", \"load_ms\", \"peak_rss_mb\"}], MB being 1024*1024 bytes; --layers adds\n"
@@ -60,6 +60,7 @@ static const struct option options[] = {{"runs", required_argument, NULL, OPT_RU
                                         {"warmup", required_argument, NULL, OPT_WARMUP},
                                         {"layers", no_argument, NULL, OPT_LAYERS},
                                         {"json", no_argument, NULL, OPT_JSON},
+                                        CLI_PRECISION_OPTION,
                                         CLI_COMMON_OPTIONS};
 
 static int take_option(int code, char **argv, settings *s)

@@ -63,10 +63,11 @@ double cli_now_ms(void); /* monotonic */
 typedef struct cli_common {
     int threads;       /* 0: all cores */
     int height, width; /* --imgsz; 0: not given */
+    cr_precision precision;
     bool help;
 } cli_common;
 
-enum { CLI_OPT_HELP = 1000, CLI_OPT_CPU, CLI_OPT_THREADS, CLI_OPT_IMGSZ };
+enum { CLI_OPT_HELP = 1000, CLI_OPT_CPU, CLI_OPT_THREADS, CLI_OPT_IMGSZ, CLI_OPT_PRECISION };
 
 /* clang-format off */
 #define CLI_COMMON_OPTIONS                                                                         \
@@ -74,6 +75,12 @@ enum { CLI_OPT_HELP = 1000, CLI_OPT_CPU, CLI_OPT_THREADS, CLI_OPT_IMGSZ };
     {"threads", required_argument, NULL, CLI_OPT_THREADS},                                         \
     {"imgsz", required_argument, NULL, CLI_OPT_IMGSZ}, {NULL, 0, NULL, 0}
 /* clang-format on */
+
+/* Of verbs that run float models fast, in front of the common ones. */
+#define CLI_PRECISION_OPTION {"precision", required_argument, NULL, CLI_OPT_PRECISION}
+#define CLI_PRECISION_HELP                                                                         \
+    "  --precision P        arithmetic of float models: float32, bf16, or auto, which is bf16\n"    \
+    "                       where the CPU has instructions for it (float32)\n"
 
 #define CLI_COMMON_HELP                                                                            \
     "  --imgsz N|HxW        input size, where the model file leaves it open\n"                     \

@@ -219,7 +219,9 @@ static bool parse_size(const char *text, int *height, int *width)
 
 int cli_common_option(int code, char **argv, cli_common *common)
 {
+    static const char *const precisions[] = {"float32", "bf16", "auto", NULL};
     long long n;
+    int choice;
     cr_error err;
     switch (code) {
     case CLI_OPT_HELP:
@@ -231,6 +233,10 @@ int cli_common_option(int code, char **argv, cli_common *common)
     case CLI_OPT_THREADS:
         if (!cli_integer("threads", optarg, 1, 256, &n)) return CLI_USAGE;
         common->threads = (int)n;
+        return CLI_DONE;
+    case CLI_OPT_PRECISION:
+        if (!cli_choice("precision", optarg, precisions, &choice)) return CLI_USAGE;
+        common->precision = (cr_precision)choice;
         return CLI_DONE;
     case CLI_OPT_IMGSZ:
         if (parse_size(optarg, &common->height, &common->width)) return CLI_DONE;
@@ -251,6 +257,7 @@ cr_status cli_open_model(const char *path, const cli_common *common, cr_model **
     cr_model_options options = cr_model_options_default();
     options.height = common->height;
     options.width = common->width;
+    options.precision = common->precision;
     return cr_model_open(path, &options, out, err);
 }
 

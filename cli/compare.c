@@ -13,13 +13,13 @@ static const char help[] =
     "\n"
     "Runs two models over the same pictures. The agreement is the COCO metric with A's detections\n"
     "(score 0.25 or more) as the truth; for classifiers the share of equal best classes. B may be\n"
-    "a recipe.json: then it is A's graph with that recipe.\n"
+    "a recipe.json: then it is A's graph with that recipe. --precision is for B; A is the truth.\n"
     "\n"
     "  --images DIR         folder, picture, .txt list or pattern\n"
     "  --limit N            the first N pictures only\n"
     "  --layers             signal-to-noise ratio (dB) and cosine of every tensor that both\n"
     "                       models have, worst first\n"
-    "  --json               print JSON\n" CLI_COMMON_HELP "\n"
+    "  --json               print JSON\n" CLI_PRECISION_HELP CLI_COMMON_HELP "\n"
     "JSON: {\"images\", \"agreement\", \"layers\": [{\"tensor\", \"sqnr_db\", \"cosine\", "
     "\"elements\"}]};\n"
     "\"agreement\" is null for models with unknown outputs, \"sqnr_db\" null for equal tensors.\n"
@@ -56,6 +56,7 @@ static const struct option options[] = {{"images", required_argument, NULL, OPT_
                                         {"limit", required_argument, NULL, OPT_LIMIT},
                                         {"layers", no_argument, NULL, OPT_LAYERS},
                                         {"json", no_argument, NULL, OPT_JSON},
+                                        CLI_PRECISION_OPTION,
                                         CLI_COMMON_OPTIONS};
 
 static int take_option(int code, char **argv, job *j)
@@ -146,7 +147,9 @@ static cr_status measure_layers(job *j, cr_error *err)
 
 static cr_status measure(job *j, const char *a_path, const char *b_path, cr_error *err)
 {
-    cr_status st = cli_open_model(a_path, &j->common, &j->a, err);
+    cli_common first = j->common;
+    first.precision = CR_PRECISION_FLOAT32;
+    cr_status st = cli_open_model(a_path, &first, &j->a, err);
     if (st == CR_OK) st = open_second(j, a_path, b_path, err);
     if (st == CR_OK) st = cr_image_list_open(j->images, &j->pictures, err);
     if (st != CR_OK) return st;

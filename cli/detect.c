@@ -19,7 +19,7 @@ static const char help[] =
     "  --labels FILE        class names, one per line, for a model that has none\n"
     "  --save DIR           write the pictures there, with the boxes drawn\n"
     "  --json FILE|-        write one JSON object per picture and line; - is standard "
-    "output\n" CLI_COMMON_HELP "\n"
+    "output\n" CLI_PRECISION_HELP CLI_COMMON_HELP "\n"
     "JSON: {\"image\", \"frame\", \"width\", \"height\", \"detections\": [{\"class\", \"name\", "
     "\"score\",\n"
     "\"box\": [x1, y1, x2, y2]}]}, boxes in pixels of the source, best first; pose models add\n"
@@ -62,6 +62,7 @@ static const struct option options[] = {{"conf", required_argument, NULL, OPT_CO
                                         {"labels", required_argument, NULL, OPT_LABELS},
                                         {"save", required_argument, NULL, OPT_SAVE},
                                         {"json", required_argument, NULL, OPT_JSON},
+                                        CLI_PRECISION_OPTION,
                                         CLI_COMMON_OPTIONS};
 
 static int take_option(int code, char **argv, settings *s)

@@ -24,7 +24,7 @@ static const char help[] =
     "  --limit N            the first N labelled pictures only\n"
     "  --per-class          one line per class as well\n"
     "  --save-detections F  write the detections in COCO results form\n"
-    "  --json               print JSON\n" CLI_COMMON_HELP "\n"
+    "  --json               print JSON\n" CLI_PRECISION_HELP CLI_COMMON_HELP "\n"
     "JSON: {\"images\", \"metrics\": {\"AP\", \"AP50\", \"AP75\", \"APs\", \"APm\", \"APl\", "
     "\"AR1\", \"AR10\",\n"
     "\"AR100\", \"ARs\", \"ARm\", \"ARl\"}, \"agreement\"}, 0..1, -1 where nothing is labelled,\n"
@@ -78,6 +78,7 @@ static const struct option options[] = {{"images", required_argument, NULL, OPT_
                                         {"save-detections", required_argument, NULL, OPT_SAVE},
                                         {"per-class", no_argument, NULL, OPT_PER_CLASS},
                                         {"json", no_argument, NULL, OPT_JSON},
+                                        CLI_PRECISION_OPTION,
                                         CLI_COMMON_OPTIONS};
 
 static int take_option(int code, char **argv, settings *s)
@@ -213,7 +214,9 @@ static cr_status collect(job *j, const cr_model *model, const char *what, cli_bo
 static cr_status measure_agreement(job *j, cr_error *err)
 {
     cr_model *other = NULL;
-    cr_status st = cli_open_model(j->set.against, &j->set.common, &other, err);
+    cli_common common = j->set.common;
+    common.precision = CR_PRECISION_FLOAT32;
+    cr_status st = cli_open_model(j->set.against, &common, &other, err);
     if (st == CR_OK) st = collect(j, other, "evaluating the other", &j->reference, err);
     if (st == CR_OK) st = cli_agreement(other, &j->reference, &j->boxes, &j->agreement, err);
     cr_model_free(&other);

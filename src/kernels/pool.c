@@ -5,6 +5,7 @@
 typedef struct pool_job {
     const cr_pool_geometry *g;
     const cr_rows *k;
+    const cr_rows_bf16 *bf16; /* with two bytes per element */
     const unsigned char *in;
     unsigned char *out;
     size_t element;
@@ -29,6 +30,9 @@ static void pool_pixel(const pool_job *j, int64_t n, int64_t y, int64_t x)
                 memcpy(out, in, bytes);
             else if (j->element == 1)
                 j->k->max_u8(out, in, (size_t)g->c);
+            else if (j->element == sizeof(cr_bf16))
+                j->bf16->max((cr_bf16 *)(void *)out, (const cr_bf16 *)(const void *)in,
+                             (size_t)g->c);
             else
                 j->k->max_f32((float *)(void *)out, (const float *)(const void *)in, (size_t)g->c);
             first = false;
@@ -46,13 +50,20 @@ static void pool_row(void *ctx, size_t index, int worker)
 void cr_max_pool_f32(const cr_pool_geometry *g, const cr_rows *k, const float *in, float *out,
                      cr_pool *pool)
 {
-    pool_job j = {g, k, (const unsigned char *)in, (unsigned char *)out, sizeof(float)};
+    pool_job j = {g, k, NULL, (const unsigned char *)in, (unsigned char *)out, sizeof(float)};
     cr_pool_run(pool, (size_t)(g->n * g->oh), pool_row, &j);
 }
 
 void cr_max_pool_u8(const cr_pool_geometry *g, const cr_rows *k, const uint8_t *in, uint8_t *out,
                     cr_pool *pool)
 {
-    pool_job j = {g, k, in, out, 1};
+    pool_job j = {g, k, NULL, in, out, 1};
+    cr_pool_run(pool, (size_t)(g->n * g->oh), pool_row, &j);
+}
+
+void cr_max_pool_bf16(const cr_pool_geometry *g, const cr_rows_bf16 *k, const cr_bf16 *in,
+                      cr_bf16 *out, cr_pool *pool)
+{
+    pool_job j = {g,      NULL, k, (const unsigned char *)in, (unsigned char *)out, sizeof *in};
     cr_pool_run(pool, (size_t)(g->n * g->oh), pool_row, &j);
 }

@@ -5,6 +5,7 @@
 #include "base/threads.h"
 #include "kernels/layout.h"
 #include "kernels/rows.h"
+#include "kernels/rows_bf16.h"
 
 typedef struct cr_pool_geometry {
     int64_t n, h, w, c, oh, ow, ld_in, ld_out;
@@ -16,5 +17,7 @@ void cr_max_pool_f32(const cr_pool_geometry *g, const cr_rows *k, const float *i
                      cr_pool *pool);
 void cr_max_pool_u8(const cr_pool_geometry *g, const cr_rows *k, const uint8_t *in, uint8_t *out,
                     cr_pool *pool);
+void cr_max_pool_bf16(const cr_pool_geometry *g, const cr_rows_bf16 *k, const cr_bf16 *in,
+                      cr_bf16 *out, cr_pool *pool);
 
 #endif

@@ -24,7 +24,8 @@ cr_status cr_runner_create(const cr_model *m, int threads, cr_runner **out, cr_e
     r->model = m;
     CR_TRY_GOTO(cr_pool_create(threads, &probe, err), done);
     threads = cr_pool_threads(probe);
-    CR_TRY_GOTO(cr_program_create(m->graph, m->recipe, threads, &r->program, err), done);
+    const cr_program_options o = {.threads = threads, .bf16 = m->bf16};
+    CR_TRY_GOTO(cr_program_compile(m->graph, m->recipe, &o, &r->program, err), done);
     CR_TRY_GOTO(cr_session_open(r->program, NULL, &r->session, err), done);
     *out = r;
     r = NULL;

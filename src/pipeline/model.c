@@ -9,6 +9,7 @@
 #include "onnx/qdq.h"
 #include "ops/ref.h"
 #include "pipeline/model_impl.h"
+#include "runtime/runtime.h"
 
 cr_model_options cr_model_options_default(void)
 {
@@ -98,7 +99,7 @@ void cr_model_describe_recipe(cr_model *m)
     cr_model_info *info = &m->info;
     info->quantized = m->recipe != NULL;
     info->activation_entries = info->weight_entries = 0;
-    info->precision = "float32";
+    info->precision = m->bf16 ? "bfloat16" : "float32";
     for (size_t i = 0; m->recipe && i < m->recipe->count; i++) {
         if (m->recipe->entries[i].is_weight) info->weight_entries++;
         else info->activation_entries++;
@@ -115,7 +116,10 @@ cr_status cr_model_open(const char *path, const cr_model_options *options, cr_mo
     const cr_model_options defaults = cr_model_options_default();
     cr_model *m = cr_calloc(1, sizeof *m);
     if (!m) return CR_NOMEM(err);
-    cr_status st = read_graph(path, options ? options : &defaults, m, err);
+    if (!options) options = &defaults;
+    m->bf16 = options->precision == CR_PRECISION_BF16 ||
+              (options->precision == CR_PRECISION_AUTO && cr_program_bf16_native());
+    cr_status st = read_graph(path, options, m, err);
     if (st == CR_OK) st = describe(m, path, err);
     if (st != CR_OK) {
         cr_model_free(&m);

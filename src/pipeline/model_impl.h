@@ -10,6 +10,7 @@
 struct cr_model {
     cr_graph *graph;
     cr_recipe *recipe;     /* NULL: float */
+    bool bf16;             /* float arithmetic; see cr_precision */
     cr_role *roles;        /* by node index */
     cr_model_info info;
     cr_arena arena;        /* strings and lists of info */

@@ -116,12 +116,22 @@ static int copy_params(cr_program *p, int to, int from)
     return to;
 }
 
+/* Rows of floats first; a row is then rounded. */
+static cr_status need_bf16(cr_program *p, const cr_tensor *t, int *value, cr_error *err)
+{
+    int from;
+    CR_TRY(cr_program_need(p, t, CR_DT_F32, true, &from, err));
+    *value = cr_program_add_value(p, t, CR_DT_BF16, true);
+    return *value < 0 ? CR_NOMEM(err) : cr_lower_convert(p, from, *value, err);
+}
+
 /* One conversion at a time: first the type (in the layout that is there), then the layout. */
 cr_status cr_program_need(cr_program *p, const cr_tensor *t, cr_dtype dtype, bool nhwc, int *value,
                           cr_error *err)
 {
     *value = find_value(p, t, dtype, nhwc);
     if (*value >= 0) return CR_OK;
+    if (dtype == CR_DT_BF16) return need_bf16(p, t, value, err);
     int from = find_value(p, t, dtype, !nhwc);
     if (from < 0) {
         from = find_value(p, t, dtype == CR_DT_F32 ? CR_DT_U8 : CR_DT_F32, nhwc);
@@ -280,15 +290,32 @@ static cr_status lower_graph(cr_program *p, cr_error *err)
     return CR_OK;
 }
 
+/* A model that was quantized, in whole or in part, runs as its file says. */
+static bool is_quantized(const cr_program *p)
+{
+    for (size_t i = 0; i < p->graph->node_count; i++)
+        if (p->graph->nodes[i]->op->flags & CR_OPF_QUANT) return true;
+    for (size_t i = 0; i < p->graph->tensor_count; i++)
+        if (p->entries[i]) return true;
+    return false;
+}
+
 cr_status cr_program_create(const cr_graph *g, const cr_recipe *r, int threads, cr_program **out,
                             cr_error *err)
+{
+    const cr_program_options o = {.threads = threads};
+    return cr_program_compile(g, r, &o, out, err);
+}
+
+cr_status cr_program_compile(const cr_graph *g, const cr_recipe *r, const cr_program_options *o,
+                             cr_program **out, cr_error *err)
 {
     *out = NULL;
     cr_status st = CR_OK;
     cr_program *p = cr_calloc(1, sizeof *p);
     if (!p) return CR_NOMEM(err);
     p->graph = g;
-    p->threads = threads > 0 ? threads : cr_cpu_count();
+    p->threads = o->threads > 0 ? o->threads : cr_cpu_count();
     p->cpu = cr_cpu_flags();
     p->first_value = cr_arena_alloc(&p->arena, (g->tensor_count + 1) * sizeof *p->first_value);
     p->inputs = cr_arena_alloc(&p->arena, (g->input_count + 1) * sizeof *p->inputs);
@@ -301,6 +328,7 @@ cr_status cr_program_create(const cr_graph *g, const cr_recipe *r, int threads, 
     }
     for (size_t i = 0; i < g->tensor_count; i++) p->first_value[i] = -1;
     CR_TRY_GOTO(cr_recipe_bind(r, g, &p->entries, err), done);
+    if (o->bf16 && !is_quantized(p)) CR_TRY_GOTO(cr_program_mark_bf16(p, err), done);
     CR_TRY_GOTO(lower_graph(p, err), done);
     CR_TRY_GOTO(cr_program_plan(p, err), done);
     *out = p;

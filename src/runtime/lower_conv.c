@@ -56,7 +56,7 @@ static bool read_geometry(const cr_node *n, cr_conv_geometry *g)
     return g->kh * g->kw <= MAX_TAPS && cr_shape_count(&n->out[0]->shape) > 0;
 }
 
-static bool is_fast(const cr_program *p, const cr_node *n)
+bool cr_conv_is_fast(const cr_program *p, const cr_node *n)
 {
     const cr_tensor *x = n->in[0], *w = n->in[1], *b = n->n_in > 2 ? n->in[2] : NULL;
     if (n->op->kind != CR_OP_Conv || x->dtype != CR_DT_F32 || x->shape.rank != 4) return false;
@@ -158,8 +158,13 @@ cr_status cr_lower_conv(cr_program *p, const cr_node *n, bool *done, cr_error *e
     cr_conv_geometry g;
     cr_act act;
     int in, added = -1, out;
-    if (!is_fast(p, n) || !read_geometry(n, &g)) return CR_OK;
+    if (!cr_conv_is_fast(p, n) || !read_geometry(n, &g)) return CR_OK;
     const bool integers = cr_conv_takes_integers(p->entries, n);
+    if (!integers && cr_float_form(p, n->in[0]) == CR_DT_BF16) {
+        const cr_tensor *last = fuse_activation(p, n, &act);
+        *done = true;
+        return cr_lower_conv_bf16(p, n, &g, &act, last, err);
+    }
     CR_TRY(cr_program_need(p, n->in[0], integers ? CR_DT_U8 : CR_DT_F32, true, &in, err));
     const cr_tensor *y = fuse_activation(p, n, &act);
     const cr_tensor *other = integers ? fuse_residual(p, &y) : NULL;

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "crayon/arith.h"
 #include "kernels/pool.h"
+#include "kernels/rows_bf16.h"
 #include "runtime/program.h"
 
 enum { PIECE = 4096 }; /* elements of a row-major tensor that are handled as one row */
@@ -29,20 +30,31 @@ typedef struct type_job {
     unsigned char *dst;
     row_view v;
     const cr_rows *k;
+    const cr_rows_bf16 *bf16;
 } type_job;
+
+static void convert_row(const type_job *j, unsigned char *y, const unsigned char *x, size_t n)
+{
+    const cr_rows_bf16 *half = j->bf16;
+    if (j->out->dtype == CR_DT_BF16)
+        half->from_f32((cr_bf16 *)(void *)y, (const float *)(const void *)x, n);
+    else if (j->in->dtype == CR_DT_BF16)
+        half->to_f32((float *)(void *)y, (const cr_bf16 *)(const void *)x, n);
+    else if (j->in->dtype == CR_DT_F32)
+        j->k->quantize(y, (const float *)(const void *)x, n, j->out->scale, j->out->zero_point);
+    else
+        j->k->dequantize((float *)(void *)y, x, n, j->in->scale, j->in->zero_point);
+}
 
 static void convert_rows(void *ctx, int64_t first, int64_t count, int worker)
 {
     const type_job *j = ctx;
+    const size_t size_in = cr_dtype_size(j->in->dtype), size_out = cr_dtype_size(j->out->dtype);
     for (int64_t r = first; r < first + count; r++) {
         int64_t n = j->in->cols;
         if (j->v.cols) n = j->v.cols - r * PIECE < PIECE ? j->v.cols - r * PIECE : PIECE;
-        if (j->in->dtype == CR_DT_F32)
-            j->k->quantize(j->dst + r * j->v.ld_out, (const float *)j->src + r * j->v.ld_in, (size_t)n,
-                           j->out->scale, j->out->zero_point);
-        else
-            j->k->dequantize((float *)j->dst + r * j->v.ld_out, j->src + r * j->v.ld_in, (size_t)n,
-                             j->in->scale, j->in->zero_point);
+        convert_row(j, j->dst + (size_t)(r * j->v.ld_out) * size_out,
+                    j->src + (size_t)(r * j->v.ld_in) * size_in, (size_t)n);
     }
 }
 
@@ -51,7 +63,7 @@ static cr_status run_type(const cr_step *s, cr_session *session, cr_error *err)
     const cr_value *in = &session->program->values[s->in[0]];
     const cr_value *out = &session->program->values[s->out[0]];
     type_job j = {in, out, session->data[s->in[0]], session->data[s->out[0]], pair_rows(in, out),
-                  cr_rows_get(session->program->cpu)};
+                  cr_rows_get(session->program->cpu), cr_rows_bf16_get(session->program->cpu)};
     cr_session_rows(session, j.v.rows, j.v.cols ? 4 : 1 + 16384 / (in->cols + 1), convert_rows, &j);
     return CR_OK;
 }
@@ -120,6 +132,8 @@ cr_status cr_lower_convert(cr_program *p, int from, int to, cr_error *err)
     cr_step *s = cr_program_add_step(p, pixels ? run_pixels : layout ? run_layout : run_type,
                                      pixels                    ? "pixels"
                                      : layout                    ? "layout"
+                                     : b->dtype == CR_DT_BF16 ? "float32 to bfloat16"
+                                     : a->dtype == CR_DT_BF16 ? "bfloat16 to float32"
                                      : a->dtype == CR_DT_F32 ? "quantize"
                                                                : "dequantize",
                                      NULL, 1, 1);

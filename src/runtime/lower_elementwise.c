@@ -355,6 +355,8 @@ cr_status cr_lower_elementwise(cr_program *p, const cr_node *n, bool *done, cr_e
     if (n->op->flags & CR_OPF_UNARY) return n->in[0]->data ? CR_OK : lower_unary(p, n, done, err);
     switch (n->op->kind) {
     case CR_OP_Add:
+        if (cr_float_form(p, n->out[0]) == CR_DT_BF16) CR_TRY(cr_lower_add_bf16(p, n, done, err));
+        return *done ? CR_OK : lower_binary(p, n, done, err);
     case CR_OP_Sub:
     case CR_OP_Mul:
     case CR_OP_Div: return lower_binary(p, n, done, err);

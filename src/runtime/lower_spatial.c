@@ -30,9 +30,10 @@ static cr_status open_form(cr_program *p, const cr_tensor *x, const cr_tensor *y
                            cr_error *err)
 {
     const bool codes = passes_codes(p, x, y);
-    CR_TRY(cr_program_need(p, x, codes ? CR_DT_U8 : CR_DT_F32, true, in, err));
+    const cr_dtype type = codes ? CR_DT_U8 : cr_float_form(p, y);
+    CR_TRY(cr_program_need(p, x, type, true, in, err));
     return codes ? cr_program_output_u8(p, y, true, out, err)
-                 : cr_program_output(p, y, CR_DT_F32, true, out, err);
+                 : cr_program_output(p, y, type, true, out, err);
 }
 
 static cr_status close_step(cr_program *p, const cr_node *n, const char *what, cr_step_fn run,
@@ -57,7 +58,9 @@ static cr_status run_pool(const cr_step *s, cr_session *session, cr_error *err)
     g.ld_in = in->ld;
     g.ld_out = out->ld;
     void *from = session->data[s->in[0]], *to = session->data[s->out[0]];
+    const cr_rows_bf16 *half = cr_rows_bf16_get(session->program->cpu);
     if (in->dtype == CR_DT_U8) cr_max_pool_u8(&g, k, from, to, session->pool);
+    else if (in->dtype == CR_DT_BF16) cr_max_pool_bf16(&g, half, from, to, session->pool);
     else cr_max_pool_f32(&g, k, from, to, session->pool);
     return CR_OK;
 }
@@ -388,18 +391,19 @@ static cr_status lower_concat(cr_program *p, const cr_node *n, bool *done, cr_er
         any |= cr_prefers_nhwc(p, n->in[i]);
     }
     if ((axis != 1 && axis != -3) || !any) return CR_OK;
+    const cr_tensor *y = n->out[0];
+    const cr_dtype form = cr_float_form(p, y);
     int out;
     *done = true;
     part *parts = cr_arena_alloc(&p->arena, (size_t)n->n_in * sizeof *parts);
     int *in = cr_arena_alloc(&p->arena, (size_t)n->n_in * sizeof *in);
     if (!parts || !in) return CR_NOMEM(err);
     for (int i = 0; i < n->n_in; i++) {
-        const cr_dtype type = cr_program_byte_entry(p, n->in[i]) ? CR_DT_U8 : CR_DT_F32;
+        const cr_dtype type = cr_program_byte_entry(p, n->in[i]) ? CR_DT_U8 : form;
         CR_TRY(cr_program_need(p, n->in[i], type, true, &in[i], err));
     }
-    const cr_tensor *y = n->out[0];
     if (cr_program_byte_entry(p, y)) CR_TRY(cr_program_output_u8(p, y, true, &out, err));
-    else CR_TRY(cr_program_output(p, y, CR_DT_F32, true, &out, err));
+    else CR_TRY(cr_program_output(p, y, form, true, &out, err));
     for (int i = 0; i < n->n_in; i++) choose_move(&p->values[in[i]], &p->values[out], &parts[i]);
     place_in_output(p, in, n->n_in, out, parts);
     cr_step *s = cr_program_add_step(p, run_concat, "concat", n, n->n_in, 1);

@@ -6,6 +6,7 @@
 #include "graph/graph.h"
 #include "graph/recipe.h"
 #include "kernels/act.h"
+#include "kernels/conv.h"
 #include "runtime/runtime.h"
 
 enum { CR_PIXEL = 4 }; /* bytes of an NHWC pixel of 1 to 3 codes; the spare ones hold anything */
@@ -14,7 +15,7 @@ enum { CR_PIXEL = 4 }; /* bytes of an NHWC pixel of 1 to 3 codes; the spare ones
  * NHWC); conversion steps make one from another when a step asks for it. */
 typedef struct cr_value {
     const cr_tensor *tensor;
-    cr_dtype dtype;      /* element type in memory: F32, U8 (quantized) or the tensor's own */
+    cr_dtype dtype;      /* element type in memory: F32, U8 (quantized), BF16 (nhwc only) or its own */
     bool nhwc;           /* rank 4 in rows of channels; else row-major as in ONNX */
     bool quantized;      /* U8 codes: value = (code - zero_point) * scale */
     const void *fixed;   /* constants: where their data are; else NULL */
@@ -60,6 +61,7 @@ struct cr_program {
     int threads;            /* that scratch sizes were computed for */
     unsigned cpu;           /* flags that kernels were chosen by */
     bool *early;            /* by tensor id: has the entry of the Concat behind it; no observer sees it */
+    bool *bf16;             /* by tensor id: float values are kept in bfloat16; NULL: none are */
     bool *fused;            /* by node index: swallowed by an earlier step */
 };
 
@@ -112,6 +114,19 @@ cr_status cr_lower_fake_quantize(cr_program *p, int from, int to, const cr_recip
 
 /* Will a MatMul, the only reader of this Transpose, read its source instead? Then it is no step. */
 bool cr_matmul_reads_transposed(const cr_program *p, const cr_node *transpose);
+
+/* Is n a 2-D convolution of floats with constant weights, which kernels take? */
+bool cr_conv_is_fast(const cr_program *p, const cr_node *n);
+
+/* ---- lower_bf16.c ---- */
+/* Decides which tensors of a float program are kept in bfloat16. */
+cr_status cr_program_mark_bf16(cr_program *p, cr_error *err);
+/* How operators that move or make floats should write t in NHWC: F32 or BF16. */
+cr_dtype cr_float_form(const cr_program *p, const cr_tensor *t);
+/* y: what the step writes, behind the activation. */
+cr_status cr_lower_conv_bf16(cr_program *p, const cr_node *n, const cr_conv_geometry *g,
+                             const cr_act *act, const cr_tensor *y, cr_error *err);
+cr_status cr_lower_add_bf16(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 
 /* ---- plan_memory.c ---- */
 /* Gives every root value a place in one block so that values alive at the same time are apart. */

@@ -14,11 +14,22 @@ typedef struct cr_session cr_session;
  * must outlive the program. */
 cr_status cr_program_create(const cr_graph *g, const cr_recipe *r, int threads, cr_program **out,
                             cr_error *err);
+
+/* The same with options. bf16: floats between convolutions are kept in bfloat16 and multiplied so
+ * (lower_bf16.c); no effect where anything is quantized. */
+typedef struct cr_program_options {
+    int threads;
+    bool bf16;
+} cr_program_options;
+cr_status cr_program_compile(const cr_graph *g, const cr_recipe *r, const cr_program_options *o,
+                             cr_program **out, cr_error *err);
+/* Has this CPU (as limited) instructions for bfloat16, so that such programs are faster? */
+bool cr_program_bf16_native(void);
 void cr_program_free(cr_program **p);
 
 /* What a step has just written: `rows` rows of `cols` elements, `ld` elements apart. nhwc: a row is
  * a pixel [N*H*W] and its columns are channels; else one row holds the tensor in row-major order.
- * F32, or U8 codes with value = (code - zero_point) * scale. */
+ * F32, BF16, or U8 codes with value = (code - zero_point) * scale. */
 typedef struct cr_view {
     const cr_tensor *tensor;
     cr_dtype dtype;

@@ -91,7 +91,8 @@ static uint64_t now_ns(void)
 static void show(cr_session *s, int index)
 {
     const cr_value *v = &s->program->values[index];
-    if ((v->dtype != CR_DT_F32 && !v->quantized) || v->dynamic) return;
+    const bool floats = v->dtype == CR_DT_F32 || (v->dtype == CR_DT_BF16 && v->nhwc);
+    if ((!floats && !v->quantized) || v->dynamic) return;
     if (s->program->early[v->tensor->id]) return;
     const cr_view view = {v->tensor, v->dtype, s->data[index], v->rows,  v->cols,
                           v->ld,     v->nhwc,  v->scale,       v->zero_point};
@@ -146,6 +147,7 @@ size_t cr_session_bytes(const cr_session *s)
 static float view_at(const cr_view *v, int64_t i)
 {
     if (v->dtype == CR_DT_F32) return ((const float *)v->data)[i];
+    if (v->dtype == CR_DT_BF16) return cr_bf16_to_f32(((const uint16_t *)v->data)[i]);
     return (float)((int32_t)((const uint8_t *)v->data)[i] - v->zero_point) * v->scale;
 }
 
