@@ -4,6 +4,8 @@
 #   make demo     the main job, on sample/         make asan    the tests under ASan and UBSan
 #   make bench    measured speed                   make install DESTDIR=... PREFIX=/usr/local
 #   make deps     install the packages (apt)       make clean
+#
+# make bench BENCH="--save --readme" writes what it measured; bench/run.sh tells how the peers get in.
 
 BUILD ?= build
 PREFIX ?= /usr/local
@@ -29,7 +31,7 @@ asan:
 	@LSAN_OPTIONS=suppressions=$(CURDIR)/tests/lsan.supp:print_suppressions=0 sh tests/run.sh build-asan
 
 bench: all
-	@sh bench/run.sh $(BUILD)
+	@sh bench/run.sh $(BUILD) $(BENCH)
 
 install: all
 	@cmake -S . -B $(BUILD) -DCMAKE_INSTALL_PREFIX=$(PREFIX) >/dev/null
