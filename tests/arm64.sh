@@ -1,7 +1,7 @@
 #!/bin/sh
-# The arm64 kernels, from any machine: cross-builds src/base, src/kernels and tests/kernels with the
-# small check.h instead of cmocka and runs the tests under qemu-user. Says SKIP when the tools are
-# missing. Emulation checks results, not speed.
+# The arm64 kernels, from any machine: cross-builds src/base, src/kernels, the vector loops of
+# src/vision and tests/kernels with the small check.h instead of cmocka and runs the tests under
+# qemu-user. Says SKIP when the tools are missing. Emulation checks results, not speed.
 #   sh tests/arm64.sh [build directory]
 set -u
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -15,7 +15,8 @@ cd "$root" || exit 1
 flags="-std=c11 -O2 -Wall -Wextra -Wno-unused-parameter -Werror -ffp-contract=off -fno-math-errno
        -fno-trapping-math -Iinclude -Isrc -Itests/kernels -DCR_CHECK_SHIM"
 objects=
-for f in src/base/*.c src/kernels/*.c src/kernels/arm/*.c; do
+for f in src/base/*.c src/kernels/*.c src/kernels/arm/*.c src/vision/pixels.c src/vision/image_resize.c \
+    src/vision/arm/*.c; do
     isa=
     case $f in
     *_dotprod.c) isa=-march=armv8.2-a+dotprod ;;

@@ -100,7 +100,17 @@ typedef struct cr_placement {
     float pad_x, pad_y;        /* input pixels; whole numbers, negative for a crop */
 } cr_placement;
 
-/* Fills out[3, height, width]; `place` may be NULL. */
+/* The fitted and padded picture, out[height, width, 3] in the network's channel order (B,G,R if
+ * pre->bgr); `place` may be NULL. */
+CR_API cr_status cr_preprocess_pixels(const cr_preprocess *pre, const cr_image *img, uint8_t *out,
+                                      cr_placement *place, cr_error *err);
+
+/* What is left to do: pixels[height, width, 3] of cr_preprocess_pixels to out[3, height, width],
+ * (pixel - mean) / div plane by plane. */
+CR_API cr_status cr_preprocess_normalize(const cr_preprocess *pre, const uint8_t *pixels, float *out,
+                                         cr_error *err);
+
+/* Both steps in one, the same bits: fills out[3, height, width]; `place` may be NULL. */
 CR_API cr_status cr_preprocess_run(const cr_preprocess *pre, const cr_image *img, float *out,
                                    cr_placement *place, cr_error *err);
 

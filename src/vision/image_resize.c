@@ -15,26 +15,31 @@
  * the plain formula both differ by 1 in places.
  *
  * Layout: h fits 16 bits (255 * 2049 >> 4 = 32655), so the horizontally resized rows are kept as
- * int16 in a ring of two and each source row is resized once; the vertical pass is a high-half
- * 16-bit multiply, which compilers vectorize. A table of 2*dw offsets and weights serves all rows.
- */
+ * int16 in a ring of two and each source row is resized at most once; one that only has weight 0 is
+ * skipped (a whole factor such as 1920 -> 640 reads a third of the rows). The inner loops for three
+ * channels are in pixels.h; the other counts, which no network input needs, stay portable. Rows
+ * come out one at a time: a caller turns each into floats while it is in the cache, instead of
+ * making a whole resized picture first. */
 #include <math.h>
 #include <string.h>
 
+#include "base/cpu.h"
 #include "base/error.h"
 #include "base/mem.h"
-#include "crayon/image.h"
+#include "vision/resize.h"
 
 enum { WEIGHT_ONE = 2048 };
 
-struct tap {
-    int32_t first, second; /* pixel or row numbers, inside the picture */
-    int16_t w0, w1;
-};
+static int clamp(int k, int top)
+{
+    return k < 0 ? 0 : k > top ? top : k;
+}
 
-static void make_taps(struct tap *taps, int src, int dst, bool clamp_fraction)
+/* `unit` is what a step of one counts in `at`. */
+static void make_taps(cr_taps *taps, int src, int dst, int unit, bool clamp_fraction)
 {
     const double scale = 1.0 / ((double)dst / src);
+    taps->n = (size_t)dst;
     for (int i = 0; i < dst; i++) {
         const float at = (float)((i + 0.5) * scale - 0.5);
         int k = (int)floorf(at);
@@ -43,119 +48,158 @@ static void make_taps(struct tap *taps, int src, int dst, bool clamp_fraction)
             k = k < 0 ? 0 : src - 1;
             f = 0;
         }
-        taps[i].first = k < 0 ? 0 : k > src - 1 ? src - 1 : k;
-        taps[i].second = k + 1 < 0 ? 0 : k + 1 > src - 1 ? src - 1 : k + 1;
-        taps[i].w0 = (int16_t)lrintf((1.0f - f) * WEIGHT_ONE);
-        taps[i].w1 = (int16_t)lrintf(f * WEIGHT_ONE);
+        taps->at[i] = (cr_tap){clamp(k, src - 1) * unit, clamp(k + 1, src - 1) * unit};
+        taps->weights[2 * i] = (int16_t)lrintf((1.0f - f) * WEIGHT_ONE);
+        taps->weights[2 * i + 1] = (int16_t)lrintf(f * WEIGHT_ONE);
     }
+}
+
+/* Taps ascend, so those that a vector loop may take are the first ones. */
+static size_t count_adjacent(const cr_taps *taps, size_t row_bytes)
+{
+    size_t n = 0;
+    while (n < taps->n && (size_t)taps->at[n].first + 8 <= row_bytes) n++;
+    return n;
 }
 
 /* row[sw, c] -> out[dw, c]; c is a constant in each caller, so the inner loop unrolls. */
-static inline void stretch_row(const uint8_t *row, const struct tap *taps, int dw, int c,
-                               int16_t *out)
+static inline void stretch_row(const uint8_t *row, const cr_taps *taps, size_t c, int16_t *out)
 {
-    for (int x = 0; x < dw; x++) {
-        const uint8_t *a = row + (size_t)taps[x].first * (size_t)c;
-        const uint8_t *b = row + (size_t)taps[x].second * (size_t)c;
-        const int w0 = taps[x].w0, w1 = taps[x].w1;
-        for (int k = 0; k < c; k++) out[k] = (int16_t)((a[k] * w0 + b[k] * w1) >> 4);
-        out += c;
+    for (size_t x = 0; x < taps->n; x++, out += c) {
+        const uint8_t *a = row + taps->at[x].first, *b = row + taps->at[x].second;
+        const int w0 = taps->weights[2 * x], w1 = taps->weights[2 * x + 1];
+        for (size_t k = 0; k < c; k++) out[k] = (int16_t)((a[k] * w0 + b[k] * w1) >> 4);
     }
 }
 
-static void stretch(const uint8_t *row, const struct tap *taps, int dw, int channels, int16_t *out)
+static void stretch(const cr_resizer *r, const uint8_t *row, int16_t *out)
 {
-    switch (channels) {
+    switch (r->channels) {
     case 1:
-        stretch_row(row, taps, dw, 1, out);
+        stretch_row(row, &r->across, 1, out);
         break;
     case 2:
-        stretch_row(row, taps, dw, 2, out);
+        stretch_row(row, &r->across, 2, out);
         break;
     case 3:
-        stretch_row(row, taps, dw, 3, out);
+        r->ops->stretch(row, &r->across, out);
         break;
     default:
-        stretch_row(row, taps, dw, 4, out);
+        stretch_row(row, &r->across, 4, out);
         break;
     }
 }
 
-static void blend_rows(const int16_t *restrict h0, const int16_t *restrict h1, int w0, int w1,
-                       size_t n, uint8_t *restrict out)
+static void halve(const uint8_t *row0, const uint8_t *row1, size_t channels, size_t n, uint8_t *out)
 {
-    const int16_t a = (int16_t)w0, b = (int16_t)w1;
-    for (size_t i = 0; i < n; i++) {
-        const int16_t p = (int16_t)((h0[i] * a) >> 16), q = (int16_t)((h1[i] * b) >> 16);
-        out[i] = (uint8_t)((p + q + 2) >> 2);
-    }
-}
-
-static void halve(const uint8_t *src, int channels, uint8_t *dst, int dw, int dh)
-{
-    const size_t c = (size_t)channels, row = 2 * (size_t)dw * c;
-    for (size_t y = 0; y < (size_t)dh; y++) {
-        const uint8_t *p = src + 2 * y * row;
-        for (size_t x = 0; x < (size_t)dw; x++, p += c) {
-            for (size_t k = 0; k < c; k++, p++) {
-                const int sum = p[0] + p[c] + p[row] + p[row + c];
-                const bool to_even = c == 2 && sum % 4 == 2 && sum / 4 % 2 == 0;
-                *dst++ = (uint8_t)((sum + (to_even ? 1 : 2)) >> 2);
-            }
+    for (size_t x = 0; x < n; x++, row0 += 2 * channels, row1 += 2 * channels) {
+        for (size_t k = 0; k < channels; k++) {
+            const int sum = row0[k] + row0[k + channels] + row1[k] + row1[k + channels];
+            const bool to_even = channels == 2 && sum % 4 == 2 && sum / 4 % 2 == 0;
+            *out++ = (uint8_t)((sum + (to_even ? 1 : 2)) >> 2);
         }
     }
 }
 
-struct ring {
-    int16_t *row[2];
-    int held[2]; /* source row number, -1: none */
-};
-
 /* The resized source row y; `keep` is the row number that must not be evicted. */
-static const int16_t *ring_row(struct ring *r, int y, int keep, const uint8_t *src, size_t stride,
-                               const struct tap *taps, int dw, int channels)
+static const int16_t *ring_row(cr_resizer *r, int y, int keep)
 {
     for (int i = 0; i < 2; i++)
         if (r->held[i] == y) return r->row[i];
     const int slot = r->held[0] == keep ? 1 : 0;
-    stretch(src + (size_t)y * stride, taps, dw, channels, r->row[slot]);
+    stretch(r, r->src + (size_t)y * r->stride, r->row[slot]);
     r->held[slot] = y;
     return r->row[slot];
+}
+
+static void blend(cr_resizer *r, int y, uint8_t *out)
+{
+    const cr_tap t = r->down.at[y];
+    const int w0 = r->down.weights[2 * y], w1 = r->down.weights[2 * y + 1];
+    const int16_t *a = w0 ? ring_row(r, t.first, t.second) : NULL;
+    const int16_t *b = w1 ? ring_row(r, t.second, t.first) : a;
+    r->ops->blend(a ? a : b, b, w0, w1, (size_t)r->dw * (size_t)r->channels, out);
+}
+
+/* One block: taps of both axes, then two rows. */
+static cr_status lay_out(cr_resizer *r, size_t dw, size_t dh, cr_error *err)
+{
+    const size_t at = cr_round_up((dw + dh) * sizeof(cr_tap), CR_ALIGN);
+    const size_t weights = cr_round_up(2 * (dw + dh) * sizeof(int16_t), CR_ALIGN);
+    const size_t row = dw * (size_t)r->channels + CR_STRETCH_SLACK;
+    uint8_t *p = r->block = cr_aligned_alloc(at + weights + 2 * row * sizeof(int16_t));
+    if (!p) return CR_NOMEM(err);
+    r->across.at = (cr_tap *)(void *)p;
+    r->down.at = r->across.at + dw;
+    r->across.weights = (int16_t *)(void *)(p + at);
+    r->down.weights = r->across.weights + 2 * dw;
+    r->row[0] = (int16_t *)(void *)(p + at + weights);
+    r->row[1] = r->row[0] + row;
+    r->held[0] = r->held[1] = -1;
+    return CR_OK;
+}
+
+cr_status cr_resizer_open(cr_resizer *r, const uint8_t *src, size_t stride, int sw, int sh,
+                          int channels, int dw, int dh, cr_error *err)
+{
+    *r = (cr_resizer){.ops = cr_pixels_choose(cr_cpu_flags()),
+                      .src = src,
+                      .stride = stride,
+                      .dw = dw,
+                      .channels = channels};
+    CR_CHECK(sw >= 1 && sh >= 1 && dw >= 1 && dh >= 1 && channels >= 1 && channels <= 4, err,
+             CR_ERR_ARGUMENT, "cannot resize %dx%d to %dx%d with %d channels", sw, sh, dw, dh,
+             channels);
+    if (sw == dw && sh == dh) {
+        r->way = CR_RESIZE_COPY;
+        return CR_OK;
+    }
+    if (sw / 2 == dw && sw % 2 == 0 && sh / 2 == dh && sh % 2 == 0) {
+        r->way = CR_RESIZE_HALVE;
+        return CR_OK;
+    }
+    r->way = CR_RESIZE_BLEND;
+    CR_TRY(lay_out(r, (size_t)dw, (size_t)dh, err));
+    make_taps(&r->across, sw, dw, channels, true);
+    make_taps(&r->down, sh, dh, 1, false);
+    r->across.adjacent = count_adjacent(&r->across, (size_t)sw * (size_t)channels);
+    return CR_OK;
+}
+
+void cr_resizer_row(cr_resizer *r, int y, uint8_t *out)
+{
+    const size_t n = (size_t)r->dw, c = (size_t)r->channels;
+    const uint8_t *row = r->src + (size_t)y * r->stride;
+    switch (r->way) {
+    case CR_RESIZE_COPY:
+        memcpy(out, row, n * c);
+        break;
+    case CR_RESIZE_HALVE:
+        row += (size_t)y * r->stride;
+        if (c == 3)
+            r->ops->halve(row, row + r->stride, n, out);
+        else
+            halve(row, row + r->stride, c, n, out);
+        break;
+    case CR_RESIZE_BLEND:
+        blend(r, y, out);
+        break;
+    }
+}
+
+void cr_resizer_close(cr_resizer *r)
+{
+    cr_aligned_free(r->block);
+    r->block = NULL;
 }
 
 cr_status cr_resize_linear_u8(const uint8_t *src, int sw, int sh, int channels, uint8_t *dst,
                               int dw, int dh, cr_error *err)
 {
-    CR_CHECK(sw >= 1 && sh >= 1 && dw >= 1 && dh >= 1 && channels >= 1 && channels <= 4, err,
-             CR_ERR_ARGUMENT, "cannot resize %dx%d to %dx%d with %d channels", sw, sh, dw, dh,
-             channels);
-    const size_t c = (size_t)channels, n = (size_t)dw * c, stride = (size_t)sw * c;
-    if (sw == dw && sh == dh) {
-        memcpy(dst, src, stride * (size_t)sh);
-        return CR_OK;
-    }
-    if (sw / 2 == dw && sw % 2 == 0 && sh / 2 == dh && sh % 2 == 0) {
-        halve(src, channels, dst, dw, dh);
-        return CR_OK;
-    }
-    struct tap *taps = cr_malloc(((size_t)dw + (size_t)dh) * sizeof *taps);
-    int16_t *rows = cr_aligned_alloc(2 * n * sizeof *rows);
-    const cr_status st = taps && rows ? CR_OK : CR_NOMEM(err);
-    if (st == CR_OK) {
-        struct tap *const across = taps, *const down = taps + dw;
-        make_taps(across, sw, dw, true);
-        make_taps(down, sh, dh, false);
-        struct ring ring = {{rows, rows + n}, {-1, -1}};
-        for (int y = 0; y < dh; y++) {
-            const struct tap t = down[y];
-            const int16_t *a =
-                ring_row(&ring, t.first, t.second, src, stride, across, dw, channels);
-            const int16_t *b =
-                ring_row(&ring, t.second, t.first, src, stride, across, dw, channels);
-            blend_rows(a, b, t.w0, t.w1, n, dst + (size_t)y * n);
-        }
-    }
-    cr_aligned_free(rows);
-    cr_free(taps);
-    return st;
+    cr_resizer r;
+    CR_TRY(cr_resizer_open(&r, src, (size_t)sw * (size_t)channels, sw, sh, channels, dw, dh, err));
+    const size_t row = (size_t)dw * (size_t)channels;
+    for (int y = 0; y < dh; y++) cr_resizer_row(&r, y, dst + (size_t)y * row);
+    cr_resizer_close(&r);
+    return CR_OK;
 }
