@@ -169,7 +169,7 @@ static cr_status allocate(cr_conv_bf16 *c, cr_error *err)
                  cr_mul_size(bias, wide * sizeof(float), &bias),
              err, CR_ERR_ARGUMENT, "convolution: the weights are too large to address");
     if (!c->dw) w = (size_t)c->g.groups * group_bytes(c);
-    const size_t zero = (size_t)c->g.cin * sizeof *c->zero;
+    const size_t zero = (size_t)(c->g.cin * c->g.kw) * sizeof *c->zero;
     c->w = cr_aligned_alloc(w);
     c->bias = cr_aligned_alloc(bias);
     c->zero = cr_aligned_alloc(zero);
@@ -206,6 +206,7 @@ static void set_up(cr_conv_bf16 *c, const cr_conv_geometry *g, const cr_conv_bf1
     c->taps = c->g.kh * c->g.kw;
     c->cin = c->g.cin / g->groups;
     c->cout = g->cout / g->groups;
+    if (c->k->narrow && c->cout <= c->k->narrow->nr) c->k = c->k->narrow;
     c->blocks = (c->cout + c->k->nr - 1) / c->k->nr;
     const size_t least = c->k->layout == CR_BF16_TILES ? TILE_PAIRS : 1;
     c->pairs = c->taps * (int64_t)cr_round_up((size_t)(c->cin + 1) / 2, least);
@@ -312,14 +313,10 @@ static void finish_tile(const run_job *j, const cr_conv_place *p, float *sums, i
     const cr_conv_bf16 *c = j->c;
     const int64_t at = p->pixel * j->ld_out + channel;
     if (c->act.kind != CR_ACT_NONE) c->rows->act(sums, sums, (size_t)(p->rows * ld), &c->act);
-    for (int r = 0; r < p->rows; r++) {
-        if (c->float_out)
-            memcpy((float *)j->out + at + r * j->ld_out, sums + r * ld,
-                   (size_t)cols * sizeof *sums);
-        else
-            c->rows_bf16->from_f32((cr_bf16 *)j->out + at + r * j->ld_out, sums + r * ld,
-                                   (size_t)cols);
-    }
+    const cr_finish_area area = {p->rows, cols, ld, j->ld_out};
+    if (!c->float_out) c->rows_bf16->from_area((cr_bf16 *)j->out + at, sums, &area);
+    for (int r = 0; r < p->rows && c->float_out; r++)
+        memcpy((float *)j->out + at + r * j->ld_out, sums + r * ld, (size_t)cols * sizeof *sums);
 }
 
 static void compute_tile(const void *ctx, const cr_conv_place *p)
@@ -328,14 +325,18 @@ static void compute_tile(const void *ctx, const cr_conv_place *p)
     const cr_conv_bf16 *c = j->c;
     const int nr = c->k->nr, width = block_width(c, p->block);
     const cr_conv_bf16_tile t = {.a = (const cr_bf16 *const *)(const void *)p->a,
-                                 .taps = c->taps,
-                                 .cin = c->cin,
+                                 .line = p->line,
+                                 .taps = p->taps,
+                                 .cin = p->run,
                                  .w = c->w + (size_t)p->group * group_bytes(c) +
                                       (size_t)p->block * block_bytes(c),
                                  .bias = c->bias + (p->group * c->blocks + p->block) * nr,
                                  .c = p->tile,
                                  .vectors = width / c->k->lanes};
-    c->k->run(&t);
+    if (p->line)
+        c->k->run_line(&t);
+    else
+        c->k->run(&t);
     const int64_t left = c->cout - p->block * nr;
     finish_tile(j, p, t.c, width, p->group * c->cout + p->block * nr, left < nr ? left : nr);
 }
@@ -371,6 +372,7 @@ void cr_conv_bf16_run(const cr_conv_bf16 *c, const void *in, int64_t ld_in, void
                             .in = in,
                             .zero = (const unsigned char *)c->zero,
                             .depthwise = c->dw != NULL,
+                            .line_step = c->dw || !c->k->run_line ? 0 : 2,
                             .mr = tile_rows(c),
                             .nr = c->k->nr,
                             .block_bytes = block_bytes(c),

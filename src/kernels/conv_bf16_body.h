@@ -55,5 +55,5 @@ static void CONV(run)(const cr_conv_bf16_tile *t)
 
 #define CONV_RECORD(text)                                                                          \
     {                                                                                              \
-        text, CONV(run), CONV_MR, CONV_NV *VN, VN, CR_BF16_FLOATS                                  \
+        text, CONV(run), CONV_MR, CONV_NV *VN, VN, CR_BF16_FLOATS, NULL, NULL                      \
     }

@@ -9,12 +9,13 @@
 /* Channels are taken in pairs, the four bytes that a lane multiplies at once; of an odd number the
  * last pair of a tap reads one channel only. */
 typedef struct cr_conv_bf16_tile {
-    const cr_bf16 *const *a; /* [taps][mr] */
-    int64_t taps, cin;
-    const void *w;     /* per layout, below */
-    const float *bias; /* [vectors * lanes] */
-    float *c;          /* [mr][vectors * lanes] result */
-    int vectors;       /* 1..nr/lanes */
+    const cr_bf16 *const *a;  /* run: [taps][mr] */
+    const cr_conv_line *line; /* run_line: [taps] */
+    int64_t taps, cin;        /* run_line: a tap may be several that touch, cin their channels */
+    const void *w;            /* per layout, below */
+    const float *bias;        /* [vectors * lanes] */
+    float *c;                 /* [mr][vectors * lanes] result */
+    int vectors;              /* 1..nr/lanes */
 } cr_conv_bf16_tile;
 
 typedef enum cr_conv_bf16_layout {
@@ -29,6 +30,8 @@ typedef struct cr_conv_bf16_kernel {
     void (*run)(const cr_conv_bf16_tile *t);
     int mr, nr, lanes;
     cr_conv_bf16_layout layout;
+    void (*run_line)(const cr_conv_bf16_tile *t); /* NULL: run is as good */
+    const struct cr_conv_bf16_kernel *narrow;     /* for cout/groups up to its nr; NULL: none */
 } cr_conv_bf16_kernel;
 
 /* Depthwise: bf16 in, float32 weights and sums (nothing is gained by rounding the weights). */

@@ -6,11 +6,14 @@
 #include <stddef.h>
 
 #include "kernels/bf16.h"
+#include "kernels/rows.h"
 
 typedef struct cr_rows_bf16 {
     const char *name;
     void (*from_f32)(cr_bf16 *y, const float *x, size_t n);
     void (*to_f32)(float *y, const cr_bf16 *x, size_t n);
+    /* from_f32 for a part of a result */
+    void (*from_area)(cr_bf16 *y, const float *x, const cr_finish_area *area);
     /* y = max(y, x) by sign and magnitude: -0 is below +0, NaN is beyond infinity */
     void (*max)(cr_bf16 *y, const cr_bf16 *x, size_t n);
     /* y[i] = x[i] + w[i], added in float32; y may be x or w */

@@ -14,6 +14,12 @@ static void ROWS(from_f32)(cr_bf16 *y, const float *x, size_t n)
     for (; i < n; i++) y[i] = cr_bf16_round(x[i]);
 }
 
+static void ROWS(from_area)(cr_bf16 *y, const float *x, const cr_finish_area *area)
+{
+    for (int64_t r = 0; r < area->rows; r++)
+        ROWS(from_f32)(y + r * area->ld_out, x + r * area->ld_in, (size_t)area->cols);
+}
+
 static void ROWS(to_f32)(float *y, const cr_bf16 *x, size_t n)
 {
     size_t i = 0;
@@ -76,5 +82,6 @@ static void ROWS(weave)(cr_bf16 *y, const float *const planes[4], size_t n)
 
 #define ROWS_RECORD(level)                                                                         \
     {                                                                                              \
-        "rows_bf16 " level, ROWS(from_f32), ROWS(to_f32), ROWS(max), ROWS(add), ROWS(weave)        \
+        "rows_bf16 " level, ROWS(from_f32), ROWS(to_f32), ROWS(from_area), ROWS(max), ROWS(add),   \
+            ROWS(weave)                                                                            \
     }

@@ -207,6 +207,22 @@ static void test_tile_edges(void **state)
         }
 }
 
+/* Wide enough for lines of every tile (conv_walk.h): strides, paddings, gaps, odd channels. */
+static void test_lines(void **state)
+{
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        cr_rng rng;
+        cr_rng_seed(&rng, 2000 + seed);
+        cr_conv_geometry g = random_geometry(&rng, false);
+        g.n = 1;
+        g.h = 2 + cr_rng_below(&rng, 4);
+        g.w = 30 + cr_rng_below(&rng, 60);
+        if (seed % 2) g.ld_in = g.cin; /* taps that touch */
+        finish_geometry(&g);
+        if (g.oh && g.ow) run_geometry(&g, UNIFORM, false, seed & 1, &rng, NULL);
+    }
+}
+
 /* Windows that see padding only, on some or on all pixels. */
 static void test_far_padding(void **state)
 {
@@ -276,7 +292,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random),     cmocka_unit_test(test_planes),
         cmocka_unit_test(test_tile_edges), cmocka_unit_test(test_far_padding),
-        cmocka_unit_test(test_threads),    cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_lines),      cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
