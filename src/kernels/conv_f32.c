@@ -118,7 +118,7 @@ static cr_status allocate(cr_conv_f32 *c, cr_error *err)
              err, CR_ERR_ARGUMENT, "convolution: the weights are too large to address");
     c->w = cr_aligned_alloc(w);
     c->bias = cr_aligned_alloc(bias);
-    const size_t zero = (size_t)(c->dw ? c->g.cin : c->cin) * sizeof(float);
+    const size_t zero = (size_t)(c->dw ? c->g.cin : c->cin * c->g.kw) * sizeof(float);
     c->zero = cr_aligned_alloc(zero);
     if (!c->w || !c->bias || !c->zero) return CR_NOMEM(err);
     memset(c->zero, 0, zero);
@@ -142,8 +142,8 @@ cr_status cr_conv_f32_create(const cr_conv_geometry *g, const float *weights, co
     c->blocks = (c->cout + c->k->nr - 1) / c->k->nr;
     if (c->cin == 1 && c->cout == 1 && g->groups > 1) c->dw = cr_dwconv_select(cpu);
     const bool wino = cr_winograd_f32_fits(g) && cr_winograd_f32_pays(g);
-    const cr_status st = wino ? cr_winograd_f32_create(g, weights, bias, act, cpu, &c->wino, err)
-                              : allocate(c, err);
+    const cr_status st =
+        wino ? cr_winograd_f32_create(g, weights, bias, act, cpu, &c->wino, err) : allocate(c, err);
     if (st != CR_OK) {
         cr_conv_f32_free(c);
         return st;
@@ -198,8 +198,9 @@ static void compute_tile(const void *ctx, const cr_conv_place *p)
     const cr_conv_f32 *c = j->c;
     const int nr = c->k->nr, width = block_width(c, p->block);
     const cr_conv_f32_tile t = {.a = (const float *const *)(const void *)p->a,
-                                .taps = c->taps,
-                                .cin = c->cin,
+                                .line = p->line,
+                                .taps = p->taps,
+                                .cin = p->run,
                                 .w = group_weights(c, p->group) + p->block * nr * c->taps * c->cin,
                                 .bias = c->bias + (p->group * c->blocks + p->block) * nr,
                                 .c = p->tile,
@@ -237,6 +238,7 @@ void cr_conv_f32_run(const cr_conv_f32 *c, const float *in, int64_t ld_in, float
                             .in = (const unsigned char *)in,
                             .zero = (const unsigned char *)c->zero,
                             .depthwise = c->dw != NULL,
+                            .line_step = c->dw ? 0 : 1,
                             .mr = tile_rows(c),
                             .nr = c->k->nr,
                             .block_bytes = (size_t)(c->taps * c->cin * c->k->nr) * sizeof(float),

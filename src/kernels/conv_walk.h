@@ -30,12 +30,13 @@ enum { CR_CONV_MAX_TAPS = 1024, CR_CONV_MAX_MR = 24, CR_CONV_MAX_NR = 64 };
 /* ---- micro-kernels: one record per CPU level, listed in kernels.inc ---- */
 
 typedef struct cr_conv_f32_tile {
-    const float *const *a; /* [taps][mr] */
-    int64_t taps, cin;
-    const float *w;    /* [taps][cin][vectors * lanes] */
-    const float *bias; /* [vectors * lanes] */
-    float *c;          /* [mr][vectors * lanes] result */
-    int vectors;       /* 1..nr/lanes */
+    const float *const *a;           /* [taps][mr], or NULL: */
+    const struct cr_conv_line *line; /* [taps], where a tap may be several that touch */
+    int64_t taps, cin;               /* cin: floats per tap */
+    const float *w;                  /* [taps][cin][vectors * lanes] */
+    const float *bias;               /* [vectors * lanes] */
+    float *c;                        /* [mr][vectors * lanes] result */
+    int vectors;
 } cr_conv_f32_tile;
 
 typedef struct cr_conv_f32_kernel {
