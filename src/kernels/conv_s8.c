@@ -37,8 +37,12 @@ static void tile_c(const cr_conv_s8_tile *t)
         for (int j = 0; j < C_NR; j++) t->c[r * C_NR + j] = cr_wrap_add(acc[r][j], t->bias[j]);
 }
 
-static const cr_conv_s8_kernel conv_s8_c = {"conv_s8 c 4x8", tile_c, C_MR, C_NR,
-                                            C_NR,            CR_S8_BYTES, NULL,   NULL};
+static const cr_conv_s8_kernel conv_s8_c = {.name = "conv_s8 c 4x8",
+                                            .run = tile_c,
+                                            .mr = C_MR,
+                                            .nr = C_NR,
+                                            .lanes = C_NR,
+                                            .layout = CR_S8_BYTES};
 
 #define CR_CONV_S8_ONLY
 #define CR_KERNEL(family, level, symbol) extern const cr_##family symbol;
@@ -83,6 +87,7 @@ struct cr_conv_s8 {
     int32_t *bias;       /* folded: [group][blocks * nr], 0 beyond cout; dw: [channel] */
     float *multiplier;   /* [cout] */
     int64_t taps, cin, cout, blocks, steps; /* per group; steps: over all taps */
+    int64_t per_tap;                        /* steps; with CR_S8_TILES, more follow the last tap */
     int step;                               /* codes of a step */
     size_t weight_size;                     /* bytes of a packed weight */
     size_t block_bytes, group_bytes;        /* from one's packed weights to the next one's */
@@ -115,10 +120,9 @@ static size_t place_in_step(const cr_conv_s8 *c, int j, int i)
 static void pack_channel(const cr_conv_s8 *c, const int8_t *src, unsigned char *block, int width,
                          int j)
 {
-    const int64_t per_tap = c->steps / c->taps;
     for (int64_t tap = 0; tap < c->taps; tap++)
         for (int64_t k = 0; k < c->cin; k++) {
-            const size_t first = (size_t)((tap * per_tap + k / c->step) * c->step * width);
+            const size_t first = (size_t)((tap * c->per_tap + k / c->step) * c->step * width);
             const size_t at = first + place_in_step(c, j, (int)(k % c->step));
             const int8_t w = src[k * c->taps + tap];
             if (c->weight_size == 1)
@@ -166,14 +170,11 @@ static cr_status allocate(cr_conv_s8 *c, cr_error *err)
 {
     const size_t groups = (size_t)c->g.groups;
     size_t w = groups, bias = groups;
-    bool fits = cr_mul_size(w, (size_t)c->taps, &w);
-    if (c->dw)
-        fits = fits && cr_mul_size(w, sizeof(float), &w);
-    else
-        fits = fits &&
-               cr_mul_size(w, (size_t)(c->steps / c->taps * c->step) * c->weight_size, &w) &&
-               cr_mul_size(w, (size_t)(c->blocks * c->k->nr), &w) &&
-               cr_mul_size(bias, (size_t)(c->blocks * c->k->nr), &bias);
+    const size_t wide = c->dw ? 1 : (size_t)(c->blocks * c->k->nr);
+    const size_t deep = c->dw ? (size_t)c->taps * sizeof(float)
+                              : (size_t)(c->steps * c->step) * c->weight_size;
+    const bool fits = cr_mul_size(w, deep, &w) && cr_mul_size(w, wide, &w) &&
+                      cr_mul_size(bias, wide, &bias);
     CR_CHECK(fits && cr_mul_size(bias, sizeof *c->bias, &bias), err, CR_ERR_ARGUMENT,
              "convolution: the weights are too large to address");
     if (!c->dw) {
@@ -206,7 +207,6 @@ static void set_up(cr_conv_s8 *c, const cr_conv_geometry *g, const cr_conv_s8_pa
                    unsigned cpu)
 {
     c->g = *g;
-    c->k = cr_conv_s8_select(cpu);
     c->rows = cr_rows_get(cpu);
     c->raw = p->raw_out;
     c->float_out = p->float_out;
@@ -218,20 +218,24 @@ static void set_up(cr_conv_s8 *c, const cr_conv_geometry *g, const cr_conv_s8_pa
     if (c->k->narrow && c->cout <= c->k->narrow->nr) c->k = c->k->narrow;
     c->blocks = (c->cout + c->k->nr - 1) / c->k->nr;
     c->step = c->k->layout == CR_S8_EIGHTS ? 8 : STEP;
-    c->steps = c->taps * ((c->cin + c->step - 1) / c->step);
+    c->per_tap = (c->cin + c->step - 1) / c->step;
+    c->steps = c->taps * c->per_tap;
+    if (c->k->layout == CR_S8_TILES) c->steps = (c->steps + 15) / 16 * 16;
     c->weight_size = c->k->layout == CR_S8_PAIRS || c->k->layout == CR_S8_COLUMNS ? 2 : 1;
     if (c->cin == 1 && c->cout == 1 && g->groups > 1 && cr_dwconv_s8_fits(c->taps))
         c->dw = cr_dwconv_select(cpu);
 }
 
-cr_status cr_conv_s8_create(const cr_conv_geometry *g, const cr_conv_s8_params *p, unsigned cpu,
-                            cr_conv_s8 **out, cr_error *err)
+cr_status cr_conv_s8_create_with(const cr_conv_s8_kernel *k, const cr_conv_geometry *g,
+                                 const cr_conv_s8_params *p, unsigned cpu, cr_conv_s8 **out,
+                                 cr_error *err)
 {
     *out = NULL;
     CR_TRY(cr_conv_geometry_check(g, err));
     CR_TRY(check_params(p, err));
     cr_conv_s8 *c = cr_calloc(1, sizeof *c);
     if (!c) return CR_NOMEM(err);
+    c->k = k;
     set_up(c, g, p, cpu);
     const cr_status st = allocate(c, err);
     if (st != CR_OK) {
@@ -245,6 +249,12 @@ cr_status cr_conv_s8_create(const cr_conv_geometry *g, const cr_conv_s8_params *
     memset(c->zero, p->zero_in, (size_t)(g->cin * g->kw));
     *out = c;
     return CR_OK;
+}
+
+cr_status cr_conv_s8_create(const cr_conv_geometry *g, const cr_conv_s8_params *p, unsigned cpu,
+                            cr_conv_s8 **out, cr_error *err)
+{
+    return cr_conv_s8_create_with(cr_conv_s8_select(cpu), g, p, cpu, out, err);
 }
 
 void cr_conv_s8_free(cr_conv_s8 *c)
@@ -277,9 +287,16 @@ static int tile_rows(const cr_conv_s8 *c)
     return c->dw ? c->dw->mr : c->k->mr;
 }
 
-static size_t tile_bytes(const cr_conv_s8 *c)
+static size_t sum_bytes(const cr_conv_s8 *c)
 {
     return (size_t)tile_rows(c) * (size_t)(c->dw ? c->g.cout : c->k->nr) * sizeof(int32_t);
+}
+
+/* Sums and, with CR_S8_TILES, a tile's packed codes (mr * nr sums are whole cache lines there). */
+static size_t tile_bytes(const cr_conv_s8 *c)
+{
+    const bool packs = !c->dw && c->k->layout == CR_S8_TILES;
+    return sum_bytes(c) + (packs ? (size_t)(c->k->mr * c->steps * STEP) : 0);
 }
 
 size_t cr_conv_s8_scratch(const cr_conv_s8 *c, int threads)
@@ -322,7 +339,9 @@ static void compute_tile(const void *ctx, const cr_conv_place *p)
                                     (size_t)p->block * c->block_bytes,
                                .bias = c->bias + (p->group * c->blocks + p->block) * nr,
                                .c = p->tile,
-                               .vectors = width / c->k->lanes};
+                               .vectors = width / c->k->lanes,
+                               .packed = (uint8_t *)p->tile + sum_bytes(c),
+                               .first = p->first};
     if (p->line)
         c->k->run_line(&t);
     else
@@ -357,7 +376,9 @@ static void run(const run_job *j, const uint8_t *in, int64_t ld_in, void *scratc
                             .block_bytes = c->block_bytes,
                             .tile_bytes = tile_bytes(c),
                             .compute = c->dw ? compute_depthwise : compute_tile,
-                            .ctx = j};
+                            .ctx = j,
+                            .enter = c->dw ? NULL : c->k->enter,
+                            .leave = c->dw ? NULL : c->k->leave};
     cr_conv_walk_run(&w, scratch, pool);
 }
 

@@ -124,7 +124,8 @@ static void CONV(run)(const cr_conv_s8_tile *t)
         CONV(tile)(t, CONV_NV);
 }
 
-#define CONV_RECORD(text, layout, narrow)                                                          \
+#define CONV_RECORD(text, order, small)                                                            \
     {                                                                                              \
-        text, CONV(run), CONV_MR, CONV_NV *LANES, LANES, layout, CONV(run_line), narrow            \
+        .name = text, .run = CONV(run), .mr = CONV_MR, .nr = CONV_NV * LANES, .lanes = LANES,      \
+        .layout = order, .run_line = CONV(run_line), .narrow = small                               \
     }

@@ -220,13 +220,18 @@ static void run_item(void *ctx, size_t index, int worker)
     const int64_t channel = w->depthwise ? 0 : group * w->depth;
     const bool joined = joins_taps(w);
     window_place window = find_window(w->g, chunk * p->chunk * w->mr);
+    if (w->enter) w->enter();
     for (int64_t t = chunk * p->chunk; t < tile1; t++, advance(w->g, &window, w->mr)) {
         place.pixel = t * w->mr;
         const int64_t left = p->pixels - place.pixel;
         place.rows = left < w->mr ? (int)left : w->mr;
         point_place(w, &window, channel, joined, own, &place);
-        for (place.block = block0; place.block < block1; place.block++) w->compute(w->ctx, &place);
+        for (place.block = block0; place.block < block1; place.block++) {
+            place.first = place.block == block0;
+            w->compute(w->ctx, &place);
+        }
     }
+    if (w->leave) w->leave();
 }
 
 /* Ranges of tiles: enough items to balance the threads, none so small that handing it out shows. */

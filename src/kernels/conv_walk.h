@@ -25,7 +25,7 @@
 
 #include "kernels/conv.h"
 
-enum { CR_CONV_MAX_TAPS = 1024, CR_CONV_MAX_MR = 24, CR_CONV_MAX_NR = 64 };
+enum { CR_CONV_MAX_TAPS = 1024, CR_CONV_MAX_MR = 32, CR_CONV_MAX_NR = 64 };
 
 /* ---- micro-kernels: one record per CPU level, listed in kernels.inc ---- */
 
@@ -60,12 +60,15 @@ typedef struct cr_conv_s8_tile {
     const int32_t *bias; /* [vectors * lanes], folded */
     int32_t *c;          /* [mr][vectors * lanes] result */
     int vectors;
+    uint8_t *packed; /* CR_S8_TILES: this tile's own codes, [ceil(codes/64)][mr][64] */
+    bool first;      /* first of the tile's blocks: packed is another tile's */
 } cr_conv_s8_tile;
 
 typedef enum cr_conv_s8_layout {
     CR_S8_BYTES,  /* int8  [taps][ceil(cin/4)][channel][4]: four-byte dot products */
     CR_S8_SIGNED, /* the same for kernels that read code - 128: the bias makes up for it */
     CR_S8_EIGHTS, /* int8  [taps][ceil(cin/8)][channel][8]: eight-byte dot products */
+    CR_S8_TILES,  /* as CR_S8_BYTES, zero steps to a multiple of 16: a matrix for AMX every 16 */
     CR_S8_PAIRS,  /* int16 the same order: 16-bit multiply, add neighbours */
     CR_S8_COLUMNS /* int16 [taps][ceil(cin/4)][channel/lanes][4][lanes]: multiply by a lane */
 } cr_conv_s8_layout;
@@ -77,6 +80,7 @@ typedef struct cr_conv_s8_kernel {
     cr_conv_s8_layout layout;
     void (*run_line)(const cr_conv_s8_tile *t); /* NULL: run is as good */
     const struct cr_conv_s8_kernel *narrow;     /* for cout/groups up to its nr; NULL: none */
+    void (*enter)(void), (*leave)(void);        /* around a work item; NULL: nothing to set up */
 } cr_conv_s8_kernel;
 
 /* One input channel per group, multiplier 1: channels are lanes. Int8 sums run in float registers:
@@ -112,6 +116,11 @@ const cr_conv_f32_kernel *cr_conv_f32_select(unsigned cpu);
 const cr_conv_s8_kernel *cr_conv_s8_select(unsigned cpu);
 const cr_dwconv_kernel *cr_dwconv_select(unsigned cpu);
 
+/* cr_conv_s8_create with a kernel of the caller's (tests: one that no CPU here selects). */
+cr_status cr_conv_s8_create_with(const cr_conv_s8_kernel *k, const cr_conv_geometry *g,
+                                 const cr_conv_s8_params *p, unsigned cpu, cr_conv_s8 **out,
+                                 cr_error *err);
+
 /* ---- the walk ---- */
 
 /* Where a tile is: group, block of channels, first output pixel (over all pictures), and how many
@@ -119,6 +128,7 @@ const cr_dwconv_kernel *cr_dwconv_select(unsigned cpu);
 typedef struct cr_conv_place {
     int64_t group, block, pixel;
     int rows, worker;
+    bool first;                    /* the first block at this pixel in the work item */
     const unsigned char *const *a; /* [taps][mr]; NULL: line */
     const cr_conv_line *line;      /* [taps], see cr_conv_walk.line_step */
     int64_t taps, run;             /* of a or line; elements per tap */
@@ -138,6 +148,7 @@ typedef struct cr_conv_walk {
     size_t block_bytes, tile_bytes; /* packed weights of a block; results of a tile */
     void (*compute)(const void *ctx, const cr_conv_place *place);
     const void *ctx;
+    void (*enter)(void), (*leave)(void); /* around a work item, or NULL */
 } cr_conv_walk;
 
 size_t cr_conv_walk_scratch(const cr_conv_geometry *g, int mr, size_t tile_bytes, int threads);

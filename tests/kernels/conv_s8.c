@@ -4,6 +4,13 @@
 
 #include "base/threads.h"
 
+/* The AMX kernel over a model of its instructions: run on every machine. */
+#define CR_AMX_MODEL
+#include "kernels/x86/amx_model.h"
+#include "kernels/x86/conv_s8_amx_body.h"
+
+static const cr_conv_s8_kernel amx_model = AMX_RECORD("conv_s8 amx, modelled");
+
 typedef struct problem {
     cr_conv_geometry g;
     const uint8_t *in;
@@ -51,7 +58,7 @@ static void convert(const problem *q, int32_t acc, int64_t o, unsigned char byte
         bytes[0] = cr_quantize_u8(y, p->scale_out, p->zero_out);
 }
 
-static void check_output(const problem *q, const unsigned char *out, int level)
+static void check_output(const problem *q, const unsigned char *out, const char *level)
 {
     const cr_conv_geometry *g = &q->g;
     const int64_t pixels = g->n * g->oh * g->ow;
@@ -67,23 +74,28 @@ static void check_output(const problem *q, const unsigned char *out, int level)
             print_geometry(g);
             fail_msg("level %s, act %d, raw %d, float %d: pixel %lld channel %lld (sum %d) is "
                      "%02x%02x%02x%02x.., not %02x%02x%02x%02x..",
-                     cr_cpu_level_key((cr_cpu_level)level), q->p.act.kind, q->p.raw_out,
-                     q->p.float_out, (long long)i, (long long)o, acc, got[0], size > 1 ? got[1] : 0,
-                     size > 1 ? got[2] : 0, size > 1 ? got[3] : 0, want[0], want[1], want[2],
-                     want[3]);
+                     level, q->p.act.kind, q->p.raw_out, q->p.float_out, (long long)i, (long long)o,
+                     acc, got[0], size > 1 ? got[1] : 0, size > 1 ? got[2] : 0,
+                     size > 1 ? got[3] : 0, want[0], want[1], want[2], want[3]);
         }
 }
 
-static void run_level(const problem *q, int level, bool at_end, cr_pool *pool)
+/* kernel NULL: the level's own. */
+static void run_kernel(const problem *q, const cr_conv_s8_kernel *kernel, int level, bool at_end,
+                       cr_pool *pool)
 {
     const cr_conv_geometry *g = &q->g;
+    const unsigned cpu = only_level(level);
     cr_conv_s8 *c;
-    assert_int_equal(cr_conv_s8_create(g, &q->p, only_level(level), &c, NULL), CR_OK);
+    if (kernel)
+        assert_int_equal(cr_conv_s8_create_with(kernel, g, &q->p, cpu, &c, NULL), CR_OK);
+    else
+        assert_int_equal(cr_conv_s8_create(g, &q->p, cpu, &c, NULL), CR_OK);
     guarded scratch = guarded_alloc(cr_conv_s8_scratch(c, cr_pool_threads(pool)), false);
     guarded out = guarded_alloc(
         span_of(g->n * g->oh * g->ow, g->ld_out, g->cout) * result_size(&q->p), at_end);
     cr_conv_s8_run(c, q->in, 0, out.data, 0, scratch.data, pool);
-    check_output(q, out.data, level);
+    check_output(q, out.data, kernel ? kernel->name : cr_cpu_level_key((cr_cpu_level)level));
     guarded_free(&out);
     guarded_free(&scratch);
     cr_conv_s8_free(c);
@@ -92,6 +104,13 @@ static void run_level(const problem *q, int level, bool at_end, cr_pool *pool)
 static bool has_level(int level)
 {
     return cr_conv_s8_level(level) || cr_dwconv_level(level) || cr_rows_level(level);
+}
+
+static void run_levels(const problem *q, bool at_end, cr_pool *pool)
+{
+    for (int level = 0; level < CR_CPU_LEVELS; level++)
+        if (has_level(level) && level_runs(level)) run_kernel(q, NULL, level, at_end, pool);
+    run_kernel(q, &amx_model, CR_CPU_C, at_end, pool);
 }
 
 static void fill_bias(int32_t *bias, int64_t n, cr_rng *rng)
@@ -129,8 +148,7 @@ static void run_geometry(const cr_conv_geometry *g, pattern kind, bool at_end, c
                                   .float_out = out == 1,
                                   .scale_out = 0.02f,
                                   .zero_out = (int32_t)cr_rng_below(rng, 256)};
-        for (int level = 0; level < CR_CPU_LEVELS; level++)
-            if (has_level(level) && level_runs(level)) run_level(&q, level, at_end, pool);
+        run_levels(&q, at_end, pool);
     }
     guarded_free(&gi);
     guarded_free(&gw);
@@ -165,6 +183,26 @@ static void test_tile_edges(void **state)
         }
 }
 
+/* Rows long enough for lines of the widest tile, with channels that fill vectors and matrices or do
+ * not, several blocks of them, and taps that touch in memory or (ld_in) do not. */
+static void test_lines(void **state)
+{
+    static const int64_t cins[] = {4, 21, 32, 64, 128};
+    cr_rng rng;
+    cr_rng_seed(&rng, 18);
+    for (int i = 0; i < 5; i++)
+        for (int64_t k = 1; k <= 3; k += 2)
+            for (int64_t stride = 1; stride <= 2; stride++) {
+                cr_conv_geometry g = {.h = 3, .w = 35 * stride, .cin = cins[i], .cout = 70};
+                g.kh = g.kw = k;
+                g.pad_top = g.pad_left = k / 2;
+                g.stride_h = g.stride_w = stride;
+                if (stride == 1) g.ld_in = cins[i] + 8;
+                finish_geometry(&g);
+                run_geometry(&g, UNIFORM, true, &rng, NULL);
+            }
+}
+
 /* All codes 255 and all weights -128 or 127 over many channels: no 16-bit sum may saturate. */
 static void test_extremes(void **state)
 {
@@ -179,8 +217,7 @@ static void test_extremes(void **state)
         memset(w, sign ? 127 : -128, sizeof w);
         for (int32_t zero = 0; zero <= 255; zero += 85) {
             const problem q = {g, in, {.weights = w, .zero_in = zero, .raw_out = true}};
-            for (int level = 0; level < CR_CPU_LEVELS; level++)
-                if (has_level(level) && level_runs(level)) run_level(&q, level, true, NULL);
+            run_levels(&q, true, NULL);
         }
     }
 }
@@ -197,8 +234,7 @@ static void test_wrapping(void **state)
     memset(w, 100, sizeof w);
     for (int i = 0; i < 17; i++) bias[i] = INT32_MAX - i;
     const problem q = {g, in, {.weights = w, .bias = bias, .zero_in = 3, .raw_out = true}};
-    for (int level = 0; level < CR_CPU_LEVELS; level++)
-        if (has_level(level) && level_runs(level)) run_level(&q, level, true, NULL);
+    run_levels(&q, true, NULL);
 }
 
 static void test_refusals(void **state)
@@ -222,8 +258,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random),   cmocka_unit_test(test_tile_edges),
-        cmocka_unit_test(test_extremes), cmocka_unit_test(test_wrapping),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_lines),    cmocka_unit_test(test_extremes),
+        cmocka_unit_test(test_wrapping), cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
