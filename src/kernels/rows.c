@@ -122,6 +122,16 @@ static void exp_sum_c(float *y, const float *x, const float *shift, float *sum, 
     }
 }
 
+static void exp_mean_c(const float *x, const float *shift, float w, float *sum, float *mean,
+                       size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float e = cr_expf(x[i] - shift[i]);
+        sum[i] += e;
+        mean[i] = fmaf(e, w, mean[i]);
+    }
+}
+
 static const cr_rows rows_c = {.name = "rows c",
                                .act = act_c,
                                .quantize = quantize_c,
@@ -135,7 +145,8 @@ static const cr_rows rows_c = {.name = "rows c",
                                .max_u8 = max_u8_c,
                                .add_f32 = add_f32_c,
                                .mul_f32 = mul_f32_c,
-                               .exp_sum = exp_sum_c};
+                               .exp_sum = exp_sum_c,
+                               .exp_mean = exp_mean_c};
 
 #define CR_KERNEL(family, level, symbol) extern const cr_##family symbol;
 #define CR_ROWS_ONLY

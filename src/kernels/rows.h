@@ -64,6 +64,8 @@ typedef struct cr_rows {
     void (*mul_f32)(float *y, const float *x, const float *w, size_t n);
     /* y[i] = exp(x[i] - shift[i]); sum[i] += y[i] */
     void (*exp_sum)(float *y, const float *x, const float *shift, float *sum, size_t n);
+    /* e = exp(x[i] - shift[i]); sum[i] += e; mean[i] = fma(e, w, mean[i]) */
+    void (*exp_mean)(const float *x, const float *shift, float w, float *sum, float *mean, size_t n);
 } cr_rows;
 
 /* The best record for these cr_cpu_flags(). */

@@ -414,10 +414,26 @@ static void ROWS(exp_sum)(float *y, const float *x, const float *shift, float *s
     }
 }
 
+static void ROWS(exp_mean)(const float *x, const float *shift, float w, float *sum, float *mean,
+                           size_t n)
+{
+    size_t i = 0;
+    for (; i + VN <= n; i += VN) {
+        const VF e = ROWS(expv)(V_SUB(V_LOAD(x + i), V_LOAD(shift + i)));
+        V_STORE(sum + i, V_ADD(V_LOAD(sum + i), e));
+        V_STORE(mean + i, V_FMA(e, V_SET1(w), V_LOAD(mean + i)));
+    }
+    for (; i < n; i++) {
+        const float e = cr_expf(x[i] - shift[i]);
+        sum[i] += e;
+        mean[i] = fmaf(e, w, mean[i]);
+    }
+}
+
 #define ROWS_RECORD(level)                                                                         \
     {                                                                                              \
         .name = "rows " level, .act = ROWS(act), .quantize = ROWS(quantize), .quantize_pixels = ROWS(quantize_pixels),                       \
         .dequantize = ROWS(dequantize), .table = ROWS(table), .add_u8 = ROWS(add_u8), .finish_f32 = ROWS(finish_f32),      \
         .finish_u8 = ROWS(finish_u8), .max_f32 = ROWS(max_f32), .max_u8 = ROWS(max_u8),            \
-        .add_f32 = ROWS(add_f32), .mul_f32 = ROWS(mul_f32), .exp_sum = ROWS(exp_sum)               \
+        .add_f32 = ROWS(add_f32), .mul_f32 = ROWS(mul_f32), .exp_sum = ROWS(exp_sum), .exp_mean = ROWS(exp_mean)               \
     }

@@ -77,8 +77,10 @@ typedef struct operand {
 typedef struct element_op {
     cr_op_kind kind;
     cr_act act;
-    const float *row[2];       /* constant operands: [cols] or one value */
+    const float *row[2];       /* constant operands that repeat: [cols] or one value */
     bool scalar[2];
+    const float *full[2];      /* constant operands of the output's size */
+    int64_t period;            /* row-major outputs: elements after which a row repeats; 0: none does */
     uint8_t table[256];        /* codes -> codes */
     float values[256];         /* codes -> floats */
 } element_op;
@@ -118,9 +120,11 @@ static element_job make_job(const cr_step *step, cr_session *s, bool pieces)
                      .scale = out->scale, .zero_point = out->zero_point};
     for (int i = 0; i < step->n_in; i++) {
         if (step->in[i] >= 0) j.in[i] = value_operand(s, step->in[i]);
-        else j.in[i] = (operand){.row = op->row[i], .scalar = op->scalar[i]};
-        if (pieces) j.in[i].ld = PIECE;
+        else j.in[i] = (operand){(const unsigned char *)op->full[i], op->row[i], op->scalar[i],
+                                 .ld = out->cols};
+        if (pieces || op->period) j.in[i].ld = pieces ? PIECE : op->period;
     }
+    if (op->period) j.cols = j.ld_out = op->period;
     if (pieces) {
         j.total = out->rows * out->cols;
         j.cols = PIECE;
@@ -139,7 +143,10 @@ static int64_t row_length(const element_job *j, int64_t row)
 static void run_rows(const cr_step *step, cr_session *s, element_job *j, cr_rows_fn fn)
 {
     const cr_value *out = &s->program->values[step->out[0]];
-    const int64_t rows = j->total ? (j->total + PIECE - 1) / PIECE : out->rows;
+    const int64_t whole = out->rows * out->cols, period = j->op->period;
+    const int64_t rows = j->total ? (j->total + PIECE - 1) / PIECE
+                         : period ? whole / period
+                                  : out->rows;
     cr_session_rows(s, rows, 1 + 8192 / (j->cols + 1), fn, j);
 }
 
@@ -302,13 +309,23 @@ static bool adds_codes(const element_job *j)
 static cr_status run_binary(const cr_step *step, cr_session *s, cr_error *err)
 {
     const element_op *op = step->op;
-    const bool per_channel = (op->row[0] && !op->scalar[0]) || (op->row[1] && !op->scalar[1]);
-    element_job j = make_job(step, s, !per_channel && contiguous(s, step));
+    const bool repeats = (op->row[0] && !op->scalar[0]) || (op->row[1] && !op->scalar[1]);
+    element_job j = make_job(step, s, !repeats && contiguous(s, step));
     run_rows(step, s, &j, adds_codes(&j) ? add_codes_rows : binary_rows);
     return CR_OK;
 }
 
-/* A constant that is one value, or one per channel of an NHWC tensor. */
+/* t's dimensions are y's last ones, behind ones. */
+static bool is_tail_of(const cr_shape *t, const cr_shape *y)
+{
+    int d = 1;
+    if (t->rank > y->rank) return false;
+    while (d <= t->rank && t->dim[t->rank - d] == y->dim[y->rank - d]) d++;
+    while (d <= t->rank && t->dim[t->rank - d] == 1) d++;
+    return d > t->rank;
+}
+
+/* A constant that is one value, one per channel of an NHWC tensor, or the tail of a row-major one. */
 static bool constant_row(const cr_program *p, const cr_tensor *t, const cr_tensor *y, bool nhwc,
                          element_op *op, int i)
 {
@@ -318,10 +335,25 @@ static bool constant_row(const cr_program *p, const cr_tensor *t, const cr_tenso
     op->scalar[i] = n == 1 && t->shape.rank <= y->shape.rank;
     if (op->scalar[i]) return true;
     const int r = t->shape.rank;
-    return nhwc && (r == 3 || r == 4) && n == y->shape.dim[1] && t->shape.dim[r - 3] == n;
+    if (nhwc) return (r == 3 || r == 4) && n == y->shape.dim[1] && t->shape.dim[r - 3] == n;
+    if (!is_tail_of(&t->shape, &y->shape)) return false;
+    if (n == cr_shape_count(&y->shape)) {
+        op->full[i] = op->row[i];
+        op->row[i] = NULL;
+        return true;
+    }
+    op->period = n;
+    return true;
 }
 
 static bool usable(const cr_tensor *t) { return t->dtype == CR_DT_F32 && cr_shape_known(&t->shape); }
+
+/* Codes are decoded into a buffer of PIECE values. */
+static bool has_codes(const cr_program *p, const cr_node *n)
+{
+    return cr_program_byte_entry(p, n->in[0]) || cr_program_byte_entry(p, n->in[1]) ||
+           cr_program_byte_entry(p, n->out[0]);
+}
 
 static cr_status lower_binary(cr_program *p, const cr_node *n, bool *done, cr_error *err)
 {
@@ -338,6 +370,8 @@ static cr_status lower_binary(cr_program *p, const cr_node *n, bool *done, cr_er
             return CR_OK;
     }
     if (nhwc && y->shape.dim[1] > PIECE) return CR_OK;
+    if (n->in[0]->data && n->in[1]->data) return CR_OK;
+    if (op->period && has_codes(p, n)) return CR_OK;
     for (int i = 0; i < 2; i++) {
         if (n->in[i]->data) continue;
         const cr_dtype type = cr_program_byte_entry(p, n->in[i]) ? CR_DT_U8 : CR_DT_F32;

@@ -154,6 +154,13 @@ static void check_pairs(const row_case *c)
         assert_true(same(y[i], cr_expf(x[i] - w[i])));
         assert_true(same(sum[i], was[i] + y[i]));
     }
+    memcpy(was, sum, sizeof was);
+    for (size_t i = 0; i < c->n; i++) y[i] = (float)i;
+    c->k->exp_mean(x, w, 3.7f, sum, y, c->n);
+    for (size_t i = 0; i < c->n; i++) {
+        assert_true(same(sum[i], was[i] + cr_expf(x[i] - w[i])));
+        assert_true(same(y[i], fmaf(cr_expf(x[i] - w[i]), 3.7f, (float)i)));
+    }
 }
 
 static void test_lengths(void **state)
