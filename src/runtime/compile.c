@@ -301,6 +301,38 @@ static bool is_quantized(const cr_program *p)
     return false;
 }
 
+/* Removes steps whose results nobody reads: a fused step may have taken over what they were for. */
+static cr_status sweep(cr_program *p, cr_error *err)
+{
+    bool *read = cr_calloc(p->value_count + 1, sizeof *read);
+    bool *kept = cr_calloc(p->step_count + 1, sizeof *kept);
+    if (!read || !kept) {
+        cr_free(read);
+        cr_free(kept);
+        return CR_NOMEM(err);
+    }
+    for (size_t i = 0; i < p->graph->output_count; i++) read[p->values[p->outputs[i]].root] = true;
+    for (size_t i = p->step_count; i-- > 0;) {
+        const cr_step *s = &p->steps[i];
+        for (int k = 0; k < s->n_out; k++)
+            kept[i] |= s->out[k] >= 0 && read[p->values[s->out[k]].root];
+        for (int k = 0; kept[i] && k < s->n_in; k++)
+            if (s->in[k] >= 0) read[p->values[s->in[k]].root] = true;
+    }
+    size_t count = 0;
+    for (size_t i = 0; i < p->step_count; i++) {
+        if (kept[i]) {
+            p->steps[count++] = p->steps[i];
+        } else if (p->steps[i].free_op && p->steps[i].op) {
+            p->steps[i].free_op(p->steps[i].op);
+        }
+    }
+    p->step_count = count;
+    cr_free(read);
+    cr_free(kept);
+    return CR_OK;
+}
+
 cr_status cr_program_create(const cr_graph *g, const cr_recipe *r, int threads, cr_program **out,
                             cr_error *err)
 {
@@ -331,6 +363,7 @@ cr_status cr_program_compile(const cr_graph *g, const cr_recipe *r, const cr_pro
     CR_TRY_GOTO(cr_recipe_bind(r, g, &p->entries, err), done);
     if (o->bf16 && !is_quantized(p)) CR_TRY_GOTO(cr_program_mark_bf16(p, err), done);
     CR_TRY_GOTO(lower_graph(p, err), done);
+    if (r && r->count) CR_TRY_GOTO(sweep(p, err), done);
     CR_TRY_GOTO(cr_program_plan(p, err), done);
     *out = p;
     p = NULL;

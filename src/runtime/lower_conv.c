@@ -8,6 +8,7 @@
 #include "crayon/arith.h"
 #include "graph/nn_rules.h"
 #include "kernels/conv.h"
+#include "runtime/focus.h"
 #include "runtime/integer_conv.h"
 #include "runtime/program.h"
 
@@ -109,12 +110,20 @@ static void byte_weights(const int32_t *codes, const cr_conv_geometry *g, int64_
                 *bytes++ = c < cin ? (int8_t)codes[(o * cin + c) * taps + t] : 0;
 }
 
-static cr_status create_s8(cr_program *p, const cr_node *n, const cr_conv_geometry *g,
+/* A convolution as it will run; with focus its input is the picture that its input was cut from. */
+typedef struct conv_shape {
+    cr_conv_geometry own, g; /* the node's; what runs */
+    cr_focus focus;
+    bool focused;
+} conv_shape;
+
+static cr_status create_s8(cr_program *p, const cr_node *n, const conv_shape *shape,
                            const cr_act *act, const cr_value *in, const cr_value *added,
                            const cr_value *out, cr_conv_s8 **conv, cr_error *err)
 {
     const cr_recipe_entry *w = cr_program_entry(p, n->in[1]);
     const cr_tensor *b = n->n_in > 2 ? n->in[2] : NULL;
+    const cr_conv_geometry *g = &shape->g;
     const int64_t count = cr_shape_count(&n->in[1]->shape);
     const int64_t readable = readable_channels(g, in), channels = readable / g->groups;
     cr_conv_geometry wide = *g;
@@ -124,15 +133,17 @@ static cr_status create_s8(cr_program *p, const cr_node *n, const cr_conv_geomet
     cr_arena temporary = {0};
     cr_status st = CR_OK;
     int32_t *codes = cr_arena_alloc(&temporary, (size_t)count * sizeof *codes);
+    int32_t *focused = cr_arena_alloc(&temporary, (size_t)count * sizeof *focused);
     int8_t *bytes = cr_arena_alloc(&temporary, (size_t)(g->cout * channels * g->kh * g->kw));
     int32_t *bias = cr_arena_alloc(&temporary, (size_t)g->cout * sizeof *bias);
     float *m = cr_arena_alloc(&temporary, (size_t)g->cout * sizeof *m);
-    if (!codes || !bytes || !bias || !m) {
+    if (!codes || !focused || !bytes || !bias || !m) {
         st = CR_NOMEM(err);
         goto done;
     }
     cr_quantize_tensor(n->in[1], &w->q, codes);
-    byte_weights(codes, g, channels, bytes);
+    if (shape->focused) cr_focus_weights(&shape->focus, &shape->own, codes, focused);
+    byte_weights(shape->focused ? focused : codes, g, channels, bytes);
     for (int64_t c = 0; c < g->cout; c++) {
         const float sw = w->q.scale[w->q.count == 1 ? 0 : c];
         bias[c] = b ? cr_quantize_bias(((const float *)b->data)[c], in->scale, sw) : 0;
@@ -153,19 +164,46 @@ done:
     return st;
 }
 
+/* Codes of the focus' source by the entry of what was cut from it. Not every source can have them. */
+static cr_status focus_input(cr_program *p, const cr_node *n, conv_shape *shape, int *in,
+                             cr_error *err)
+{
+    const cr_conv_geometry *g = &shape->own;
+    const cr_tensor *source;
+    if (g->groups != 1 || g->dil_h != 1 || g->dil_w != 1) return CR_OK;
+    if (4 * g->kh * g->kw > MAX_TAPS || !cr_focus_find(p, n->in[0], &shape->focus)) return CR_OK;
+    source = shape->focus.source;
+    const int from = cr_program_primary(p, source);
+    if (cr_program_entry(p, source) || source->shape.dim[1] >= CR_PIXEL) return CR_OK;
+    if (from < 0 || p->values[from].nhwc || p->values[from].dynamic) return CR_OK;
+    const int made = cr_program_add_value(p, source, CR_DT_U8, true);
+    if (made < 0) return CR_NOMEM(err);
+    p->values[made].quantized = true;
+    cr_byte_params(cr_program_byte_entry(p, n->in[0]), &p->values[made].scale,
+                   &p->values[made].zero_point);
+    CR_TRY(cr_lower_convert(p, from, made, err));
+    shape->g = cr_focus_geometry(&shape->focus, g);
+    shape->focused = true;
+    *in = made;
+    return CR_OK;
+}
+
 cr_status cr_lower_conv(cr_program *p, const cr_node *n, bool *done, cr_error *err)
 {
-    cr_conv_geometry g;
+    conv_shape shape = {.focused = false};
     cr_act act;
     int in, added = -1, out;
-    if (!cr_conv_is_fast(p, n) || !read_geometry(n, &g)) return CR_OK;
+    if (!cr_conv_is_fast(p, n) || !read_geometry(n, &shape.own)) return CR_OK;
     const bool integers = cr_conv_takes_integers(p->entries, n);
     if (!integers && cr_float_form(p, n->in[0]) == CR_DT_BF16) {
         const cr_tensor *last = fuse_activation(p, n, &act);
         *done = true;
-        return cr_lower_conv_bf16(p, n, &g, &act, last, err);
+        return cr_lower_conv_bf16(p, n, &shape.own, &act, last, err);
     }
-    CR_TRY(cr_program_need(p, n->in[0], integers ? CR_DT_U8 : CR_DT_F32, true, &in, err));
+    shape.g = shape.own;
+    if (integers) CR_TRY(focus_input(p, n, &shape, &in, err));
+    if (!shape.focused)
+        CR_TRY(cr_program_need(p, n->in[0], integers ? CR_DT_U8 : CR_DT_F32, true, &in, err));
     const cr_tensor *y = fuse_activation(p, n, &act);
     const cr_tensor *other = integers ? fuse_residual(p, &y) : NULL;
     *done = true;
@@ -181,7 +219,7 @@ cr_status cr_lower_conv(cr_program *p, const cr_node *n, bool *done, cr_error *e
     s->op = op;
     s->free_op = free_conv;
     if (integers) {
-        CR_TRY(create_s8(p, n, &g, &act, &p->values[in], other ? &p->values[added] : NULL,
+        CR_TRY(create_s8(p, n, &shape, &act, &p->values[in], other ? &p->values[added] : NULL,
                          &p->values[out], &op->s8, err));
         s->what = cr_conv_s8_name(op->s8);
         s->scratch = cr_conv_s8_scratch(op->s8, p->threads);
@@ -189,7 +227,7 @@ cr_status cr_lower_conv(cr_program *p, const cr_node *n, bool *done, cr_error *e
         const float *weights;
         const float *bias = n->n_in > 2 && n->in[2] ? n->in[2]->data : NULL;
         CR_TRY(cr_program_weights(p, n->in[1], &weights, err));
-        CR_TRY(cr_conv_f32_create(&g, weights, bias, &act, p->cpu, &op->f32, err));
+        CR_TRY(cr_conv_f32_create(&shape.g, weights, bias, &act, p->cpu, &op->f32, err));
         s->what = cr_conv_f32_name(op->f32);
         s->scratch = cr_conv_f32_scratch(op->f32, p->threads);
     }
