@@ -12,10 +12,8 @@ CR_INLINE VF cr_expv(VF x)
     const VF t = V_FMA(x, V_SET1(CR_EXP_LOG2E), V_SET1(CR_EXP_MAGIC));
     const VF s = V_EXP2BITS(t);
     const VF n = V_SUB(t, V_SET1(CR_EXP_MAGIC));
-    VF r = V_FMA(n, V_SET1(-CR_EXP_LN2_HI), x);
-    r = V_FMA(n, V_SET1(-(CR_EXP_LN2_LO)), r);
-    VF p = V_FMA(V_SET1(CR_EXP_C6), r, V_SET1(CR_EXP_C5));
-    p = V_FMA(p, r, V_SET1(CR_EXP_C4));
+    const VF r = V_FMA(n, V_SET1(-CR_EXP_LN2), x);
+    VF p = V_FMA(V_SET1(CR_EXP_C5), r, V_SET1(CR_EXP_C4));
     p = V_FMA(p, r, V_SET1(CR_EXP_C3));
     p = V_FMA(p, r, V_SET1(CR_EXP_C2));
     p = V_FMA(p, r, V_SET1(1.0f));

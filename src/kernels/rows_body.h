@@ -52,10 +52,8 @@ CR_INLINE void ROWS(exp_plus_1)(VF d[V_GROUP], const VF u[V_GROUP])
     V_EACH p[g] = V_FNMA(u[g], V_SET1(CR_EXP_LOG2E), V_SET1(CR_EXP_MAGIC));
     V_EACH s[g] = V_EXP2BITS(p[g]);
     V_EACH p[g] = V_SUB(p[g], V_SET1(CR_EXP_MAGIC));
-    V_EACH r[g] = V_FMA(p[g], V_SET1(CR_EXP_LN2_HI), u[g]);
-    V_EACH r[g] = V_FMA(p[g], V_SET1(CR_EXP_LN2_LO), r[g]);
-    V_EACH p[g] = V_FNMA(r[g], V_SET1(CR_EXP_C6), V_SET1(CR_EXP_C5));
-    V_EACH p[g] = V_FNMA(p[g], r[g], V_SET1(CR_EXP_C4));
+    V_EACH r[g] = V_FMA(p[g], V_SET1(CR_EXP_LN2), u[g]);
+    V_EACH p[g] = V_FNMA(r[g], V_SET1(CR_EXP_C5), V_SET1(CR_EXP_C4));
     V_EACH p[g] = V_FNMA(p[g], r[g], V_SET1(CR_EXP_C3));
     V_EACH p[g] = V_FNMA(p[g], r[g], V_SET1(CR_EXP_C2));
     V_EACH p[g] = V_FNMA(p[g], r[g], V_SET1(1.0f));
@@ -419,7 +417,7 @@ static void ROWS(exp_mean)(const float *x, const float *shift, float w, float *s
 {
     size_t i = 0;
     for (; i + VN <= n; i += VN) {
-        const VF e = ROWS(expv)(V_SUB(V_LOAD(x + i), V_LOAD(shift + i)));
+        const VF e = cr_expv(V_SUB(V_LOAD(x + i), V_LOAD(shift + i)));
         V_STORE(sum + i, V_ADD(V_LOAD(sum + i), e));
         V_STORE(mean + i, V_FMA(e, V_SET1(w), V_LOAD(mean + i)));
     }
