@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "kernels/conv_walk.h"
+#include "kernels/dwconv_f32.h"
 #include "kernels/rows.h"
 #include "kernels/vec_c.h"
 #include "kernels/winograd_f32.h"
@@ -53,8 +54,8 @@ const cr_conv_f32_kernel *cr_conv_f32_select(unsigned cpu)
 struct cr_conv_f32 {
     cr_conv_geometry g;
     const cr_conv_f32_kernel *k;
-    const cr_dwconv_kernel *dw; /* NULL unless depthwise */
-    cr_winograd_f32 *wino;      /* NULL unless it pays; then nothing below is used */
+    const cr_dwconv_f32_kernel *dw; /* NULL unless depthwise */
+    cr_winograd_f32 *wino;          /* NULL unless it pays; then nothing below is used */
     const cr_rows *rows;
     cr_act act;
     float *w, *bias, *zero;          /* bias: [group][blocks * nr], 0 beyond cout */
@@ -140,7 +141,7 @@ cr_status cr_conv_f32_create(const cr_conv_geometry *g, const float *weights, co
     c->cin = g->cin / g->groups;
     c->cout = g->cout / g->groups;
     c->blocks = (c->cout + c->k->nr - 1) / c->k->nr;
-    if (c->cin == 1 && c->cout == 1 && g->groups > 1) c->dw = cr_dwconv_select(cpu);
+    if (c->cin == 1 && c->cout == 1 && g->groups > 1) c->dw = cr_dwconv_f32_select(cpu);
     const bool wino = cr_winograd_f32_fits(g) && cr_winograd_f32_pays(g);
     const cr_status st =
         wino ? cr_winograd_f32_create(g, weights, bias, act, cpu, &c->wino, err) : allocate(c, err);
@@ -165,7 +166,7 @@ void cr_conv_f32_free(cr_conv_f32 *c)
 
 const char *cr_conv_f32_name(const cr_conv_f32 *c)
 {
-    return c->wino ? cr_winograd_f32_name(c->wino) : c->dw ? c->dw->name_f32 : c->k->name;
+    return c->wino ? cr_winograd_f32_name(c->wino) : c->dw ? c->dw->name : c->k->name;
 }
 
 /* ---- running ---- */
@@ -178,18 +179,14 @@ typedef struct run_job {
 
 static size_t tile_bytes(const cr_conv_f32 *c)
 {
-    return c->dw ? 0 : (size_t)c->k->mr * (size_t)c->k->nr * sizeof(float);
-}
-
-static int tile_rows(const cr_conv_f32 *c)
-{
-    return c->dw ? c->dw->mr : c->k->mr;
+    return (size_t)c->k->mr * (size_t)c->k->nr * sizeof(float);
 }
 
 size_t cr_conv_f32_scratch(const cr_conv_f32 *c, int threads)
 {
     if (c->wino) return cr_winograd_f32_scratch(c->wino, threads);
-    return cr_conv_walk_scratch(&c->g, tile_rows(c), tile_bytes(c), threads);
+    if (c->dw) return 0;
+    return cr_conv_walk_scratch(&c->g, c->k->mr, tile_bytes(c), threads);
 }
 
 static void compute_tile(const void *ctx, const cr_conv_place *p)
@@ -213,15 +210,32 @@ static void compute_tile(const void *ctx, const cr_conv_place *p)
         memcpy(y + r * j->ld_out, t.c + r * width, (size_t)cols * sizeof *y);
 }
 
-static void compute_depthwise(const void *ctx, const cr_conv_place *p)
+static void activate_depthwise(const void *ctx, int64_t pixel, int64_t pixels)
 {
     const run_job *j = ctx;
     const cr_conv_f32 *c = j->c;
-    float *y = j->out + p->pixel * j->ld_out;
-    const cr_dwconv_tile t = {p->a, c->taps, c->g.cout, c->w, c->bias, y, j->ld_out, p->rows};
-    c->dw->run_f32(&t);
-    for (int r = 0; r < p->rows && c->act.kind != CR_ACT_NONE; r++)
-        c->rows->act(y + r * j->ld_out, y + r * j->ld_out, (size_t)c->g.cout, &c->act);
+    float *y = j->out + pixel * j->ld_out;
+    const bool touch = j->ld_out == c->g.cout;
+    const size_t n = (size_t)(touch ? pixels * c->g.cout : c->g.cout);
+    for (int64_t i = 0; i < (touch ? 1 : pixels); i++, y += j->ld_out)
+        c->rows->act(y, y, n, &c->act);
+}
+
+static void run_depthwise(const run_job *j, const float *in, int64_t ld_in, cr_pool *pool)
+{
+    const cr_conv_f32 *c = j->c;
+    const cr_dwconv_f32_args a = {.g = &c->g,
+                                  .k = c->dw,
+                                  .in = in,
+                                  .w = c->w,
+                                  .bias = c->bias,
+                                  .out = j->out,
+                                  .ld_in = ld_in,
+                                  .ld_out = j->ld_out,
+                                  .finish =
+                                      c->act.kind == CR_ACT_NONE ? NULL : activate_depthwise,
+                                  .ctx = j};
+    cr_dwconv_f32_run(&a, pool);
 }
 
 void cr_conv_f32_run(const cr_conv_f32 *c, const float *in, int64_t ld_in, float *out,
@@ -232,18 +246,22 @@ void cr_conv_f32_run(const cr_conv_f32 *c, const float *in, int64_t ld_in, float
         return;
     }
     const run_job j = {c, out, ld_out ? ld_out : c->g.ld_out};
+    if (!ld_in) ld_in = c->g.ld_in;
+    if (c->dw) {
+        run_depthwise(&j, in, ld_in, pool);
+        return;
+    }
     const cr_conv_walk w = {.g = &c->g,
-                            .ld_in = ld_in ? ld_in : c->g.ld_in,
+                            .ld_in = ld_in,
                             .element = sizeof(float),
                             .in = (const unsigned char *)in,
                             .zero = (const unsigned char *)c->zero,
-                            .depthwise = c->dw != NULL,
-                            .line_step = c->dw ? 0 : 1,
-                            .mr = tile_rows(c),
+                            .line_step = 1,
+                            .mr = c->k->mr,
                             .nr = c->k->nr,
                             .block_bytes = (size_t)(c->taps * c->cin * c->k->nr) * sizeof(float),
                             .tile_bytes = tile_bytes(c),
-                            .compute = c->dw ? compute_depthwise : compute_tile,
+                            .compute = compute_tile,
                             .ctx = &j};
     cr_conv_walk_run(&w, scratch, pool);
 }

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "crayon/arith.h"
 #include "kernels/conv_walk.h"
+#include "kernels/dwconv_s8.h"
 #include "kernels/rows.h"
 
 /* ---- the portable tile ---- */
@@ -78,11 +79,12 @@ const cr_conv_s8_kernel *cr_conv_s8_select(unsigned cpu)
 struct cr_conv_s8 {
     cr_conv_geometry g;
     const cr_conv_s8_kernel *k;
-    const cr_dwconv_kernel *dw; /* NULL unless depthwise */
+    bool depthwise;
+    cr_dwconv_s8 *dw; /* depthwise: does all but the finish; k, w and zero are not used then */
     const cr_rows *rows;
     cr_finish finish; /* of channel 0 */
     bool raw, float_out;
-    unsigned char *w;    /* dw: float [tap][channel] */
+    unsigned char *w;
     unsigned char *zero; /* a row of zero points */
     int32_t *bias;       /* folded: [group][blocks * nr], 0 beyond cout; dw: [channel] */
     float *multiplier;   /* [cout] */
@@ -142,19 +144,11 @@ static void pack_group(cr_conv_s8 *c, const int8_t *src, int64_t group)
     }
 }
 
-static void pack_depthwise(cr_conv_s8 *c, const int8_t *src)
-{
-    float *w = (float *)(void *)c->w;
-    for (int64_t ch = 0; ch < c->g.cout; ch++)
-        for (int64_t tap = 0; tap < c->taps; tap++)
-            w[tap * c->g.cout + ch] = src[ch * c->taps + tap];
-}
-
 /* bias - za * sum w, modulo 2^32; where kernels read code - 128, so does za. */
 static void fold_bias(cr_conv_s8 *c, const cr_conv_s8_params *p)
 {
-    const int64_t stride = c->dw ? 1 : c->blocks * c->k->nr, each = c->cin * c->taps;
-    const bool shifted = !c->dw && c->k->layout == CR_S8_SIGNED;
+    const int64_t stride = c->depthwise ? 1 : c->blocks * c->k->nr, each = c->cin * c->taps;
+    const bool shifted = !c->depthwise && c->k->layout == CR_S8_SIGNED;
     const uint32_t zero = (uint32_t)p->zero_in - (shifted ? 128 : 0);
     memset(c->bias, 0, (size_t)(c->g.groups * stride) * sizeof *c->bias);
     for (int64_t ch = 0; ch < c->g.cout; ch++) {
@@ -170,23 +164,22 @@ static cr_status allocate(cr_conv_s8 *c, cr_error *err)
 {
     const size_t groups = (size_t)c->g.groups;
     size_t w = groups, bias = groups;
-    const size_t wide = c->dw ? 1 : (size_t)(c->blocks * c->k->nr);
-    const size_t deep = c->dw ? (size_t)c->taps * sizeof(float)
-                              : (size_t)(c->steps * c->step) * c->weight_size;
+    const size_t wide = c->depthwise ? 1 : (size_t)(c->blocks * c->k->nr);
+    const size_t deep = c->depthwise ? 1 : (size_t)(c->steps * c->step) * c->weight_size;
     const bool fits = cr_mul_size(w, deep, &w) && cr_mul_size(w, wide, &w) &&
                       cr_mul_size(bias, wide, &bias);
     CR_CHECK(fits && cr_mul_size(bias, sizeof *c->bias, &bias), err, CR_ERR_ARGUMENT,
              "convolution: the weights are too large to address");
-    if (!c->dw) {
+    if (!c->depthwise) {
         measure_blocks(c);
         w = groups * c->group_bytes;
     }
-    c->w = cr_aligned_alloc(w);
+    c->w = cr_aligned_alloc(c->depthwise ? 0 : w);
     c->bias = cr_aligned_alloc(bias);
     c->multiplier = cr_aligned_alloc((size_t)c->g.cout * sizeof *c->multiplier);
     c->zero = cr_aligned_alloc((size_t)(c->g.cin * c->g.kw));
     if (!c->w || !c->bias || !c->multiplier || !c->zero) return CR_NOMEM(err);
-    memset(c->w, 0, w);
+    if (!c->depthwise) memset(c->w, 0, w);
     return CR_OK;
 }
 
@@ -222,8 +215,7 @@ static void set_up(cr_conv_s8 *c, const cr_conv_geometry *g, const cr_conv_s8_pa
     c->steps = c->taps * c->per_tap;
     if (c->k->layout == CR_S8_TILES) c->steps = (c->steps + 15) / 16 * 16;
     c->weight_size = c->k->layout == CR_S8_PAIRS || c->k->layout == CR_S8_COLUMNS ? 2 : 1;
-    if (c->cin == 1 && c->cout == 1 && g->groups > 1 && cr_dwconv_s8_fits(c->taps))
-        c->dw = cr_dwconv_select(cpu);
+    c->depthwise = cr_dwconv_s8_takes(g);
 }
 
 cr_status cr_conv_s8_create_with(const cr_conv_s8_kernel *k, const cr_conv_geometry *g,
@@ -237,14 +229,15 @@ cr_status cr_conv_s8_create_with(const cr_conv_s8_kernel *k, const cr_conv_geome
     if (!c) return CR_NOMEM(err);
     c->k = k;
     set_up(c, g, p, cpu);
-    const cr_status st = allocate(c, err);
+    cr_status st = allocate(c, err);
+    if (st == CR_OK) fold_bias(c, p);
+    if (st == CR_OK && c->depthwise)
+        st = cr_dwconv_s8_create(g, p->weights, c->bias, p->zero_in, cpu, &c->dw, err);
     if (st != CR_OK) {
         cr_conv_s8_free(c);
         return st;
     }
-    fold_bias(c, p);
-    if (c->dw) pack_depthwise(c, p->weights);
-    for (int64_t i = 0; i < g->groups && !c->dw; i++) pack_group(c, p->weights, i);
+    for (int64_t i = 0; i < g->groups && !c->depthwise; i++) pack_group(c, p->weights, i);
     if (!c->raw) memcpy(c->multiplier, p->multiplier, (size_t)g->cout * sizeof *c->multiplier);
     memset(c->zero, p->zero_in, (size_t)(g->cin * g->kw));
     *out = c;
@@ -260,6 +253,7 @@ cr_status cr_conv_s8_create(const cr_conv_geometry *g, const cr_conv_s8_params *
 void cr_conv_s8_free(cr_conv_s8 *c)
 {
     if (!c) return;
+    cr_dwconv_s8_free(c->dw);
     cr_aligned_free(c->w);
     cr_aligned_free(c->zero);
     cr_aligned_free(c->bias);
@@ -269,7 +263,7 @@ void cr_conv_s8_free(cr_conv_s8 *c)
 
 const char *cr_conv_s8_name(const cr_conv_s8 *c)
 {
-    return c->dw ? c->dw->name_s8 : c->k->name;
+    return c->dw ? cr_dwconv_s8_name(c->dw) : c->k->name;
 }
 
 /* ---- running ---- */
@@ -282,26 +276,22 @@ typedef struct run_job {
     int64_t ld_added;
 } run_job;
 
-static int tile_rows(const cr_conv_s8 *c)
-{
-    return c->dw ? c->dw->mr : c->k->mr;
-}
-
 static size_t sum_bytes(const cr_conv_s8 *c)
 {
-    return (size_t)tile_rows(c) * (size_t)(c->dw ? c->g.cout : c->k->nr) * sizeof(int32_t);
+    return (size_t)c->k->mr * (size_t)c->k->nr * sizeof(int32_t);
 }
 
 /* Sums and, with CR_S8_TILES, a tile's packed codes (mr * nr sums are whole cache lines there). */
 static size_t tile_bytes(const cr_conv_s8 *c)
 {
-    const bool packs = !c->dw && c->k->layout == CR_S8_TILES;
+    const bool packs = c->k->layout == CR_S8_TILES;
     return sum_bytes(c) + (packs ? (size_t)(c->k->mr * c->steps * STEP) : 0);
 }
 
 size_t cr_conv_s8_scratch(const cr_conv_s8 *c, int threads)
 {
-    return cr_conv_walk_scratch(&c->g, tile_rows(c), tile_bytes(c), threads);
+    if (c->dw) return cr_dwconv_s8_scratch(c->dw, threads);
+    return cr_conv_walk_scratch(&c->g, c->k->mr, tile_bytes(c), threads);
 }
 
 /* acc: [rows][ld] sums; `cols` of them from `channel` on leave. */
@@ -350,35 +340,35 @@ static void compute_tile(const void *ctx, const cr_conv_place *p)
     finish_tile(j, p, t.c, width, p->group * c->cout + p->block * nr, left < nr ? left : nr);
 }
 
-static void compute_depthwise(const void *ctx, const cr_conv_place *p)
+static void finish_depthwise(const void *ctx, int64_t pixel, int64_t pixels, int64_t channel,
+                             int64_t cols, const int32_t *acc, int64_t ld)
 {
-    const run_job *j = ctx;
-    const cr_conv_s8 *c = j->c;
-    const int64_t channels = c->g.cout;
-    const cr_dwconv_tile t = {p->a,    c->taps, channels, (const float *)(const void *)c->w,
-                              c->bias, p->tile, channels, p->rows};
-    c->dw->run_s8(&t);
-    finish_tile(j, p, p->tile, channels, 0, channels);
+    const cr_conv_place p = {.pixel = pixel, .rows = (int)pixels};
+    finish_tile(ctx, &p, acc, ld, channel, cols);
 }
 
 static void run(const run_job *j, const uint8_t *in, int64_t ld_in, void *scratch, cr_pool *pool)
 {
     const cr_conv_s8 *c = j->c;
+    if (!ld_in) ld_in = c->g.ld_in;
+    if (c->dw) {
+        cr_dwconv_s8_run(c->dw, in, ld_in, finish_depthwise, j, scratch, pool);
+        return;
+    }
     const cr_conv_walk w = {.g = &c->g,
-                            .ld_in = ld_in ? ld_in : c->g.ld_in,
+                            .ld_in = ld_in,
                             .element = 1,
                             .in = in,
                             .zero = c->zero,
-                            .depthwise = c->dw != NULL,
-                            .line_step = c->dw || !c->k->run_line ? 0 : c->step,
-                            .mr = tile_rows(c),
+                            .line_step = c->k->run_line ? c->step : 0,
+                            .mr = c->k->mr,
                             .nr = c->k->nr,
                             .block_bytes = c->block_bytes,
                             .tile_bytes = tile_bytes(c),
-                            .compute = c->dw ? compute_depthwise : compute_tile,
+                            .compute = compute_tile,
                             .ctx = j,
-                            .enter = c->dw ? NULL : c->k->enter,
-                            .leave = c->dw ? NULL : c->k->leave};
+                            .enter = c->k->enter,
+                            .leave = c->k->leave};
     cr_conv_walk_run(&w, scratch, pool);
 }
 

@@ -83,38 +83,12 @@ typedef struct cr_conv_s8_kernel {
     void (*enter)(void), (*leave)(void);        /* around a work item; NULL: nothing to set up */
 } cr_conv_s8_kernel;
 
-/* One input channel per group, multiplier 1: channels are lanes. Int8 sums run in float registers:
- * they are integers below 2^24 (cr_dwconv_s8_fits), hence exact, and bytes need no pairing. */
-typedef struct cr_dwconv_tile {
-    const unsigned char *const *a; /* [taps][mr] pointers to `channels` floats or bytes */
-    int64_t taps, channels;
-    const float *w;   /* [taps][channels] */
-    const void *bias; /* [channels] float, or int32_t folded */
-    void *c;          /* float or int32_t result, rows `ld` apart */
-    int64_t ld;
-    int rows; /* 1..mr */
-} cr_dwconv_tile;
-
-typedef struct cr_dwconv_kernel {
-    const char *name_f32, *name_s8;
-    void (*run_f32)(const cr_dwconv_tile *t);
-    void (*run_s8)(const cr_dwconv_tile *t);
-    int mr;
-} cr_dwconv_kernel;
-
-static inline bool cr_dwconv_s8_fits(int64_t taps)
-{
-    return taps * 255 * 128 <= 1 << 24;
-}
-
 /* NULL: the family has no kernel of exactly that level (a cr_cpu_level). */
 const cr_conv_f32_kernel *cr_conv_f32_level(int level);
 const cr_conv_s8_kernel *cr_conv_s8_level(int level);
-const cr_dwconv_kernel *cr_dwconv_level(int level);
 /* The best that the flags allow; never NULL. */
 const cr_conv_f32_kernel *cr_conv_f32_select(unsigned cpu);
 const cr_conv_s8_kernel *cr_conv_s8_select(unsigned cpu);
-const cr_dwconv_kernel *cr_dwconv_select(unsigned cpu);
 
 /* cr_conv_s8_create with a kernel of the caller's (tests: one that no CPU here selects). */
 cr_status cr_conv_s8_create_with(const cr_conv_s8_kernel *k, const cr_conv_geometry *g,

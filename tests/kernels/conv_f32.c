@@ -73,7 +73,7 @@ static void run_level(const problem *p, int level, bool at_end, cr_pool *pool)
 
 static bool has_level(int level)
 {
-    return cr_conv_f32_level(level) || cr_dwconv_level(level);
+    return cr_conv_f32_level(level) || cr_dwconv_f32_level(level);
 }
 
 /* All levels on one geometry. */

@@ -103,7 +103,7 @@ static void run_kernel(const problem *q, const cr_conv_s8_kernel *kernel, int le
 
 static bool has_level(int level)
 {
-    return cr_conv_s8_level(level) || cr_dwconv_level(level) || cr_rows_level(level);
+    return cr_conv_s8_level(level) || cr_dwconv_s8_level(level) || cr_rows_level(level);
 }
 
 static void run_levels(const problem *q, bool at_end, cr_pool *pool)

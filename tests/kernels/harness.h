@@ -18,6 +18,8 @@
 #include "check.h"
 #include "crayon/arith.h"
 #include "kernels/conv_walk.h"
+#include "kernels/dwconv_f32.h"
+#include "kernels/dwconv_s8.h"
 #include "kernels/rows.h"
 
 enum { GUARD = 65536 }; /* a multiple of every page size met */

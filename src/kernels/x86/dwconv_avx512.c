@@ -1,8 +1,0 @@
-#define DW(name) dwconv_##name##_avx512
-#define DW_MR    8
-#include "kernels/x86/vec_avx512.h"
-
-#include "kernels/dwconv_body.h"
-
-extern const cr_dwconv_kernel cr_dwconv_avx512;
-const cr_dwconv_kernel cr_dwconv_avx512 = DW_RECORD("avx512");
