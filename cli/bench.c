@@ -23,11 +23,13 @@ static const char help[] =
     "  --runs N             runs to measure (50, or as many as 20 seconds allow, at least 5)\n"
     "  --warmup N           runs before them (5)\n"
     "  --layers             time of each step as well, slowest first\n"
+    "  --pipeline PICTURE   time from this file to boxes instead, by stages\n"
     "  --json               print JSON\n" CLI_PRECISION_HELP CLI_COMMON_HELP "\n"
     "JSON: [{\"model\", \"precision\", \"threads\", \"cpu\", \"level\", \"runs\", \"median_ms\", "
     "\"min_ms\",\n"
     "\"p95_ms\", \"load_ms\", \"peak_rss_mb\"}], MB being 1024*1024 bytes; --layers adds\n"
-    "\"layers\": [{\"node\", \"kernel\", \"ms\"}], the mean of ten runs.\n"
+    "\"layers\": [{\"node\", \"kernel\", \"ms\"}], the mean of ten runs. --pipeline gives medians\n"
+    "\"decode_ms\", \"letterbox_ms\", \"run_ms\", \"head_ms\", \"total_ms\" and the count \"boxes\".\n"
     "\n"
     "example: what does INT8 bring on two threads?\n"
     "  crayon bench yolov8n.onnx yolov8n-int8.onnx --threads 2\n";
@@ -35,6 +37,7 @@ static const char help[] =
 typedef struct settings {
     cli_common common;
     long long runs, warmup; /* runs 0: by time */
+    const char *pipeline;   /* a picture's path, or NULL */
     bool layers, json;
 } settings;
 
@@ -54,11 +57,12 @@ static const double time_limit_ms = 20000;
 
 /* ---- options ---- */
 
-enum { OPT_RUNS = 256, OPT_WARMUP, OPT_LAYERS, OPT_JSON };
+enum { OPT_RUNS = 256, OPT_WARMUP, OPT_LAYERS, OPT_PIPELINE, OPT_JSON };
 
 static const struct option options[] = {{"runs", required_argument, NULL, OPT_RUNS},
                                         {"warmup", required_argument, NULL, OPT_WARMUP},
                                         {"layers", no_argument, NULL, OPT_LAYERS},
+                                        {"pipeline", required_argument, NULL, OPT_PIPELINE},
                                         {"json", no_argument, NULL, OPT_JSON},
                                         CLI_PRECISION_OPTION,
                                         CLI_COMMON_OPTIONS};
@@ -72,6 +76,9 @@ static int take_option(int code, char **argv, settings *s)
         return cli_integer("warmup", optarg, 0, 1000000, &s->warmup) ? CLI_DONE : CLI_USAGE;
     case OPT_LAYERS:
         s->layers = true;
+        return CLI_DONE;
+    case OPT_PIPELINE:
+        s->pipeline = optarg;
         return CLI_DONE;
     case OPT_JSON:
         s->json = true;
@@ -215,6 +222,9 @@ static int measure(const settings *s, const char *path, FILE *out)
     figures x = {.threads = effective_threads(s)};
     step_sum *steps = NULL;
     size_t count = 0;
+    if (s->pipeline)
+        return cli_bench_pipeline_run(
+            &(cli_bench_pipeline){&s->common, s->pipeline, s->runs, s->warmup, s->json}, path, out);
     const double start = cli_now_ms();
     cr_status st = cli_open_model(path, &s->common, &model, &err);
     if (st == CR_OK) st = cr_runner_create(model, s->common.threads, &runner, &err);

@@ -137,6 +137,16 @@ void cli_boxes_free(cli_boxes *boxes);
 cr_status cli_agreement(const cr_model *model, const cli_boxes *a, const cli_boxes *b, double *out,
                         cr_error *err);
 
+/* `bench --pipeline`: prints one model's figures to `out`; runs 0 is as many as 20 seconds allow. */
+typedef struct cli_bench_pipeline {
+    const cli_common *common;
+    const char *picture;
+    long long runs, warmup;
+    bool json;
+} cli_bench_pipeline;
+
+int cli_bench_pipeline_run(const cli_bench_pipeline *b, const char *model, FILE *out);
+
 /* ---- output ---------------------------------------------------------------------------------- */
 
 /* A file that appears whole or not at all. "-" is stdout; devices and pipes are written directly.

@@ -7,3 +7,10 @@ json b.json 'all(b["runs"] == 3 and b["threads"] == 1 and 5 < b["peak_rss_mb"] <
 "$CRAYON" bench "$SAMPLE" --runs 2 --layers --json >l.json
 json l.json 'sorted(j[0]["layers"][0]), len(j[0]["layers"]) > 20'
 "$CRAYON" bench "$SAMPLE" --runs 2 | tail -n 1 | cut -d' ' -f1
+"$CRAYON" synth scenes -n 1 --size 96x64 >/dev/null
+"$CRAYON" bench "$SAMPLE" --pipeline scenes/images/000000.jpg --runs 3 --warmup 1 --json >p.json
+json p.json 'sorted(j[0])'
+json p.json 'all(0 <= j[0][k + "_ms"] <= j[0]["total_ms"] for k in ("decode", "letterbox", "run", "head"))'
+json p.json 'j[0]["runs"], j[0]["width"], j[0]["height"], j[0]["boxes"] >= 0'
+"$CRAYON" bench "$SAMPLE" --pipeline scenes/images/000000.jpg --runs 2 | tail -n 1 | cut -d' ' -f1
+fails "$CRAYON" bench "$SAMPLE" --pipeline nowhere.jpg
