@@ -15,8 +15,8 @@ cd "$root" || exit 1
 flags="-std=c11 -O2 -Wall -Wextra -Wno-unused-parameter -Werror -ffp-contract=off -fno-math-errno
        -fno-trapping-math -Iinclude -Isrc -Itests/kernels -DCR_CHECK_SHIM"
 objects=
-for f in src/base/*.c src/kernels/*.c src/kernels/arm/*.c src/vision/pixels.c src/vision/image_resize.c \
-    src/vision/arm/*.c; do
+for f in src/base/*.c src/kernels/*.c src/kernels/arm/*.c src/vision/pixels.c src/vision/boxes.c \
+    src/vision/image_resize.c src/vision/arm/*.c; do
     isa=
     case $f in
     *_dotprod.c) isa=-march=armv8.2-a+dotprod ;;

@@ -12,7 +12,9 @@
  * the distances. There the point of cell (x, y) is its corner (x * stride, y * stride). */
 #include <math.h>
 
+#include "base/cpu.h"
 #include "base/error.h"
+#include "vision/boxes.h"
 #include "vision/heads.h"
 
 enum { MAX_BINS = 64 };
@@ -122,12 +124,11 @@ static cr_status decode_level(const cr_head *h, const struct level *l, const cr_
 {
     const int columns = (h->input_width + l->stride - 1) / l->stride;
     const int rows = (h->input_height + l->stride - 1) / l->stride;
+    const cr_boxes *const ops = cr_boxes_choose(cr_cpu_flags());
     for (int cell = 0; cell < columns * rows; cell++) {
         const float *row = l->scores + (size_t)cell * l->score_step;
-        float best = -INFINITY, box[4];
-        for (int k = 0; k < h->classes; k++)
-            if (row[k] > best) best = row[k];
-        if (!(best > o->conf)) continue;
+        float box[4];
+        if (!(ops->largest(row, (size_t)h->classes) > o->conf)) continue;
         read_box(h, l, l->logits + (size_t)cell * l->logit_step, cell % columns, cell / columns,
                  box);
         CR_TRY(cr_emit_row(h, o, box, row, 1, 1, l->first_index + cell, list, err));

@@ -1,8 +1,9 @@
 /* Heads with one output whose rows are boxes: YOLOv8 and pose, YOLOv5, YOLOX, end-to-end.
  *
- * YOLOv8 stores channels first, [4 + nc, N]: reading one row jumps through the whole tensor. So a
- * first pass walks it in memory order and keeps each row's best score; only rows above the
- * threshold (a handful of thousands) are then read in full. The same pass serves row-major outputs.
+ * YOLOv8 stores channels first, [4 + nc, N]: reading one row jumps through the whole tensor. So
+ * blocks of rows are searched in memory order for a score above the threshold, and only the rows
+ * that have one (a handful of thousands) are read in full, while their block is in the cache.
+ * Row-major outputs are searched row by row.
  *
  * Box arithmetic is float32 in the field's order, xy -+ wh / 2 (Ultralytics xywh2xyxy), so that
  * borderline suppressions fall the same way. YOLOX: xy = (t + cell) * stride, wh = exp(t) * stride
@@ -10,9 +11,12 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/cpu.h"
 #include "base/error.h"
-#include "base/mem.h"
+#include "vision/boxes.h"
 #include "vision/heads.h"
+
+enum { BLOCK = 256 }; /* rows searched at a time: 80 KB of 80 classes */
 
 /* Element (row, channel) is at data[row * row_step + channel * channel_step]. */
 struct view {
@@ -42,43 +46,19 @@ static bool make_view(const cr_head *h, const cr_output *out, struct view *v)
     return true;
 }
 
-/* best[row] = the largest class score; NaN never wins. */
-static void row_maxima(const struct view *v, size_t first_class, size_t classes, float *best)
-{
-    for (size_t r = 0; r < v->rows; r++) best[r] = -INFINITY;
-    if (v->channel_step == 1) {
-        for (size_t r = 0; r < v->rows; r++)
-            for (size_t k = 0; k < classes; k++) {
-                const float x = v->data[r * v->row_step + first_class + k];
-                if (x > best[r]) best[r] = x;
-            }
-        return;
-    }
-    for (size_t k = 0; k < classes; k++) {
-        const float *x = v->data + (first_class + k) * v->channel_step;
-        for (size_t r = 0; r < v->rows; r++) best[r] = x[r] > best[r] ? x[r] : best[r];
-    }
-}
-
-/* A walk over YOLOX's grid in row order. */
-struct cell {
+/* The level of YOLOX's grid that a row is in. Rows ascend, so it only ever goes on. */
+struct level {
     int width, height; /* of the input */
-    int stride, columns, rows, x, y;
+    int stride;
+    size_t first, cells, columns; /* its rows are first .. first + cells - 1 */
 };
 
-static void enter_level(struct cell *c, int stride)
+static void enter_level(struct level *l, int stride)
 {
-    c->stride = stride;
-    c->columns = (c->width + stride - 1) / stride;
-    c->rows = (c->height + stride - 1) / stride;
-    c->x = c->y = 0;
-}
-
-static void next_cell(struct cell *c)
-{
-    if (++c->x < c->columns) return;
-    c->x = 0;
-    if (++c->y == c->rows) enter_level(c, c->stride * 2);
+    l->first += l->cells;
+    l->stride = stride;
+    l->columns = (size_t)((l->width + stride - 1) / stride);
+    l->cells = l->columns * (size_t)((l->height + stride - 1) / stride);
 }
 
 /* x, y, w, h and an angle -> the upright box around: extents |w cos| + |h sin|, |w sin| + |h cos|.
@@ -99,16 +79,17 @@ static void enlarge(const cr_head *h, const float p[4], float box[4])
     stand_upright((const float[4]){p[0] * w, p[1] * ht, p[2] * w, p[3] * ht}, 0, box);
 }
 
-static void read_box(const cr_head *h, const struct view *v, size_t row, const struct cell *c,
+static void read_box(const cr_head *h, const struct view *v, size_t row, struct level *l,
                      float box[4])
 {
     const float *p = v->data + row * v->row_step;
     const size_t s = v->channel_step;
     float x = p[0], y = p[s], w = p[2 * s], ht = p[3 * s];
     if (h->kind == CR_HEAD_YOLOX) {
-        const float stride = (float)c->stride;
-        x = (x + (float)c->x) * stride;
-        y = (y + (float)c->y) * stride;
+        while (row - l->first >= l->cells) enter_level(l, l->stride * 2);
+        const float stride = (float)l->stride;
+        x = (x + (float)((row - l->first) % l->columns)) * stride;
+        y = (y + (float)((row - l->first) / l->columns)) * stride;
         w = expf(w) * stride;
         ht = expf(ht) * stride;
     }
@@ -116,7 +97,7 @@ static void read_box(const cr_head *h, const struct view *v, size_t row, const s
     stand_upright((const float[4]){x, y, w, ht}, angle, box);
 }
 
-static cr_status check_view(const cr_head *h, const cr_output *out, struct view *v, struct cell *c,
+static cr_status check_view(const cr_head *h, const cr_output *out, struct view *v, struct level *l,
                             cr_error *err)
 {
     CR_CHECK(make_view(h, out, v) && v->channels == expected_channels(h), err, CR_ERR_FORMAT,
@@ -127,36 +108,65 @@ static cr_status check_view(const cr_head *h, const cr_output *out, struct view 
         CR_CHECK(cr_find_strides(h->input_width, h->input_height, (int64_t)v->rows, &first, &count),
                  err, CR_ERR_FORMAT, "%zu rows are no grid of a %dx%d input", v->rows,
                  h->input_width, h->input_height);
-    *c = (struct cell){.width = h->input_width, .height = h->input_height};
-    enter_level(c, first);
+    *l = (struct level){.width = h->input_width, .height = h->input_height};
+    enter_level(l, first);
+    return CR_OK;
+}
+
+/* What the two walks below share. */
+struct walk {
+    const cr_head *head;
+    const cr_detect_options *options;
+    const cr_boxes *ops;
+    struct view view;
+    struct level level;
+    cr_candidates *list;
+};
+
+static cr_status emit(struct walk *w, size_t row, size_t first_class, float object, cr_error *err)
+{
+    const struct view *v = &w->view;
+    float box[4];
+    read_box(w->head, v, row, &w->level, box);
+    return cr_emit_row(w->head, w->options, box,
+                       v->data + row * v->row_step + first_class * v->channel_step, v->channel_step,
+                       object, (int)row, w->list, err);
+}
+
+static cr_status walk_channels_first(struct walk *w, cr_error *err)
+{
+    const struct view *v = &w->view;
+    uint32_t rows[BLOCK];
+    for (size_t from = 0; from < v->rows; from += BLOCK) {
+        const size_t n = v->rows - from < BLOCK ? v->rows - from : BLOCK;
+        const size_t count =
+            w->ops->rows_above(v->data + 4 * v->channel_step + from, v->channel_step,
+                               (size_t)w->head->classes, n, w->options->conf, rows);
+        for (size_t i = 0; i < count; i++) CR_TRY(emit(w, from + rows[i], 4, 1, err));
+    }
+    return CR_OK;
+}
+
+static cr_status walk_rows(struct walk *w, cr_error *err)
+{
+    const struct view *v = &w->view;
+    const bool has_object = w->head->kind == CR_HEAD_YOLOV5 || w->head->kind == CR_HEAD_YOLOX;
+    const size_t first_class = has_object ? 5 : 4;
+    for (size_t r = 0; r < v->rows; r++) {
+        const float *p = v->data + r * v->row_step;
+        const float object = has_object ? p[4] : 1;
+        const float best = w->ops->largest(p + first_class, (size_t)w->head->classes);
+        if (best * object > w->options->conf) CR_TRY(emit(w, r, first_class, object, err));
+    }
     return CR_OK;
 }
 
 cr_status cr_decode_yolo(const cr_head *h, const cr_output *out, const cr_detect_options *o,
                          cr_candidates *list, cr_error *err)
 {
-    struct view v = {0};
-    struct cell c = {0};
-    CR_TRY(check_view(h, out, &v, &c, err));
-    const bool has_object = h->kind == CR_HEAD_YOLOV5 || h->kind == CR_HEAD_YOLOX;
-    const size_t first_class = has_object ? 5 : 4;
-    float *best = cr_malloc(v.rows * sizeof *best);
-    if (!best) return CR_NOMEM(err);
-    row_maxima(&v, first_class, (size_t)h->classes, best);
-    cr_status st = CR_OK;
-    for (size_t r = 0; st == CR_OK && r < v.rows; r++) {
-        const struct cell at = c;
-        if (h->kind == CR_HEAD_YOLOX) next_cell(&c);
-        const float *p = v.data + r * v.row_step;
-        const float object = has_object ? p[4 * v.channel_step] : 1;
-        if (!(best[r] * object > o->conf)) continue;
-        float box[4];
-        read_box(h, &v, r, &at, box);
-        st = cr_emit_row(h, o, box, p + first_class * v.channel_step, v.channel_step, object,
-                         (int)r, list, err);
-    }
-    cr_free(best);
-    return st;
+    struct walk w = {h, o, cr_boxes_choose(cr_cpu_flags()), .list = list};
+    CR_TRY(check_view(h, out, &w.view, &w.level, err));
+    return w.view.channel_step == 1 ? walk_rows(&w, err) : walk_channels_first(&w, err);
 }
 
 void cr_head_keypoints(const cr_head *h, const cr_output *out, int index, float *keypoints)

@@ -256,7 +256,7 @@ cr_status cr_emit_row(const cr_head *h, const cr_detect_options *o, const float 
     memcpy(c.box, box, sizeof c.box);
     for (int k = 0; k < h->classes; k++) {
         const float score = scores[(size_t)k * step] * weight;
-        if (!o->multi_label && !(score > c.score)) continue;
+        if (!(score > (o->multi_label ? o->conf : c.score))) continue;
         c.score = score;
         c.class_id = k;
         if (o->multi_label) CR_TRY(cr_emit(o, &c, list, err));
@@ -264,35 +264,51 @@ cr_status cr_emit_row(const cr_head *h, const cr_detect_options *o, const float 
     return o->multi_label ? CR_OK : cr_emit(o, &c, list, err);
 }
 
+/* Scores are above conf >= 0, and positive floats are ordered as their bits are: the complement of
+ * the bits ascends as scores descend. */
 struct ranked {
-    float score;
-    uint32_t at; /* in the candidates; breaks ties, so the order is stable */
+    uint32_t key, at; /* at: place in the candidates */
 };
 
-static int by_score(const void *a, const void *b)
+/* Three passes of 11 bits, each stable, so that equal scores keep their order. */
+static void sort_keys(struct ranked *a, struct ranked *b, size_t n)
 {
-    const struct ranked *x = a, *y = b;
-    if (x->score != y->score) return x->score > y->score ? -1 : 1;
-    return x->at < y->at ? -1 : x->at > y->at;
+    enum { BITS = 11, BINS = 1 << BITS };
+    for (int shift = 0; shift < 32; shift += BITS) {
+        uint32_t start[BINS] = {0}, sum = 0;
+        for (size_t i = 0; i < n; i++) start[a[i].key >> shift & (BINS - 1)]++;
+        for (size_t k = 0; k < BINS; k++) {
+            const uint32_t count = start[k];
+            start[k] = sum;
+            sum += count;
+        }
+        for (size_t i = 0; i < n; i++) b[start[a[i].key >> shift & (BINS - 1)]++] = a[i];
+        struct ranked *const swap = a;
+        a = b;
+        b = swap;
+    }
 }
 
 /* Sorts the candidates, best first, and cuts them at max_candidates. */
 static cr_status rank(cr_candidates *list, int max_candidates, cr_error *err)
 {
-    if (list->count < 2) return CR_OK;
-    CR_CHECK(list->count <= UINT32_MAX, err, CR_ERR_LIMIT, "%zu candidate boxes", list->count);
-    const size_t keep = list->count < (size_t)max_candidates ? list->count : (size_t)max_candidates;
-    struct ranked *order = cr_malloc(list->count * sizeof *order);
+    const size_t n = list->count, keep = n < (size_t)max_candidates ? n : (size_t)max_candidates;
+    if (n < 2) return CR_OK;
+    CR_CHECK(n <= UINT32_MAX, err, CR_ERR_LIMIT, "%zu candidate boxes", n);
+    struct ranked *order = cr_malloc(2 * n * sizeof *order);
     cr_candidate *sorted = cr_malloc(keep * sizeof *sorted);
     if (!order || !sorted) {
         cr_free(order);
         cr_free(sorted);
         return CR_NOMEM(err);
     }
-    for (size_t i = 0; i < list->count; i++)
-        order[i] = (struct ranked){list->items[i].score, (uint32_t)i};
-    qsort(order, list->count, sizeof *order, by_score);
-    for (size_t i = 0; i < keep; i++) sorted[i] = list->items[order[i].at];
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &list->items[i].score, sizeof bits);
+        order[i] = (struct ranked){~bits, (uint32_t)i};
+    }
+    sort_keys(order, order + n, n); /* an odd number of passes: the result is in the second half */
+    for (size_t i = 0; i < keep; i++) sorted[i] = list->items[order[n + i].at];
     cr_free(order);
     cr_free(list->items);
     *list = (cr_candidates){sorted, keep, keep};

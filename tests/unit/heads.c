@@ -267,6 +267,38 @@ static void options_do_what_they_say(void **state)
     assert_int_equal(count_with(&o), 0);
 }
 
+/* Scores from tiny to one, many of them twice: best first, equal ones in the order of their rows. */
+static void many_candidates_are_sorted(void **state)
+{
+    enum { ROWS = 8400 };
+    const cr_head h = {
+        .kind = CR_HEAD_YOLOV8, .classes = 1, .input_width = 640, .input_height = 640};
+    const cr_placement place = {640, 640, 1, 1, 0, 0};
+    cr_detect_options o = cr_detect_options_eval();
+    o.conf = 0;
+    o.iou = 1; /* the boxes are all the same, and 1 is not above 1 */
+    o.max_detections = ROWS;
+    float *data = calloc(5 * ROWS, sizeof *data);
+    assert_non_null(data);
+    for (uint32_t r = 0; r < ROWS; r++) {
+        data[2 * ROWS + r] = data[3 * ROWS + r] = 8;
+        data[4 * ROWS + r] = ldexpf((float)(1 + r * 2654435761u % 61), -6 - (int)(r % 40));
+    }
+    const cr_output out = {data, 3, {1, 5, ROWS}};
+    cr_detections found = decode(&h, &out, 1, &place, &o);
+    assert_int_equal(found.count, ROWS);
+    size_t equal = 0;
+    for (size_t i = 1; i < found.count; i++) {
+        const cr_detection *a = &found.items[i - 1], *b = &found.items[i];
+        assert_true(a->score > b->score || (a->score == b->score && a->index < b->index));
+        assert_true(b->score == data[4 * ROWS + b->index]);
+        equal += a->score == b->score;
+    }
+    assert_true(equal > ROWS / 2);
+    cr_detections_free(&found);
+    free(data);
+}
+
 static void boxes_move_to_the_source_and_are_clipped(void **state)
 {
     float data[6][CELLS];
@@ -503,6 +535,7 @@ int main(void)
         cmocka_unit_test(strides_are_found),
         cmocka_unit_test(yolov8_rows_become_boxes),
         cmocka_unit_test(options_do_what_they_say),
+        cmocka_unit_test(many_candidates_are_sorted),
         cmocka_unit_test(boxes_move_to_the_source_and_are_clipped),
         cmocka_unit_test(numbers_that_are_none_are_skipped),
         cmocka_unit_test(yolox_decodes_its_grid),
