@@ -45,9 +45,10 @@ typedef struct cr_winograd_f32_block {
 
 typedef struct cr_winograd_f32_kernel {
     const char *name;
-    /* One 6x6 patch: px[36] point to its pixels; vector kv of product i goes to
-     * v[i * v_step + kv * step]. Lanes beyond cin are written as zero. */
-    void (*input)(const float *const *px, int64_t cin, float *v, int64_t v_step, int64_t step);
+    /* One 6x6 patch: px[36] point to its pixels, the next patch lies `ahead` floats behind; vector
+     * kv of product i goes to v[i * v_step + kv * step]. Lanes beyond cin are written as zero. */
+    void (*input)(const float *const *px, int64_t ahead, int64_t cin, float *v, int64_t v_step,
+                  int64_t step);
     void (*multiply)(const cr_winograd_f32_block *b);
     /* One tile: m[i * m_step + channel] to y[16][vectors * lanes], bias added. */
     void (*output)(const float *m, int64_t m_step, const float *bias, float *y, int vectors);

@@ -35,7 +35,7 @@ CR_INLINE void WINO(backward)(const VF *x, const int xs, VF *y)
     y[3] = V_FMA(a, V_FMA(V_SET1(0.5f), d1, V_MUL(V_SET1(4.0f), d2)), x[5 * xs]);
 }
 
-CR_INLINE void WINO(patch)(const float *const *px, int64_t at, const int n, float *v,
+CR_INLINE void WINO(patch)(const float *const *px, int64_t at, int64_t ahead, const int n, float *v,
                            int64_t v_step)
 {
     VF t[CR_WINO_IN][CR_WINO_IN]; /* [column][transformed row] */
@@ -45,6 +45,7 @@ CR_INLINE void WINO(patch)(const float *const *px, int64_t at, const int n, floa
         CR_UNROLL for (int y = 0; y < CR_WINO_IN; y++)
         {
             const float *p = px[y * CR_WINO_IN + x] + at;
+            if (x >= CR_WINO_IN - CR_WINO_OUT) __builtin_prefetch(p + ahead);
             d[y] = n == VN ? V_LOAD(p) : V_LOAD_N(p, n);
         }
         WINO(forward)(d, 1, t[x]);
@@ -57,12 +58,17 @@ CR_INLINE void WINO(patch)(const float *const *px, int64_t at, const int n, floa
     }
 }
 
-static void WINO(input)(const float *const *px, int64_t cin, float *v, int64_t v_step, int64_t step)
+static void WINO(input)(const float *const *px, int64_t ahead, int64_t cin, float *v,
+                        int64_t v_step, int64_t step)
 {
     int64_t k = 0;
-    for (; k + VN <= cin; k += VN, v += step) WINO(patch)(px, k, VN, v, v_step);
-    if (k < cin) WINO(patch)(px, k, (int)(cin - k), v, v_step);
+    for (; k + VN <= cin; k += VN, v += step) WINO(patch)(px, k, ahead, VN, v, v_step);
+    if (k < cin) WINO(patch)(px, k, ahead, (int)(cin - k), v, v_step);
 }
+
+/* Weights are fetched so many floats ahead, also from one product to the next: on 20x20 pictures,
+ * whose weights come from L3 for two panels, a tenth of the time. */
+enum { WINO(ahead) = 1024 };
 
 /* One register tile: `rows` tiles of a panel times nv vectors of output channels. */
 CR_INLINE void WINO(tile)(const float *a, const float *u, float *m, int64_t cin, const int rows,
@@ -75,6 +81,7 @@ CR_INLINE void WINO(tile)(const float *a, const float *u, float *m, int64_t cin,
         const int64_t end = k + VN < cin ? k + VN : cin;
         for (; k < end; k++, a++, u += nv * VN) {
             VF b[WINO_NV];
+            CR_UNROLL for (int v = 0; v < nv; v++) __builtin_prefetch(u + WINO(ahead) + v * VN);
             CR_UNROLL for (int v = 0; v < nv; v++) b[v] = V_LOAD(u + v * VN);
             CR_UNROLL for (int r = 0; r < rows; r++)
             {
