@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,46 +23,55 @@ static const char help[] =
     "\n"
     "  --runs N             runs to measure (50, or as many as 20 seconds allow, at least 5)\n"
     "  --warmup N           runs before them (5)\n"
-    "  --layers             time of each step as well, slowest first\n"
+    "  --layers             each step as well: time, multiply-adds, share of this CPU's peak, "
+    "bytes\n"
+    "  --svg FILE           draw the steps under this machine's roofs (.svg or .png); one model\n"
     "  --pipeline PICTURE   time from this file to boxes instead, by stages\n"
     "  --json               print JSON\n" CLI_PRECISION_HELP CLI_COMMON_HELP "\n"
     "JSON: [{\"model\", \"precision\", \"threads\", \"cpu\", \"level\", \"runs\", \"median_ms\", "
     "\"min_ms\",\n"
-    "\"p95_ms\", \"load_ms\", \"peak_rss_mb\"}], MB being 1024*1024 bytes; --layers adds\n"
-    "\"layers\": [{\"node\", \"kernel\", \"ms\"}], the mean of ten runs. --pipeline gives medians\n"
-    "\"decode_ms\", \"letterbox_ms\", \"run_ms\", \"head_ms\", \"total_ms\" and the count \"boxes\".\n"
+    "\"p95_ms\", \"load_ms\", \"first_result_ms\", \"peak_rss_mb\"}], MB being 1024*1024 bytes;\n"
+    "--layers adds \"layers\": [{\"node\", \"op\", \"tensor\", \"kernel\", \"type\", \"ms\", "
+    "\"macs\",\n"
+    "\"bytes\", \"gops\", \"peak_share\", \"ops_per_byte\"}] in the order in which they run, ms "
+    "being\n"
+    "medians, \"convolutions\": {\"ms\", \"gops\", \"peak_share\"}, \"other_ms\" and \"peaks\".\n"
+    "Peaks are measured by loops that do nothing but multiply, add or read; multiply-adds are\n"
+    "counted as ONNX defines the operator, so Winograd's convolutions may exceed the peak.\n"
+    "--pipeline gives medians \"decode_ms\", \"letterbox_ms\", \"run_ms\", \"head_ms\", "
+    "\"total_ms\"\n"
+    "and the count \"boxes\".\n"
     "\n"
     "example: what does INT8 bring on two threads?\n"
-    "  crayon bench yolov8n.onnx yolov8n-int8.onnx --threads 2\n";
+    "  crayon bench yolov8n.onnx yolov8n-int8.onnx --threads 2\n"
+    "and which layers are far from what this CPU can do?\n"
+    "  crayon bench yolov8n-int8.onnx --layers --svg roofline.svg\n";
 
 typedef struct settings {
     cli_common common;
     long long runs, warmup; /* runs 0: by time */
     const char *pipeline;   /* a picture's path, or NULL */
     bool layers, json;
+    const char *svg;
 } settings;
 
 typedef struct figures {
-    double load_ms, min_ms, median_ms, p95_ms, peak_rss_mb;
+    double load_ms, first_ms, min_ms, median_ms, p95_ms, peak_rss_mb;
     size_t runs;
     int threads;
 } figures;
 
-typedef struct step_sum {
-    const char *kernel, *node;
-    double ms;
-} step_sum;
-
-enum { DEFAULT_RUNS = 50, LEAST_RUNS = 5, PROFILE_RUNS = 10 };
+enum { DEFAULT_RUNS = 50, LEAST_RUNS = 5 };
 static const double time_limit_ms = 20000;
 
 /* ---- options ---- */
 
-enum { OPT_RUNS = 256, OPT_WARMUP, OPT_LAYERS, OPT_PIPELINE, OPT_JSON };
+enum { OPT_RUNS = 256, OPT_WARMUP, OPT_LAYERS, OPT_SVG, OPT_PIPELINE, OPT_JSON };
 
 static const struct option options[] = {{"runs", required_argument, NULL, OPT_RUNS},
                                         {"warmup", required_argument, NULL, OPT_WARMUP},
                                         {"layers", no_argument, NULL, OPT_LAYERS},
+                                        {"svg", required_argument, NULL, OPT_SVG},
                                         {"pipeline", required_argument, NULL, OPT_PIPELINE},
                                         {"json", no_argument, NULL, OPT_JSON},
                                         CLI_PRECISION_OPTION,
@@ -79,6 +89,9 @@ static int take_option(int code, char **argv, settings *s)
         return CLI_DONE;
     case OPT_PIPELINE:
         s->pipeline = optarg;
+        return CLI_DONE;
+    case OPT_SVG:
+        s->svg = optarg;
         return CLI_DONE;
     case OPT_JSON:
         s->json = true;
@@ -140,35 +153,8 @@ static cr_status time_runs(const settings *s, cr_runner *runner, figures *out, c
     return st;
 }
 
-static int slowest_first(const void *a, const void *b)
-{
-    const double x = ((const step_sum *)a)->ms, y = ((const step_sum *)b)->ms;
-    return (x < y) - (x > y);
-}
-
-/* Profiling takes clock readings between steps, so it has runs of its own. */
-static cr_status profile(cr_runner *runner, step_sum **out, size_t *count, cr_error *err)
-{
-    cr_status st = cr_runner_profile(runner, err);
-    if (st != CR_OK) return st;
-    *count = cr_runner_step_count(runner);
-    *out = calloc(*count + 1, sizeof **out);
-    if (!*out) return cli_error(err, CR_ERR_MEMORY, "out of memory");
-    for (int run = 0; st == CR_OK && run < PROFILE_RUNS; run++) {
-        st = cr_runner_run(runner, err);
-        for (size_t i = 0; i < *count; i++) {
-            const cr_step_time t = cr_runner_step(runner, i);
-            (*out)[i].kernel = t.kernel;
-            (*out)[i].node = t.node;
-            (*out)[i].ms += (double)t.ns * 1e-6 / PROFILE_RUNS;
-        }
-    }
-    qsort(*out, *count, sizeof **out, slowest_first);
-    return st;
-}
-
 static void write_json(FILE *f, const char *path, const char *precision, const figures *x,
-                       const step_sum *steps, size_t count)
+                       const cli_layers *layers)
 {
     cli_json out = {.out = f};
     cli_json_open(&out, NULL, '{');
@@ -182,36 +168,44 @@ static void write_json(FILE *f, const char *path, const char *precision, const f
     cli_json_real(&out, "min_ms", x->min_ms);
     cli_json_real(&out, "p95_ms", x->p95_ms);
     cli_json_real(&out, "load_ms", x->load_ms);
+    cli_json_real(&out, "first_result_ms", x->first_ms);
     cli_json_real(&out, "peak_rss_mb", x->peak_rss_mb);
-    if (steps) {
-        cli_json_open(&out, "layers", '[');
-        for (size_t i = 0; i < count; i++) {
-            cli_json_open(&out, NULL, '{');
-            cli_json_string(&out, "node", steps[i].node);
-            cli_json_string(&out, "kernel", steps[i].kernel);
-            cli_json_real(&out, "ms", steps[i].ms);
-            cli_json_close(&out, '}');
-        }
-        cli_json_close(&out, ']');
-    }
+    if (layers) cli_layers_json(&out, layers);
     cli_json_close(&out, '}');
 }
 
 static void write_text(FILE *f, const char *path, const char *precision, const figures *x,
-                       const step_sum *steps, size_t count)
+                       const cli_layers *layers)
 {
     fprintf(f,
-            "%-28s %-10s median %8.2f ms  min %8.2f  p95 %8.2f  load %7.1f ms  peak %6.1f MB  "
-            "(%zu runs)\n",
+            "%-28s %-10s median %8.2f ms  min %8.2f  p95 %8.2f  load %6.1f ms  first result %6.1f  "
+            "peak %6.1f MB  (%zu runs)\n",
             cli_base_name(path), precision, x->median_ms, x->min_ms, x->p95_ms, x->load_ms,
-            x->peak_rss_mb, x->runs);
-    for (size_t i = 0; steps && i < count; i++)
-        fprintf(f, "  %9.4f ms  %-24s %s\n", steps[i].ms, steps[i].kernel, steps[i].node);
+            x->first_ms, x->peak_rss_mb, x->runs);
+    if (layers) cli_layers_text(f, layers);
 }
 
 static int effective_threads(const settings *s)
 {
     return s->common.threads ? s->common.threads : cr_cpu_count();
+}
+
+/* Time from nothing to the first result. */
+static cr_status first_run(cr_runner *runner, figures *x, cr_error *err)
+{
+    const double before = cli_now_ms();
+    const cr_status st = cr_runner_run(runner, err);
+    x->first_ms = x->load_ms + cli_now_ms() - before;
+    return st;
+}
+
+static cr_status draw(const settings *s, const char *path, const char *precision,
+                      const cli_layers *layers, cr_error *err)
+{
+    char title[256];
+    snprintf(title, sizeof title, "%s, %s, on %s (%s)", cli_base_name(path), precision,
+             cr_cpu_name(), cr_cpu_level_name());
+    return cr_roofline_draw(&layers->peaks, layers->steps, layers->count, title, s->svg, err);
 }
 
 static int measure(const settings *s, const char *path, FILE *out)
@@ -220,8 +214,7 @@ static int measure(const settings *s, const char *path, FILE *out)
     cr_runner *runner = NULL;
     cr_error err = {0};
     figures x = {.threads = effective_threads(s)};
-    step_sum *steps = NULL;
-    size_t count = 0;
+    cli_layers layers = {0};
     if (s->pipeline)
         return cli_bench_pipeline_run(
             &(cli_bench_pipeline){&s->common, s->pipeline, s->runs, s->warmup, s->json}, path, out);
@@ -230,15 +223,19 @@ static int measure(const settings *s, const char *path, FILE *out)
     if (st == CR_OK) st = cr_runner_create(model, s->common.threads, &runner, &err);
     x.load_ms = cli_now_ms() - start;
     if (st == CR_OK) fill_inputs(model, runner);
+    if (st == CR_OK) st = first_run(runner, &x, &err);
     for (long long i = 0; st == CR_OK && i < s->warmup; i++) st = cr_runner_run(runner, &err);
     if (st == CR_OK) st = time_runs(s, runner, &x, &err);
     struct rusage usage;
     if (!getrusage(RUSAGE_SELF, &usage)) x.peak_rss_mb = (double)usage.ru_maxrss / 1024;
-    if (st == CR_OK && s->layers) st = profile(runner, &steps, &count, &err);
+    if (st == CR_OK && (s->layers || s->svg))
+        st = cli_layers_measure(runner, x.runs, s->common.threads, &layers, &err);
+    if (st == CR_OK && s->svg)
+        st = draw(s, path, cr_model_get_info(model)->precision, &layers, &err);
     if (st == CR_OK)
         (s->json ? write_json : write_text)(out, path, cr_model_get_info(model)->precision, &x,
-                                            steps, count);
-    free(steps);
+                                            s->layers ? &layers : NULL);
+    cli_layers_free(&layers);
     cr_runner_free(&runner);
     cr_model_free(&model);
     return st == CR_OK ? CLI_DONE : cli_fail(&err);
@@ -301,6 +298,18 @@ static int bench_model(const settings *s, const char *path, char **text)
     return WEXITSTATUS(status);
 }
 
+/* Before minutes of measuring, not behind them. */
+static int check_svg(const settings *s, int models)
+{
+    cr_error err = {0};
+    const char *dot = s->svg ? strrchr(s->svg, '.') : NULL;
+    if (!s->svg) return CLI_DONE;
+    if (models > 1) return cli_usage("--svg draws one model (%d given)", models);
+    if (!dot || (strcasecmp(dot, ".svg") && strcasecmp(dot, ".png")))
+        return cli_usage("--svg: '%s' ends in neither .svg nor .png", s->svg);
+    return cli_check_writable(s->svg, &err) == CR_OK ? CLI_DONE : cli_fail(&err);
+}
+
 int cmd_bench(int argc, char **argv)
 {
     settings s = {.warmup = 5};
@@ -310,8 +319,10 @@ int cmd_bench(int argc, char **argv)
     }
     if (s.common.help) return cli_help(help);
     if (optind >= argc) return cli_usage("a model file is missing");
+    int status = check_svg(&s, argc - optind);
+    if (status) return status;
     char **texts = calloc((size_t)(argc - optind), sizeof *texts);
-    int status = texts ? CLI_DONE : cli_failf("out of memory");
+    status = texts ? CLI_DONE : cli_failf("out of memory");
     for (int i = optind; status == CLI_DONE && i < argc; i++)
         status = bench_model(&s, argv[i], &texts[i - optind]);
     if (status == CLI_DONE && !s.json)

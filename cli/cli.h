@@ -183,6 +183,21 @@ void cli_json_float(cli_json *j, const char *key, float value); /* shortest of f
 void cli_json_bool(cli_json *j, const char *key, bool value);
 void cli_json_null(cli_json *j, const char *key);
 
+/* ---- bench --layers ------------------------------------------------------------------------- */
+
+typedef struct cli_layers {
+    cr_step_time *steps; /* in execution order; NULL: not measured */
+    size_t count;
+    cr_peaks peaks;
+} cli_layers;
+
+/* Medians of `runs` runs, and this machine's peaks. Names belong to the runner. */
+cr_status cli_layers_measure(cr_runner *runner, size_t runs, int threads, cli_layers *out,
+                             cr_error *err);
+void cli_layers_text(FILE *f, const cli_layers *layers);
+void cli_layers_json(cli_json *out, const cli_layers *layers);
+void cli_layers_free(cli_layers *layers);
+
 cr_status cli_error(cr_error *err, cr_status status, const char *format, ...) CLI_PRINTF(3, 4);
 
 #endif

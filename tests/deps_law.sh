@@ -11,8 +11,9 @@ allowed() {
     onnx) echo "base graph onnx" ;;
     ops) echo "base graph ops" ;;
     kernels) echo "base kernels" ;;
+    plot) echo "base plot" ;;
     runtime) echo "base graph kernels ops runtime" ;;
-    quant) echo "base graph runtime quant" ;;
+    quant) echo "base graph runtime plot quant" ;;
     eval) echo "base eval" ;;
     vision) echo "base vision" ;;
     pipeline) echo "base graph onnx ops runtime quant vision eval pipeline" ;;

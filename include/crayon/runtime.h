@@ -14,6 +14,7 @@
 #define CRAYON_RUNTIME_H
 
 #include "crayon/model.h"
+#include "crayon/profile.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -36,12 +37,10 @@ CR_API cr_status cr_runner_output(const cr_runner *runner, size_t index, cr_outp
 /* Bytes of planned memory: activations and scratch. */
 CR_API size_t cr_runner_memory(const cr_runner *runner);
 
-/* Time per step of the last run, once switched on. */
-typedef struct cr_step_time {
-    const char *kernel, *node;   /* node "" for conversions */
-    uint64_t ns;
-} cr_step_time;
-CR_API cr_status cr_runner_profile(cr_runner *runner, cr_error *err);
+/* Times later runs step by step (which costs them two clock readings a step) and keeps the last
+ * `runs` of them, at least 1. */
+CR_API cr_status cr_runner_profile(cr_runner *runner, size_t runs, cr_error *err);
+/* Steps in the order in which they run. */
 CR_API size_t cr_runner_step_count(const cr_runner *runner);
 CR_API cr_step_time cr_runner_step(const cr_runner *runner, size_t index);
 

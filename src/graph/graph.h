@@ -184,6 +184,9 @@ cr_status cr_graph_infer(cr_graph *g, cr_error *err);
 /* The same for one node: argument counts, operator rule, limits on what it gave. */
 cr_status cr_node_infer(const cr_node *n, cr_error *err);
 
+/* Multiply-adds of a convolution, gemm or matrix product; 0 for other nodes and unknown shapes. */
+uint64_t cr_node_macs(const cr_node *n);
+
 /* Attribute access with a default; the type must fit, else the default is returned. */
 const cr_attr *cr_attr_find(const cr_node *n, const char *name);
 int64_t cr_attr_int(const cr_node *n, const char *name, int64_t fallback);

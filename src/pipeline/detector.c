@@ -65,20 +65,12 @@ cr_status cr_runner_output(const cr_runner *r, size_t index, cr_output *out, cr_
 }
 
 size_t cr_runner_memory(const cr_runner *r) { return cr_session_bytes(r->session); }
-cr_status cr_runner_profile(cr_runner *r, cr_error *err)
+cr_status cr_runner_profile(cr_runner *r, size_t runs, cr_error *err)
 {
-    return cr_session_profile(r->session, err);
+    return cr_session_profile(r->session, runs, err);
 }
 size_t cr_runner_step_count(const cr_runner *r) { return cr_session_step_count(r->session); }
-
-cr_step_time cr_runner_step(const cr_runner *r, size_t index)
-{
-    cr_step_time t;
-    const cr_node *node;
-    cr_session_step_info(r->session, index, &t.kernel, &node, &t.ns);
-    t.node = node ? node->name : "";
-    return t;
-}
+cr_step_time cr_runner_step(const cr_runner *r, size_t i) { return cr_session_step(r->session, i); }
 
 /* ---- detector ---- */
 

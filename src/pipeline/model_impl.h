@@ -22,6 +22,4 @@ cr_status cr_family_guess(cr_model *m, cr_error *err);
 /* Refreshes what info says about the recipe. */
 void cr_model_describe_recipe(cr_model *m);
 
-uint64_t cr_node_macs(const cr_node *n);
-
 #endif

@@ -12,7 +12,6 @@
  * cairo draws the same picture as SVG or PNG. Rejected: one file per method (cannot be compared),
  * cumulative curves (hide the outliers that minmax follows). */
 #define _POSIX_C_SOURCE 200809L
-#include <cairo-svg.h>
 #include <cairo.h>
 #include <math.h>
 #include <stdio.h>
@@ -20,13 +19,13 @@
 #include <strings.h>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "crayon/quantize.h"
+#include "plot/canvas.h"
 #include "quant/range.h"
 #include "quant/stats.h"
 
 enum { WIDTH = 960, HEIGHT = 620, LEFT = 152, RIGHT = 935, TOP = 66, BOTTOM = 384 };
-enum { ROWS_TOP = 436, ROW_STEP = 44, COLUMNS = 322, METHODS = 4, PNG_ZOOM = 2 };
+enum { ROWS_TOP = 436, ROW_STEP = 44, COLUMNS = 322, METHODS = 4 };
 
 typedef struct method {
     cr_calibration calibration;
@@ -111,26 +110,6 @@ static double y_of(const sheet *s, double count)
     return BOTTOM - log(count / .5) / log(s->most * 1.3 / .5) * (BOTTOM - TOP);
 }
 
-static void ink(const sheet *s, double grey)
-{
-    cairo_set_source_rgb(s->cr, grey, grey, grey);
-}
-
-static void font(const sheet *s, double size, cairo_font_weight_t weight)
-{
-    cairo_select_font_face(s->cr, "sans-serif", CAIRO_FONT_SLANT_NORMAL, weight);
-    cairo_set_font_size(s->cr, size);
-}
-
-/* `align`: 0 begins at x, .5 is centred on it, 1 ends there. */
-static void text(const sheet *s, double x, double y, double align, const char *what)
-{
-    cairo_text_extents_t e;
-    cairo_text_extents(s->cr, what, &e);
-    cairo_move_to(s->cr, x - align * e.x_advance, y);
-    cairo_show_text(s->cr, what);
-}
-
 /* Behind a line of text, where the methods' lines pass. */
 static void backdrop(const sheet *s, double x, double y, double width)
 {
@@ -139,16 +118,7 @@ static void backdrop(const sheet *s, double x, double y, double width)
     cairo_fill(s->cr);
 }
 
-static void line(const sheet *s, double x1, double y1, double x2, double y2, double width)
-{
-    cairo_move_to(s->cr, x1, y1);
-    cairo_line_to(s->cr, x2, y2);
-    cairo_set_line_width(s->cr, width);
-    cairo_stroke(s->cr);
-}
-
-/* The end of a long name says more than its beginning. cairo refuses text that is not UTF-8, and
- * names come from files: anything but ASCII becomes '?'. */
+/* The end of a long name says more than its beginning. */
 static void draw_title(const sheet *s)
 {
     enum { SHOWN = 84 };
@@ -156,16 +126,15 @@ static void draw_title(const sheet *s)
     const size_t n = strlen(t->name), skip = n > SHOWN ? n - SHOWN : 0;
     char title[SHOWN + 8], facts[160];
     snprintf(title, sizeof title, "%s%s", skip ? "..." : "", t->name + skip);
-    for (char *c = title; *c; c++)
-        if (*c < ' ' || *c > '~') *c = '?';
+    cr_canvas_ascii(title);
     snprintf(facts, sizeof facts, "%llu values of %llu pictures, from %.4g to %.4g",
              (unsigned long long)t->count, (unsigned long long)t->pictures, (double)t->min,
              (double)t->max);
-    ink(s, 0);
-    font(s, 16, CAIRO_FONT_WEIGHT_BOLD);
-    text(s, 16, 27, 0, title);
-    font(s, 12.5, CAIRO_FONT_WEIGHT_NORMAL);
-    text(s, 16, 48, 0, facts);
+    cr_canvas_ink(s->cr, 0);
+    cr_canvas_font(s->cr, 16, true);
+    cr_canvas_text(s->cr, 16, 27, 0, title);
+    cr_canvas_font(s->cr, 12.5, false);
+    cr_canvas_text(s->cr, 16, 48, 0, facts);
 }
 
 static void draw_counts_axis(const sheet *s)
@@ -173,18 +142,18 @@ static void draw_counts_axis(const sheet *s)
     cairo_save(s->cr);
     cairo_translate(s->cr, 30, (TOP + BOTTOM) / 2.);
     cairo_rotate(s->cr, -1.5707963267948966);
-    ink(s, .2);
-    text(s, 0, 0, .5, "values per bar (log scale)");
+    cr_canvas_ink(s->cr, .2);
+    cr_canvas_text(s->cr, 0, 0, .5, "values per bar (log scale)");
     cairo_restore(s->cr);
     for (double count = 1; count <= s->most * 1.3; count *= 10) {
         static const char *const suffixes[] = {"", "k", "M", "G", "T"};
         char label[32];
         const int thousands = (int)fmin(floor(log10(count * 1.001) / 3), 4);
         snprintf(label, sizeof label, "%.0f%s", count / pow(1000, thousands), suffixes[thousands]);
-        ink(s, .85);
-        line(s, LEFT, y_of(s, count), RIGHT, y_of(s, count), 1);
-        ink(s, .2);
-        text(s, LEFT - 8, y_of(s, count) + 4, 1, label);
+        cr_canvas_ink(s->cr, .85);
+        cr_canvas_line(s->cr, LEFT, y_of(s, count), RIGHT, y_of(s, count), 1);
+        cr_canvas_ink(s->cr, .2);
+        cr_canvas_text(s->cr, LEFT - 8, y_of(s, count) + 4, 1, label);
     }
 }
 
@@ -202,15 +171,15 @@ static void draw_values_axis(const sheet *s)
     for (int i = first; i <= last; i++) {
         char label[32];
         snprintf(label, sizeof label, "%.6g", i * step);
-        ink(s, .2);
-        line(s, x_of(s, i * step), BOTTOM, x_of(s, i * step), BOTTOM + 5, 1);
+        cr_canvas_ink(s->cr, .2);
+        cr_canvas_line(s->cr, x_of(s, i * step), BOTTOM, x_of(s, i * step), BOTTOM + 5, 1);
         cairo_text_extents_t e;
         cairo_text_extents(s->cr, label, &e);
         backdrop(s, x_of(s, i * step) - e.x_advance / 2 - 2, BOTTOM + 6, e.x_advance + 4);
-        ink(s, .2);
-        text(s, x_of(s, i * step), BOTTOM + 19, .5, label);
+        cr_canvas_ink(s->cr, .2);
+        cr_canvas_text(s->cr, x_of(s, i * step), BOTTOM + 19, .5, label);
     }
-    line(s, LEFT, BOTTOM, RIGHT, BOTTOM, 1);
+    cr_canvas_line(s->cr, LEFT, BOTTOM, RIGHT, BOTTOM, 1);
 }
 
 static void draw_bars(const sheet *s)
@@ -221,7 +190,7 @@ static void draw_bars(const sheet *s)
         const double y = y_of(s, s->columns[c]);
         cairo_rectangle(s->cr, LEFT + c * width, y, width, BOTTOM - y);
     }
-    ink(s, .66);
+    cr_canvas_ink(s->cr, .66);
     cairo_fill(s->cr);
 }
 
@@ -229,8 +198,8 @@ static void draw_ends(const sheet *s, const method *m, double y)
 {
     cairo_set_source_rgb(s->cr, m->r, m->g, m->b);
     cairo_set_dash(s->cr, m->dash, 4, 0);
-    line(s, x_of(s, m->lo), TOP, x_of(s, m->lo), y, 1.4);
-    line(s, x_of(s, m->hi), TOP, x_of(s, m->hi), y, 1.4);
+    cr_canvas_line(s->cr, x_of(s, m->lo), TOP, x_of(s, m->lo), y, 1.4);
+    cr_canvas_line(s->cr, x_of(s, m->hi), TOP, x_of(s, m->hi), y, 1.4);
     cairo_set_dash(s->cr, NULL, 0, 0);
 }
 
@@ -246,19 +215,21 @@ static void draw_method(const sheet *s, const method *m, double y)
     cairo_set_source_rgb(s->cr, m->r, m->g, m->b);
     cairo_rectangle(s->cr, x_of(s, m->lo), y - 5, x_of(s, m->hi) - x_of(s, m->lo), 10);
     cairo_fill(s->cr);
-    ink(s, 0);
-    font(s, 13, CAIRO_FONT_WEIGHT_BOLD);
-    text(s, LEFT - 10, y + 4, 1, m->name);
-    font(s, 12.5, CAIRO_FONT_WEIGHT_NORMAL);
+    cr_canvas_ink(s->cr, 0);
+    cr_canvas_font(s->cr, 13, true);
+    cr_canvas_text(s->cr, LEFT - 10, y + 4, 1, m->name);
+    cr_canvas_font(s->cr, 12.5, false);
     cairo_text_extents_t e;
     cairo_text_extents(s->cr, facts, &e);
     backdrop(s, LEFT - 2, y + 8, e.x_advance + 6);
-    ink(s, 0);
-    text(s, LEFT, y + 20, 0, facts);
+    cr_canvas_ink(s->cr, 0);
+    cr_canvas_text(s->cr, LEFT, y + 20, 0, facts);
 }
 
-static void draw(const sheet *s)
+static void draw(cairo_t *cr, void *ctx)
 {
+    sheet *s = ctx;
+    s->cr = cr;
     cairo_set_source_rgb(s->cr, 1, 1, 1);
     cairo_paint(s->cr);
     draw_title(s);
@@ -267,45 +238,6 @@ static void draw(const sheet *s)
     for (int i = 0; i < METHODS; i++) draw_ends(s, &s->methods[i], ROWS_TOP + ROW_STEP * i);
     draw_values_axis(s);
     for (int i = 0; i < METHODS; i++) draw_method(s, &s->methods[i], ROWS_TOP + ROW_STEP * i);
-}
-
-/* ---- files ---- */
-
-static cairo_status_t write_bytes(void *user, const unsigned char *bytes, unsigned n)
-{
-    return fwrite(bytes, 1, n, user) == n ? CAIRO_STATUS_SUCCESS : CAIRO_STATUS_WRITE_ERROR;
-}
-
-static bool ends_with(const char *path, const char *ending)
-{
-    const size_t n = strlen(path), k = strlen(ending);
-    return n >= k && !strcasecmp(path + n - k, ending);
-}
-
-static cairo_surface_t *open_surface(bool svg, FILE *f)
-{
-    if (svg) return cairo_svg_surface_create_for_stream(write_bytes, f, WIDTH, HEIGHT);
-    return cairo_image_surface_create(CAIRO_FORMAT_RGB24, WIDTH * PNG_ZOOM, HEIGHT * PNG_ZOOM);
-}
-
-/* A full disk shows in the stream and is reported by the commit; what remains here is memory. */
-static cr_status draw_file(sheet *s, bool svg, cr_outfile *out, cr_error *err)
-{
-    FILE *f = cr_outfile_stream(out);
-    cairo_surface_t *surface = open_surface(svg, f);
-    s->cr = cairo_create(surface);
-    if (!svg) cairo_scale(s->cr, PNG_ZOOM, PNG_ZOOM);
-    draw(s);
-    cairo_status_t why = cairo_status(s->cr);
-    cairo_destroy(s->cr);
-    if (why == CAIRO_STATUS_SUCCESS && !svg)
-        why = cairo_surface_write_to_png_stream(surface, write_bytes, f);
-    cairo_surface_finish(surface);
-    if (why == CAIRO_STATUS_SUCCESS) why = cairo_surface_status(surface);
-    cairo_surface_destroy(surface);
-    if (why == CAIRO_STATUS_SUCCESS || why == CAIRO_STATUS_WRITE_ERROR) return CR_OK;
-    return cr_fail(err, why == CAIRO_STATUS_NO_MEMORY ? CR_ERR_MEMORY : CR_ERR_INTERNAL,
-                   "cannot draw the plot: %s", cairo_status_to_string(why));
 }
 
 /* ---- names ---- */
@@ -360,18 +292,11 @@ static cr_status unknown_tensor(const cr_stats *s, const char *tensor, cr_error 
 
 cr_status cr_stats_plot(const cr_stats *s, const char *tensor, const char *path, cr_error *err)
 {
-    const bool svg = ends_with(path, ".svg");
-    CR_CHECK(svg || ends_with(path, ".png"), err, CR_ERR_ARGUMENT,
-             "%s: a plot's name ends in .svg or .png", path);
+    CR_TRY(cr_canvas_check_name(path, err));
     sheet drawn = {.t = cr_stats_find(s, tensor)};
     if (!drawn.t) return unknown_tensor(s, tensor, err);
     CR_TRY(choose_intervals(&drawn, err));
     choose_axis(&drawn);
     fill_columns(&drawn);
-    cr_outfile *out;
-    CR_TRY(cr_outfile_open(path, &out, err));
-    const cr_status st = draw_file(&drawn, svg, out, err);
-    if (st == CR_OK) return cr_outfile_commit(&out, err);
-    cr_outfile_abort(&out);
-    return st;
+    return cr_canvas_file(path, WIDTH, HEIGHT, draw, &drawn, err);
 }

@@ -141,9 +141,15 @@ struct cr_session {
     void **data;          /* by value: start of its elements */
     cr_tensor *shells;    /* by value: what reference operators see */
     const cr_observer *observer;
-    uint64_t *step_ns;    /* per step, when profiling */
+    struct cr_profile *profile; /* NULL: runs are not timed */
     bool owns_pool;
 };
+
+/* ---- profile.c: what the loop over steps uses ---- */
+uint64_t cr_profile_now(void); /* nanoseconds */
+void cr_profile_note(struct cr_profile *profile, size_t step, uint64_t ns);
+void cr_profile_end_run(struct cr_profile *profile);
+void cr_profile_free(struct cr_profile **profile);
 
 /* Splits `rows` into pieces of at least `grain` rows and runs fn(ctx, first, count, worker). */
 typedef void (*cr_rows_fn)(void *ctx, int64_t first, int64_t count, int worker);

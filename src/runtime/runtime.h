@@ -4,6 +4,7 @@
 #define CR_RUNTIME_RUNTIME_H
 
 #include "base/threads.h"
+#include "crayon/profile.h"
 #include "graph/graph.h"
 #include "graph/recipe.h"
 
@@ -62,11 +63,11 @@ void cr_session_set_observer(cr_session *s, const cr_observer *o);
 /* Copies what a view shows into `out` as float32 in the tensor's own (NCHW) order. */
 void cr_view_to_f32(const cr_view *v, float *out);
 
-/* Profiling: steps with name, node and nanoseconds of the last run. Off by default. */
-cr_status cr_session_profile(cr_session *s, cr_error *err);
+/* Profiling (profile.c): later runs are timed step by step; the last `runs` of them are kept. */
+cr_status cr_session_profile(cr_session *s, size_t runs, cr_error *err);
 size_t cr_session_step_count(const cr_session *s);
-void cr_session_step_info(const cr_session *s, size_t i, const char **what, const cr_node **node,
-                          uint64_t *ns);
+/* Of step i; ns is the median over the runs kept, 0 before the first. */
+cr_step_time cr_session_step(const cr_session *s, size_t i);
 size_t cr_session_bytes(const cr_session *s); /* planned memory: activations and scratch */
 
 /* The reference: runs node after node through the reference operators on row-major tensors, with

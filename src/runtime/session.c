@@ -1,7 +1,5 @@
 /* A session: one block for activations, one for scratch, a pool, and the loop over steps. */
-#define _POSIX_C_SOURCE 200809L
 #include <string.h>
-#include <time.h>
 
 #include "base/error.h"
 #include "runtime/program.h"
@@ -67,7 +65,7 @@ void cr_session_close(cr_session **sp)
     cr_aligned_free(s->scratch);
     cr_free(s->data);
     cr_free(s->shells);
-    cr_free(s->step_ns);
+    cr_profile_free(&s->profile);
     cr_free(s);
     *sp = NULL;
 }
@@ -80,13 +78,6 @@ const cr_tensor *cr_session_output_tensor(const cr_session *s, size_t i)
 }
 
 void cr_session_set_observer(cr_session *s, const cr_observer *o) { s->observer = o; }
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 static void show(cr_session *s, int index)
 {
@@ -113,30 +104,15 @@ cr_status cr_session_execute(cr_session *s, cr_error *err)
     for (size_t i = 0; s->observer && i < p->graph->input_count; i++) show(s, p->inputs[i]);
     for (size_t i = 0; i < p->step_count; i++) {
         const cr_step *step = &p->steps[i];
-        const uint64_t begin = s->step_ns ? now_ns() : 0;
+        const uint64_t begin = s->profile ? cr_profile_now() : 0;
         CR_TRY(step->run(step, s, err));
-        if (s->step_ns) s->step_ns[i] = now_ns() - begin;
+        if (s->profile) cr_profile_note(s->profile, i, cr_profile_now() - begin);
         if (!s->observer || !worth_showing(s, step)) continue;
         for (int k = 0; k < step->n_out; k++)
             if (step->out[k] >= 0) show(s, step->out[k]);
     }
+    if (s->profile) cr_profile_end_run(s->profile);
     return CR_OK;
-}
-
-cr_status cr_session_profile(cr_session *s, cr_error *err)
-{
-    if (!s->step_ns) s->step_ns = cr_calloc(s->program->step_count, sizeof *s->step_ns);
-    return s->step_ns ? CR_OK : CR_NOMEM(err);
-}
-
-size_t cr_session_step_count(const cr_session *s) { return s->program->step_count; }
-
-void cr_session_step_info(const cr_session *s, size_t i, const char **what, const cr_node **node,
-                          uint64_t *ns)
-{
-    *what = s->program->steps[i].what;
-    *node = s->program->steps[i].node;
-    *ns = s->step_ns ? s->step_ns[i] : 0;
 }
 
 size_t cr_session_bytes(const cr_session *s)

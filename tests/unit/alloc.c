@@ -67,7 +67,7 @@ static cr_status run_model(cr_error *err)
     CR_TRY_GOTO(cr_graph_infer(g, err), done);
     CR_TRY_GOTO(cr_program_create(g, r, 1, &p, err), done);
     CR_TRY_GOTO(cr_session_open(p, NULL, &s, err), done);
-    CR_TRY_GOTO(cr_session_profile(s, err), done);
+    CR_TRY_GOTO(cr_session_profile(s, 3, err), done);
     CR_TRY_GOTO(cr_session_execute(s, err), done);
 done:
     cr_session_close(&s);

@@ -1,0 +1,11 @@
+#include <arm_neon.h>
+
+#include "kernels/peak_body.h"
+
+static volatile signed char one = 1;
+
+CR_PEAK_LOOP(s8_dotprod, int32x4_t, vdupq_n_s32(peak_zero_i), int8x16_t, vdupq_n_s8(one), vdotq_s32,
+             vaddvq_s32)
+
+extern const cr_peak_kernel cr_peak_dotprod;
+const cr_peak_kernel cr_peak_dotprod = {"peak dotprod", NULL, s8_dotprod, NULL, NULL};
