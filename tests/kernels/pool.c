@@ -46,6 +46,41 @@ static void run_pool(const cr_pool_geometry *g, const cr_rows *k, cr_rng *rng, b
     guarded_free(&out32);
 }
 
+/* Whole numbers of 8 bits: bfloat16 holds them exactly. */
+static void run_pool_bf16(const cr_pool_geometry *g, const cr_rows_bf16 *k, cr_rng *rng, bool at_end)
+{
+    const size_t n_in = span_of(g->n * g->h * g->w, g->ld_in, g->c);
+    const size_t n_out = span_of(g->n * g->oh * g->ow, g->ld_out, g->c);
+    guarded halves = guarded_alloc(n_in * 2, at_end), out = guarded_alloc(n_out * 2, at_end);
+    cr_bf16 *in = (cr_bf16 *)(void *)halves.data, *y = (cr_bf16 *)(void *)out.data;
+    float *floats = malloc(n_in * sizeof *floats);
+    for (size_t i = 0; i < n_in; i++) {
+        floats[i] = (float)cr_rng_below(rng, 256) - 128;
+        in[i] = cr_bf16_round(floats[i]);
+    }
+    cr_max_pool_bf16(g, k, in, y, NULL);
+    for (size_t i = 0; i < n_out; i++) {
+        const int64_t p = (int64_t)i / g->ld_out, c = (int64_t)i % g->ld_out;
+        if (c >= g->c)
+            assert_int_equal(y[i], 0xA5A5);
+        else
+            assert_true(cr_bf16_widen(y[i]) == pooled(g, floats, p / (g->oh * g->ow),
+                                                      p / g->ow % g->oh, p % g->ow, c));
+    }
+    guarded_free(&halves);
+    guarded_free(&out);
+    free(floats);
+}
+
+static void run_levels(const cr_pool_geometry *g, cr_rng *rng, bool at_end, cr_pool *pool)
+{
+    for (int level = 0; level < CR_CPU_LEVELS; level++) {
+        if (!level_runs(level)) continue;
+        if (cr_rows_level(level)) run_pool(g, cr_rows_level(level), rng, at_end, pool);
+        if (cr_rows_bf16_level(level)) run_pool_bf16(g, cr_rows_bf16_level(level), rng, at_end);
+    }
+}
+
 static void test_max_pool(void **state)
 {
     cr_pool *pool;
@@ -61,9 +96,40 @@ static void test_max_pool(void **state)
         const cr_pool_geometry g = {c.n,     c.h,      c.w,       c.cin,     c.oh,       c.ow,
                                     c.ld_in, c.ld_out, c.kh,      c.kw,      c.stride_h, c.stride_w,
                                     c.dil_h, c.dil_w,  c.pad_top, c.pad_left};
-        for (int level = 0; level < CR_CPU_LEVELS; level++)
-            if (cr_rows_level(level) && level_runs(level))
-                run_pool(&g, cr_rows_level(level), &rng, seed & 1, seed % 3 ? NULL : pool);
+        run_levels(&g, &rng, seed & 1, seed % 3 ? NULL : pool);
+    }
+    cr_pool_free(&pool);
+}
+
+/* Chains of spatial pyramids (5x5, 9x9, 13x13), rows in pieces, channels in parts, columns of wider
+ * tensors, and a window over everything. */
+static void test_wide_pools(void **state)
+{
+    cr_pool *pool;
+    assert_int_equal(cr_pool_create(2, &pool, NULL), CR_OK);
+    static const int64_t sizes[][6] = {
+        /* height, width, channels, window, stride, dilation */
+        {13, 13, 37, 5, 1, 1},  {13, 13, 37, 9, 1, 1},    {13, 13, 128, 13, 1, 1},
+        {20, 20, 257, 5, 1, 1}, {6, 1031, 67, 3, 2, 1},   {5, 700, 17, 4, 3, 1},
+        {9, 9, 70, 3, 1, 2},    {3, 400, 64, 151, 7, 2},  {40, 600, 130, 35, 5, 9},
+    };
+    for (int i = 0; i < 9; i++) {
+        const int64_t *s = sizes[i], reach = (s[3] - 1) * s[5];
+        cr_pool_geometry g = {.n = 1 + i % 2, .h = s[0], .w = s[1], .c = s[2]};
+        g.kw = s[3];
+        g.kh = g.kw < g.h ? g.kw : g.h;
+        g.stride_h = g.stride_w = s[4];
+        g.dil_h = 1;
+        g.dil_w = s[5];
+        g.pad_left = reach < g.w ? reach / 2 : 0;
+        g.pad_top = g.kh / 2;
+        g.oh = out_extent(g.h, g.pad_top, g.kh, g.dil_h, g.stride_h);
+        g.ow = out_extent(g.w, g.pad_left, g.kw, g.dil_w, g.stride_w);
+        g.ld_in = g.c + i % 3 * 3;
+        g.ld_out = g.c + i % 2 * 5;
+        cr_rng rng;
+        cr_rng_seed(&rng, (uint64_t)i);
+        run_levels(&g, &rng, i & 1, i % 3 ? NULL : pool);
     }
     cr_pool_free(&pool);
 }
@@ -114,6 +180,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_max_pool),
+        cmocka_unit_test(test_wide_pools),
         cmocka_unit_test(test_layout),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
