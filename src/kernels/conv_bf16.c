@@ -17,6 +17,7 @@
 #include "kernels/rows.h"
 #include "kernels/rows_bf16.h"
 #include "kernels/vec_c.h"
+#include "kernels/winograd_bf16.h"
 
 #define CONV(name) conv_bf16_##name##_c
 #define CONV_MR    4
@@ -56,8 +57,37 @@ const cr_conv_bf16_kernel *cr_conv_bf16_select(unsigned cpu)
 
 /* ---- packing ---- */
 
+int64_t cr_conv_bf16_pairs(const cr_conv_bf16_kernel *k, int64_t cin)
+{
+    const size_t least = k->layout == CR_BF16_TILES ? CR_BF16_TILE_PAIRS : 1;
+    return (int64_t)cr_round_up((size_t)(cin + 1) / 2, least);
+}
+
+size_t cr_conv_bf16_pair_bytes(const cr_conv_bf16_kernel *k)
+{
+    return 2 * (k->layout == CR_BF16_FLOATS ? sizeof(float) : sizeof(cr_bf16));
+}
+
+void cr_conv_bf16_put(const cr_conv_bf16_kernel *k, void *block, int width, int j, int64_t pairs,
+                      int64_t channel, float w)
+{
+    const int64_t pair = pairs + channel / 2, i = channel % 2;
+    const cr_bf16 rounded = cr_bf16_round(w);
+    if (k->layout == CR_BF16_FLOATS) {
+        ((float *)block)[(pair * 2 + i) * width + j] = cr_bf16_widen(rounded);
+        return;
+    }
+    int64_t at = (pair * width + j) * 2 + i;
+    if (k->layout == CR_BF16_TILES) {
+        const int64_t tile = pair / CR_BF16_TILE_PAIRS * (width / k->lanes) + j / k->lanes;
+        at = ((tile * CR_BF16_TILE_PAIRS + pair % CR_BF16_TILE_PAIRS) * k->lanes + j % k->lanes) *
+                 2 +
+             i;
+    }
+    ((cr_bf16 *)block)[at] = rounded;
+}
+
 enum {
-    TILE_PAIRS = 16,
     WOVEN = 4, /* channels of a woven pixel */
     MAX_PLANES_KW = 16,
     MAX_PLANES_PADDING = 64,
@@ -65,10 +95,11 @@ enum {
 };
 
 struct cr_conv_bf16 {
-    cr_conv_geometry g; /* what the walk sees */
-    int64_t planes;     /* channels of the float planes; 0: the input is bfloat16 rows */
-    int64_t width;      /* planes: pixels of a row before padding; */
-    int64_t pad_left;   /* and of its left padding */
+    cr_winograd_bf16 *wino; /* NULL unless it pays; then nothing below is used */
+    cr_conv_geometry g;     /* what the walk sees */
+    int64_t planes;         /* channels of the float planes; 0: the input is bfloat16 rows */
+    int64_t width;          /* planes: pixels of a row before padding; */
+    int64_t pad_left;       /* and of its left padding */
     const cr_conv_bf16_kernel *k;
     const cr_dwconv_bf16_kernel *dw; /* NULL unless depthwise */
     const cr_rows *rows;
@@ -94,53 +125,32 @@ static int block_width(const cr_conv_bf16 *c, int64_t block)
     return left >= c->k->nr ? c->k->nr : (int)cr_round_up((size_t)left, (size_t)c->k->lanes);
 }
 
-static size_t pair_bytes(const cr_conv_bf16 *c)
-{
-    return 2 * (c->k->layout == CR_BF16_FLOATS ? sizeof(float) : sizeof(cr_bf16));
-}
-
 static size_t block_bytes(const cr_conv_bf16 *c)
 {
-    return (size_t)c->pairs * pair_bytes(c) * (size_t)c->k->nr;
+    return (size_t)c->pairs * cr_conv_bf16_pair_bytes(c->k) * (size_t)c->k->nr;
 }
 
 static size_t group_bytes(const cr_conv_bf16 *c)
 {
     const size_t last = (size_t)block_width(c, c->blocks - 1);
-    return (size_t)(c->blocks - 1) * block_bytes(c) + (size_t)c->pairs * pair_bytes(c) * last;
-}
-
-/* Channel k of tap `tap` of output channel j (of `width`) in a block. */
-static void put_weight(const cr_conv_bf16 *c, unsigned char *block, int width, int j, int64_t tap,
-                       int64_t k, float w)
-{
-    const int lanes = c->k->lanes, i = (int)(k % 2);
-    const int64_t pair = tap * (c->pairs / c->taps) + k / 2;
-    const cr_bf16 rounded = cr_bf16_round(w);
-    if (c->k->layout == CR_BF16_FLOATS) {
-        ((float *)(void *)block)[(pair * 2 + i) * width + j] = cr_bf16_widen(rounded);
-        return;
-    }
-    int64_t at = (pair * width + j) * 2 + i;
-    if (c->k->layout == CR_BF16_TILES) {
-        const int64_t tile = pair / TILE_PAIRS * (width / lanes) + j / lanes;
-        at = ((tile * TILE_PAIRS + pair % TILE_PAIRS) * lanes + j % lanes) * 2 + i;
-    }
-    ((cr_bf16 *)(void *)block)[at] = rounded;
+    return (size_t)(c->blocks - 1) * block_bytes(c) +
+           (size_t)c->pairs * cr_conv_bf16_pair_bytes(c->k) * last;
 }
 
 /* The weights of one output channel: [cin][taps], with planes [planes][kh][kw]. */
 static void pack_channel(cr_conv_bf16 *c, const float *src, unsigned char *block, int width, int j)
 {
+    const int64_t pairs = c->pairs / c->taps;
     for (int64_t tap = 0; tap < c->taps; tap++)
         for (int64_t k = 0; k < c->cin; k++) {
             if (!c->planes) {
-                put_weight(c, block, width, j, tap, k, src[k * c->taps + tap]);
+                cr_conv_bf16_put(c->k, block, width, j, tap * pairs, k, src[k * c->taps + tap]);
                 continue;
             }
             const int64_t channel = k % WOVEN, kx = k / WOVEN, kw = c->cin / WOVEN;
             if (channel < c->planes)
-                put_weight(c, block, width, j, tap, k, src[(channel * c->taps + tap) * kw + kx]);
+                cr_conv_bf16_put(c->k, block, width, j, tap * pairs, k,
+                                 src[(channel * c->taps + tap) * kw + kx]);
         }
 }
 
@@ -208,8 +218,7 @@ static void set_up(cr_conv_bf16 *c, const cr_conv_geometry *g, const cr_conv_bf1
     c->cout = g->cout / g->groups;
     if (c->k->narrow && c->cout <= c->k->narrow->nr) c->k = c->k->narrow;
     c->blocks = (c->cout + c->k->nr - 1) / c->k->nr;
-    const size_t least = c->k->layout == CR_BF16_TILES ? TILE_PAIRS : 1;
-    c->pairs = c->taps * (int64_t)cr_round_up((size_t)(c->cin + 1) / 2, least);
+    c->pairs = c->taps * cr_conv_bf16_pairs(c->k, c->cin);
     if (c->cin == 1 && c->cout == 1 && g->groups > 1) c->dw = cr_dwconv_bf16_select(cpu);
 }
 
@@ -223,13 +232,15 @@ cr_status cr_conv_bf16_create(const cr_conv_geometry *g, const cr_conv_bf16_para
              (long long)g->cin, (long long)g->groups);
     cr_conv_bf16 *c = cr_calloc(1, sizeof *c);
     if (!c) return CR_NOMEM(err);
-    set_up(c, g, p, cpu);
-    const cr_status st = allocate(c, err);
+    const bool wino = !p->planes_in && cr_winograd_bf16_fits(g) && cr_winograd_bf16_pays(g);
+    if (!wino) set_up(c, g, p, cpu);
+    const cr_status st =
+        wino ? cr_winograd_bf16_create(g, p, cpu, &c->wino, err) : allocate(c, err);
     if (st != CR_OK) {
         cr_conv_bf16_free(c);
         return st;
     }
-    pack(c, p);
+    if (!wino) pack(c, p);
     *out = c;
     return CR_OK;
 }
@@ -237,6 +248,7 @@ cr_status cr_conv_bf16_create(const cr_conv_geometry *g, const cr_conv_bf16_para
 void cr_conv_bf16_free(cr_conv_bf16 *c)
 {
     if (!c) return;
+    cr_winograd_bf16_free(c->wino);
     cr_aligned_free(c->w);
     cr_aligned_free(c->bias);
     cr_aligned_free(c->zero);
@@ -245,7 +257,7 @@ void cr_conv_bf16_free(cr_conv_bf16 *c)
 
 const char *cr_conv_bf16_name(const cr_conv_bf16 *c)
 {
-    return c->dw ? c->dw->name : c->k->name;
+    return c->wino ? cr_winograd_bf16_name(c->wino) : c->dw ? c->dw->name : c->k->name;
 }
 
 /* ---- weaving planes ---- */
@@ -303,6 +315,7 @@ static size_t walk_scratch(const cr_conv_bf16 *c, int threads)
 
 size_t cr_conv_bf16_scratch(const cr_conv_bf16 *c, int threads)
 {
+    if (c->wino) return cr_winograd_bf16_scratch(c->wino, threads);
     return walk_scratch(c, threads) + woven_bytes(c);
 }
 
@@ -360,6 +373,10 @@ void cr_conv_bf16_run(const cr_conv_bf16 *c, const void *in, int64_t ld_in, void
                       int64_t ld_out, void *scratch, cr_pool *pool)
 {
     const run_job j = {c, out, ld_out ? ld_out : c->g.ld_out};
+    if (c->wino) {
+        cr_winograd_bf16_run(c->wino, in, ld_in, out, ld_out, scratch, pool);
+        return;
+    }
     if (c->planes) {
         unsigned char *woven = (unsigned char *)scratch + walk_scratch(c, cr_pool_threads(pool));
         weave_job weave = {c, in, (cr_bf16 *)(void *)woven};

@@ -4,9 +4,10 @@
  * bfloat16 has 16 bits and is exact. The CPU's instructions (vpdpbf16ps, tdpbf16ps) add products in
  * an order of their own, flush subnormals to zero and round each addition; levels without them
  * multiply and add floats in the order (ky, kx, channel). So levels differ in the last bits, and
- * each stays within cr_conv_bf16_bound() of the exact sum. Activation and rounding of the result
- * are the same everywhere: rows.h, bf16.h. A given level gives the same bits for any number of
- * threads. */
+ * each stays within cr_conv_bf16_bound() of the exact sum; 3x3 convolutions of many channels go
+ * through Winograd's transforms and stay within cr_winograd_bf16_bound() (winograd_bf16.h).
+ * Activation and rounding of the result are the same everywhere: rows.h, bf16.h. A given level
+ * gives the same bits for any number of threads. */
 #ifndef CR_KERNELS_CONV_BF16_H
 #define CR_KERNELS_CONV_BF16_H
 

@@ -50,6 +50,18 @@ typedef struct cr_dwconv_bf16_kernel {
     int mr;
 } cr_dwconv_bf16_kernel;
 
+/* ---- packing ---- */
+
+enum { CR_BF16_TILE_PAIRS = 16 };
+
+/* Pairs that a tap of `cin` channels takes in packed weights, and bytes of one per channel. */
+int64_t cr_conv_bf16_pairs(const cr_conv_bf16_kernel *k, int64_t cin);
+size_t cr_conv_bf16_pair_bytes(const cr_conv_bf16_kernel *k);
+/* Weight of input channel `channel` behind `pairs` pairs, of output channel j in a block of
+ * `width`; rounded. */
+void cr_conv_bf16_put(const cr_conv_bf16_kernel *k, void *block, int width, int j, int64_t pairs,
+                      int64_t channel, float w);
+
 /* NULL: the family has no kernel of exactly that cr_cpu_level. */
 const cr_conv_bf16_kernel *cr_conv_bf16_level(int level);
 const cr_dwconv_bf16_kernel *cr_dwconv_bf16_level(int level);

@@ -1,11 +1,13 @@
-/* Bfloat16 convolutions, dense and depthwise, from rows and from planes, at every level: sums
- * within cr_conv_bf16_bound() of those taken in double (a product of two bfloat16 is exact there),
- * and what leaves is to the bit the activation and rounding of these sums. */
+/* Bfloat16 convolutions, dense, depthwise and by Winograd, from rows and from planes, at every
+ * level: sums within cr_conv_bf16_bound() or cr_winograd_bf16_bound() of those taken in double (a
+ * product of two bfloat16 is exact there), and what leaves is to the bit the activation and
+ * rounding of these sums. */
 #include "harness.h"
 
 #include "base/threads.h"
 #include "kernels/conv_bf16.h"
 #include "kernels/conv_bf16_tile.h"
+#include "kernels/winograd_bf16.h"
 
 typedef struct problem {
     cr_conv_geometry g;
@@ -13,6 +15,7 @@ typedef struct problem {
     const float *planes; /* [n,cin,h,w] */
     const float *w, *bias;
     cr_act act;
+    bool winograd; /* call it, whether it pays or not */
 } problem;
 
 static float input_at(const problem *p, int64_t n, int64_t y, int64_t x, int64_t c)
@@ -36,6 +39,75 @@ static void add_term(exact *e, double a, double w)
     e->magnitude += fabs(a * w);
     if (size > e->largest) e->largest = size;
     e->terms++;
+}
+
+/* x[4] = |B^T| y, entries `step` apart. */
+static void spread_input(const double *y, int step, double *x)
+{
+    x[0] = y[0] + y[2 * step];
+    x[step] = x[2 * step] = y[step] + y[2 * step];
+    x[3 * step] = y[step] + y[3 * step];
+}
+
+/* |B^T| |d| |B| of the patch of tile (ty, tx). */
+static void spread_patch(const problem *p, int64_t n, int64_t ty, int64_t tx, int64_t c,
+                         double v[16])
+{
+    double d[16], t[16];
+    for (int i = 0; i < 16; i++)
+        d[i] =
+            fabs(input_at(p, n, 2 * ty - p->g.pad_top + i / 4, 2 * tx - p->g.pad_left + i % 4, c));
+    for (int i = 0; i < 4; i++) spread_input(d + i, 4, t + i);
+    for (int i = 0; i < 4; i++) spread_input(t + 4 * i, 1, v + 4 * i);
+}
+
+/* |G| |g| |G|^T */
+static void spread_filter(const float *g, double u[16])
+{
+    double t[4][3];
+    for (int x = 0; x < 3; x++) {
+        const double a = fabs(g[x]), b = fabs(g[3 + x]), c = fabs(g[6 + x]);
+        t[0][x] = a;
+        t[1][x] = t[2][x] = (a + b + c) / 2;
+        t[3][x] = c;
+    }
+    for (int y = 0; y < 4; y++) {
+        u[4 * y] = t[y][0];
+        u[4 * y + 1] = u[4 * y + 2] = (t[y][0] + t[y][1] + t[y][2]) / 2;
+        u[4 * y + 3] = t[y][2];
+    }
+}
+
+/* What cr_winograd_bf16_bound() calls the magnitude. */
+static double winograd_magnitude(const problem *p, int64_t n, int64_t oy, int64_t ox, int64_t o)
+{
+    double m[16] = {0}, sum = p->bias ? fabs(p->bias[o]) : 0;
+    for (int64_t c = 0; c < p->g.cin; c++) {
+        double v[16], u[16];
+        spread_patch(p, n, oy / 2, ox / 2, c, v);
+        spread_filter(p->w + (o * p->g.cin + c) * 9, u);
+        for (int i = 0; i < 16; i++) m[i] += u[i] * v[i];
+    }
+    for (int y = 0; y < 3; y++)
+        for (int x = 0; x < 3; x++) sum += m[(y + oy % 2) * 4 + x + ox % 2];
+    return sum;
+}
+
+/* The sum that Winograd approximates takes the weights before they are rounded. */
+static double winograd_sum(const problem *p, int64_t n, int64_t oy, int64_t ox, int64_t o)
+{
+    double sum = p->bias ? p->bias[o] : 0;
+    for (int64_t c = 0; c < p->g.cin; c++)
+        for (int i = 0; i < 9; i++)
+            sum += (double)p->w[(o * p->g.cin + c) * 9 + i] *
+                   input_at(p, n, oy - p->g.pad_top + i / 3, ox - p->g.pad_left + i % 3, c);
+    return sum;
+}
+
+static bool by_winograd(const problem *p)
+{
+    const bool pays = cr_winograd_bf16_fits(&p->g) && cr_winograd_bf16_pays(&p->g);
+    return p->winograd || (pays && !p->planes);
 }
 
 static exact output_at(const problem *p, int64_t n, int64_t oy, int64_t ox, int64_t o)
@@ -78,8 +150,14 @@ static void check_sums(const problem *p, const float *out, int level)
                 continue;
             }
             const exact e = output_at(p, i / (g->oh * g->ow), i / g->ow % g->oh, i % g->ow, o);
-            if (!(fabs(is - e.sum) <= cr_conv_bf16_bound(e.terms, e.magnitude, e.largest)))
-                complain(p, level, i, o, is, e.sum);
+            double want = e.sum, bound = cr_conv_bf16_bound(e.terms, e.magnitude, e.largest);
+            if (by_winograd(p)) {
+                const int64_t n = i / (g->oh * g->ow), y = i / g->ow % g->oh, x = i % g->ow;
+                const double magnitude = winograd_magnitude(p, n, y, x, o);
+                want = winograd_sum(p, n, y, x, o);
+                bound = cr_winograd_bf16_bound(g->cin, magnitude, e.largest);
+            }
+            if (!(fabs(is - want) <= bound)) complain(p, level, i, o, is, want);
         }
 }
 
@@ -104,16 +182,25 @@ static guarded run_once(const problem *p, int level, bool sums, bool at_end, cr_
                                         .act = sums ? (cr_act){CR_ACT_NONE, 0, 0} : p->act,
                                         .float_out = sums,
                                         .planes_in = p->planes != NULL};
-    cr_conv_bf16 *c;
-    assert_int_equal(cr_conv_bf16_create(g, &params, only_level(level), &c, NULL), CR_OK);
-    guarded scratch = guarded_alloc(cr_conv_bf16_scratch(c, cr_pool_threads(pool)), false);
+    const void *in = p->planes ? (const void *)p->planes : p->in;
     guarded out = guarded_alloc(span_of(g->n * g->oh * g->ow, g->ld_out, g->cout) *
                                     (sums ? sizeof(float) : sizeof(cr_bf16)),
                                 at_end);
-    cr_conv_bf16_run(c, p->planes ? (const void *)p->planes : p->in, 0, out.data, 0, scratch.data,
-                     pool);
-    guarded_free(&scratch);
-    cr_conv_bf16_free(c);
+    if (p->winograd) {
+        cr_winograd_bf16 *c;
+        assert_int_equal(cr_winograd_bf16_create(g, &params, only_level(level), &c, NULL), CR_OK);
+        guarded scratch = guarded_alloc(cr_winograd_bf16_scratch(c, cr_pool_threads(pool)), false);
+        cr_winograd_bf16_run(c, in, 0, out.data, 0, scratch.data, pool);
+        guarded_free(&scratch);
+        cr_winograd_bf16_free(c);
+    } else {
+        cr_conv_bf16 *c;
+        assert_int_equal(cr_conv_bf16_create(g, &params, only_level(level), &c, NULL), CR_OK);
+        guarded scratch = guarded_alloc(cr_conv_bf16_scratch(c, cr_pool_threads(pool)), false);
+        cr_conv_bf16_run(c, in, 0, out.data, 0, scratch.data, pool);
+        guarded_free(&scratch);
+        cr_conv_bf16_free(c);
+    }
     return out;
 }
 
@@ -130,12 +217,16 @@ static void run_level(const problem *p, int level, bool at_end, cr_pool *pool)
 
 static bool has_level(int level)
 {
-    return cr_conv_bf16_level(level) || cr_dwconv_bf16_level(level);
+    return cr_conv_bf16_level(level) || cr_dwconv_bf16_level(level) ||
+           cr_winograd_bf16_level(level);
 }
 
-static void run_geometry(const cr_conv_geometry *g, pattern kind, bool planes, bool at_end,
+typedef enum source { ROWS_IN, PLANES_IN, WINOGRAD } source;
+
+static void run_geometry(const cr_conv_geometry *g, pattern kind, source from, bool at_end,
                          cr_rng *rng, cr_pool *pool)
 {
+    const bool planes = from == PLANES_IN;
     const size_t in = planes ? (size_t)(g->n * g->h * g->w * g->cin)
                              : span_of(g->n * g->h * g->w, g->ld_in, g->cin);
     const size_t w = (size_t)(g->cout * g->cin / g->groups * g->kh * g->kw);
@@ -152,6 +243,7 @@ static void run_geometry(const cr_conv_geometry *g, pattern kind, bool planes, b
     const problem p = {.g = *g,
                        .in = planes ? NULL : (cr_bf16 *)(void *)gi.data,
                        .planes = planes ? (float *)(void *)gi.data : NULL,
+                       .winograd = from == WINOGRAD,
                        .w = (float *)(void *)gw.data,
                        .bias = cr_rng_below(rng, 4) ? (float *)(void *)gb.data : NULL,
                        .act = {(cr_act_kind)cr_rng_below(rng, CR_ACT_HARD_SWISH + 1), 0.1f, 0.7f}};
@@ -172,7 +264,8 @@ static void test_random(void **state)
         cr_rng rng;
         cr_rng_seed(&rng, seed);
         const cr_conv_geometry g = random_geometry(&rng, seed % 3 == 2);
-        run_geometry(&g, (pattern)(seed % PATTERNS), false, seed & 1, &rng, seed % 4 ? NULL : pool);
+        run_geometry(&g, (pattern)(seed % PATTERNS), ROWS_IN, seed & 1, &rng,
+                     seed % 4 ? NULL : pool);
     }
     cr_pool_free(&pool);
 }
@@ -190,7 +283,7 @@ static void test_planes(void **state)
         finish_geometry(&g);
         if (!g.oh || !g.ow || !cr_conv_bf16_takes_planes(&g)) continue;
         met++;
-        run_geometry(&g, (pattern)(seed % PATTERNS), true, seed & 1, &rng, NULL);
+        run_geometry(&g, (pattern)(seed % PATTERNS), PLANES_IN, seed & 1, &rng, NULL);
     }
 }
 
@@ -203,7 +296,7 @@ static void test_tile_edges(void **state)
         for (int64_t w = 1; w <= 25; w += 3) {
             cr_conv_geometry g = {.h = 1, .w = w, .cin = 3, .cout = cout, .kh = 1, .kw = 1};
             finish_geometry(&g);
-            run_geometry(&g, UNIFORM, false, true, &rng, NULL);
+            run_geometry(&g, UNIFORM, ROWS_IN, true, &rng, NULL);
         }
 }
 
@@ -219,8 +312,29 @@ static void test_lines(void **state)
         g.w = 30 + cr_rng_below(&rng, 60);
         if (seed % 2) g.ld_in = g.cin; /* taps that touch */
         finish_geometry(&g);
-        if (g.oh && g.ow) run_geometry(&g, UNIFORM, false, seed & 1, &rng, NULL);
+        if (g.oh && g.ow) run_geometry(&g, UNIFORM, ROWS_IN, seed & 1, &rng, NULL);
     }
+}
+
+static void test_winograd(void **state)
+{
+    cr_pool *pool;
+    assert_int_equal(cr_pool_create(3, &pool, NULL), CR_OK);
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        cr_rng rng;
+        cr_rng_seed(&rng, 3000 + seed);
+        cr_conv_geometry g = random_geometry(&rng, false);
+        g.kh = g.kw = 3;
+        g.stride_h = g.stride_w = g.dil_h = g.dil_w = g.groups = 1;
+        g.h = 1 + cr_rng_below(&rng, 24);
+        g.w = 1 + cr_rng_below(&rng, 24);
+        finish_geometry(&g);
+        if (!g.oh || !g.ow) continue;
+        assert_true(cr_winograd_bf16_fits(&g));
+        run_geometry(&g, (pattern)(seed % PATTERNS), WINOGRAD, seed & 1, &rng,
+                     seed % 4 ? NULL : pool);
+    }
+    cr_pool_free(&pool);
 }
 
 /* Windows that see padding only, on some or on all pixels. */
@@ -231,8 +345,8 @@ static void test_far_padding(void **state)
     cr_conv_geometry g = {
         .h = 2, .w = 2, .cin = 4, .cout = 6, .kh = 2, .kw = 2, .pad_top = 5, .pad_left = 6};
     finish_geometry(&g);
-    run_geometry(&g, UNIFORM, false, true, &rng, NULL);
-    run_geometry(&g, UNIFORM, true, true, &rng, NULL);
+    run_geometry(&g, UNIFORM, ROWS_IN, true, &rng, NULL);
+    run_geometry(&g, UNIFORM, PLANES_IN, true, &rng, NULL);
 }
 
 /* More than one span of weights and many items: the same bits for 1, 2, 3 and 5 threads. */
@@ -292,8 +406,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random),     cmocka_unit_test(test_planes),
         cmocka_unit_test(test_tile_edges), cmocka_unit_test(test_far_padding),
-        cmocka_unit_test(test_lines),      cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_lines),      cmocka_unit_test(test_winograd),
+        cmocka_unit_test(test_threads),    cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
