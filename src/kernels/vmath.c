@@ -74,10 +74,23 @@ static void pair_c(cr_vmath_pair op, float *y, const float *a, bool a_one, const
     }
 }
 
+static float largest_c(const float *x, size_t n)
+{
+    float top = x[0];
+    for (size_t i = 1; i < n; i++) top = x[i] > top ? x[i] : top;
+    return top;
+}
+
+static void normalize_c(float *y, const float *x, float mean, float inverse, const float *scale,
+                        const float *bias, size_t n)
+{
+    for (size_t i = 0; i < n; i++) y[i] = fmaf((x[i] - mean) * inverse, scale[i], bias[i]);
+}
+
 static void softmax_c(float *y, const float *x, size_t n)
 {
-    float part[CR_VM_PARTS] = {0}, top = x[0];
-    for (size_t i = 1; i < n; i++) top = x[i] > top ? x[i] : top;
+    const float top = largest_c(x, n);
+    float part[CR_VM_PARTS] = {0};
     for (size_t i = 0; i < n; i++) {
         y[i] = cr_expf(x[i] - top);
         part[i % CR_VM_PARTS] += y[i];
@@ -88,7 +101,7 @@ static void softmax_c(float *y, const float *x, size_t n)
     for (size_t i = 0; i < n; i++) y[i] *= inverse;
 }
 
-static const cr_vmath vmath_c = {"vmath c", map_c, pair_c, softmax_c};
+static const cr_vmath vmath_c = {"vmath c", map_c, pair_c, softmax_c, largest_c, normalize_c};
 
 #define CR_VMATH_ONLY
 #define CR_KERNEL(family, level, symbol) extern const cr_##family symbol;

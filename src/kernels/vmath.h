@@ -1,4 +1,5 @@
-/* Vector mathematics on rows of floats: functions, two operands, softmax.
+/* Vector mathematics on rows of floats: functions, two operands, softmax,
+ * normalization.
  *
  * As in rows.h every level gives the bits of the portable one: functions are one chain of
  * multiply-adds per element, and a sum over a row is 16 partial sums (lane i takes elements i, i +
@@ -40,6 +41,11 @@ typedef struct cr_vmath {
                  size_t n);
     /* softmax of a row of n >= 1; y may be x */
     void (*softmax)(float *y, const float *x, size_t n);
+    /* the largest of n >= 1, none of them NaN */
+    float (*largest)(const float *x, size_t n);
+    /* y[i] = (x[i] - mean) * inverse * scale[i] + bias[i]; y may be x */
+    void (*normalize)(float *y, const float *x, float mean, float inverse, const float *scale,
+                      const float *bias, size_t n);
 } cr_vmath;
 
 const cr_vmath *cr_vmath_get(unsigned cpu);

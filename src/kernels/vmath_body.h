@@ -202,7 +202,22 @@ static void VMATH(softmax)(float *y, const float *x, size_t n)
     VMATH(pair_as)(y, y, false, &inverse, true, n, CR_VM_MUL);
 }
 
+static void VMATH(normalize)(float *y, const float *x, float mean, float inverse,
+                             const float *scale, const float *bias, size_t n)
+{
+    const VF m = V_SET1(mean), k = V_SET1(inverse);
+    size_t i = 0;
+    for (; i + VN <= n; i += VN)
+        V_STORE(y + i,
+                V_FMA(V_MUL(V_SUB(V_LOAD(x + i), m), k), V_LOAD(scale + i), V_LOAD(bias + i)));
+    const int rest = (int)(n - i);
+    if (!rest) return;
+    const VF centred = V_MUL(V_SUB(V_LOAD_N(x + i, rest), m), k);
+    V_STORE_N(y + i, V_FMA(centred, V_LOAD_N(scale + i, rest), V_LOAD_N(bias + i, rest)), rest);
+}
+
 #define VMATH_RECORD(level)                                                                        \
     {                                                                                              \
-        .name = "vmath " level, .map = VMATH(map), .pair = VMATH(pair), .softmax = VMATH(softmax)  \
+        .name = "vmath " level, .map = VMATH(map), .pair = VMATH(pair), .softmax = VMATH(softmax), \
+        .largest = VMATH(largest), .normalize = VMATH(normalize)                                   \
     }

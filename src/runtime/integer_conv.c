@@ -1,6 +1,9 @@
 #include "runtime/integer_conv.h"
 
+#include <string.h>
+
 #include "crayon/arith.h"
+#include "ops/nn_loops.h"
 #include "ops/ref.h"
 
 static bool plain_bias(const cr_recipe_entry *const *entries, const cr_tensor *b)
@@ -15,13 +18,21 @@ static bool symmetric(const cr_qparams *w)
     return true;
 }
 
+/* The weights' axis that is output channels; -1: none is (groups of a transposed convolution). */
+static int channel_axis(const cr_node *n)
+{
+    if (n->op->kind == CR_OP_Conv) return 0;
+    return cr_attr_int(n, "group", 1) == 1 ? 1 : -1;
+}
+
 bool cr_conv_takes_integers(const cr_recipe_entry *const *entries, const cr_node *n)
 {
-    if (n->op->kind != CR_OP_Conv || !n->in[1]->data || n->in[0]->data) return false;
+    if (n->op->kind != CR_OP_Conv && n->op->kind != CR_OP_ConvTranspose) return false;
+    if (!n->in[1]->data || n->in[0]->data) return false;
     const cr_recipe_entry *a = entries[n->in[0]->id], *w = entries[n->in[1]->id];
     if (!a || !w || !cr_q_per_tensor(&a->q)) return false;
     if (a->q.type != CR_DT_U8 && a->q.type != CR_DT_I8) return false;
-    if (w->q.type != CR_DT_I8 || (w->q.axis != 0 && !cr_q_per_tensor(&w->q))) return false;
+    if (w->q.type != CR_DT_I8 || (w->q.axis != channel_axis(n) && !cr_q_per_tensor(&w->q))) return false;
     return symmetric(&w->q) && plain_bias(entries, n->n_in > 2 ? n->in[2] : NULL);
 }
 
@@ -78,32 +89,69 @@ static cr_status finish(const cr_recipe_entry *const *entries, const cr_node *n,
     return CR_OK;
 }
 
+/* ConvInteger of the codes. */
+static cr_status conv_sums(const cr_node *n, const cr_tensor *codes, const cr_tensor *k,
+                           int32_t zero_point, cr_tensor *acc, cr_error *err)
+{
+    cr_tensor zero = {.name = "zero", .dtype = codes->dtype};
+    if (!cr_tensor_alloc(&zero)) return CR_NOMEM(err);
+    *(uint8_t *)zero.data = (uint8_t)zero_point;
+    cr_node node = *n;
+    const cr_tensor *in[3] = {codes, k, &zero};
+    cr_tensor *out[1] = {acc};
+    node.op = cr_op_get(CR_OP_ConvInteger);
+    node.n_in = 3;
+    const cr_op_call call = {&node, in, out, 3, 1};
+    const cr_status st = cr_op_run(&call, err);
+    cr_tensor_drop_data(&zero);
+    return st;
+}
+
+/* Codes of an 8-bit tensor as two's complement, minus zero_point. */
+static uint32_t *words_of(const cr_tensor *codes, int32_t zero_point)
+{
+    const int64_t n = cr_shape_count(&codes->shape);
+    uint32_t *out = cr_buffer_zero(n, sizeof *out);
+    for (int64_t i = 0; out && i < n; i++)
+        out[i] = (uint32_t)(cr_tensor_get_i64(codes, (size_t)i) - zero_point);
+    return out;
+}
+
+/* The same sums for a transposed convolution, for which ONNX has no operator. */
+static cr_status transposed_sums(const cr_node *n, const cr_tensor *codes, const cr_tensor *k,
+                                 int32_t zero_point, cr_tensor *acc, cr_error *err)
+{
+    const cr_tensor *in[2] = {codes, k};
+    const cr_op_call call = {n, in, n->out, 2, 1};
+    cr_conv_shape c;
+    CR_TRY(cr_conv_transpose_read(&call, &c, err));
+    acc->shape = cr_conv_out_shape(&c);
+    acc->dtype = CR_DT_I32;
+    uint32_t *x = words_of(codes, zero_point), *w = words_of(k, 0);
+    const bool ok = x && w && cr_tensor_alloc(acc);
+    if (ok) {
+        memset(acc->data, 0, cr_tensor_bytes(acc));
+        cr_conv_transpose_u32(&c, x, w, acc->data);
+    }
+    cr_free(x);
+    cr_free(w);
+    return ok ? CR_OK : CR_NOMEM(err);
+}
+
 cr_status cr_integer_conv(const cr_recipe_entry *const *entries, const cr_node *n,
                           const cr_tensor *x, cr_tensor *y, cr_error *err)
 {
     const cr_recipe_entry *a = entries[n->in[0]->id], *w = entries[n->in[1]->id];
-    cr_tensor codes = {0}, k = {0}, zero = {.name = "zero", .dtype = a->q.type},
-              acc = {.name = "acc"};
+    cr_tensor codes = {0}, k = {0}, acc = {.name = "acc"};
     cr_status st = CR_OK;
     CR_TRY_GOTO(codes_of(x, &a->q, &codes, err), done);
     CR_TRY_GOTO(codes_of(n->in[1], &w->q, &k, err), done);
-    if (!cr_tensor_alloc(&zero)) {
-        st = CR_NOMEM(err);
-        goto done;
-    }
-    *(uint8_t *)zero.data = (uint8_t)a->q.zero_point[0];
-    cr_node node = *n;
-    const cr_tensor *in[3] = {&codes, &k, &zero};
-    cr_tensor *out[1] = {&acc};
-    node.op = cr_op_get(CR_OP_ConvInteger);
-    node.n_in = 3;
-    const cr_op_call call = {&node, in, out, 3, 1};
-    CR_TRY_GOTO(cr_op_run(&call, err), done);
-    st = finish(entries, n, &acc, y, err);
+    st = (n->op->kind == CR_OP_Conv ? conv_sums : transposed_sums)(n, &codes, &k,
+                                                                   a->q.zero_point[0], &acc, err);
+    if (st == CR_OK) st = finish(entries, n, &acc, y, err);
 done:
     cr_tensor_drop_data(&codes);
     cr_tensor_drop_data(&k);
-    cr_tensor_drop_data(&zero);
     cr_tensor_drop_data(&acc);
     return st;
 }

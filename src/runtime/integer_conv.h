@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "graph/recipe.h"
 
-/* Does the recipe make `n` an integer convolution? Its input has one 8-bit scale, its constant
+/* Does the recipe make `n` an integer (transposed) convolution? Its input has one 8-bit scale, its constant
  * weight symmetric int8 codes (per tensor or per output channel), its bias is a float constant
  * without an entry or absent. Any other convolution works on dequantized floats. */
 bool cr_conv_takes_integers(const cr_recipe_entry *const *entries, const cr_node *n);

@@ -77,16 +77,10 @@ static bool read_dense(const cr_program *p, const cr_node *n, dense *d)
     return !d->bias || is_bias_row(p, d->bias, d->n_out);
 }
 
-/* The node behind d->y if nothing else needs what lies between. */
-static const cr_node *next_node(const cr_program *p, const dense *d)
-{
-    return cr_program_entry(p, d->y) ? NULL : cr_program_only_reader(p, d->y);
-}
-
 /* Float: y + constant row. (On integers the bias would be rounded, which an Add's is not.) */
 static void fuse_bias(cr_program *p, dense *d)
 {
-    const cr_node *next = next_node(p, d);
+    const cr_node *next = cr_program_entry(p, d->y) ? NULL : cr_program_only_reader(p, d->y);
     if (d->bias || d->integers || !next || next->op->kind != CR_OP_Add) return;
     const cr_tensor *row = next->in[next->in[0] == d->y];
     if (row == d->y || !is_bias_row(p, row, d->n_out)) return;
@@ -96,13 +90,14 @@ static void fuse_bias(cr_program *p, dense *d)
     p->fused[next->index] = true;
 }
 
-static void fuse_activation(cr_program *p, dense *d)
+const cr_tensor *cr_program_fuse_activation(cr_program *p, const cr_tensor *y, cr_act *act)
 {
-    const cr_node *next = next_node(p, d);
-    if (!next || !(next->op->flags & CR_OPF_UNARY) || next->in[0] != d->y) return;
-    if (!cr_node_activation(next, &d->act)) return;
-    d->y = next->out[0];
+    const cr_node *next = cr_program_entry(p, y) ? NULL : cr_program_only_reader(p, y);
+    *act = (cr_act){.kind = CR_ACT_NONE};
+    if (!next || !(next->op->flags & CR_OPF_UNARY) || next->in[0] != y) return y;
+    if (!cr_node_activation(next, act)) return y;
     p->fused[next->index] = true;
+    return next->out[0];
 }
 
 static cr_conv_geometry rows_geometry(const dense *d)
@@ -188,7 +183,7 @@ static cr_status lower_dense(cr_program *p, dense *d, cr_error *err)
     int in, out;
     CR_TRY(cr_program_need(p, d->n->in[0], d->integers ? CR_DT_U8 : CR_DT_F32, false, &in, err));
     fuse_bias(p, d);
-    fuse_activation(p, d);
+    d->y = cr_program_fuse_activation(p, d->y, &d->act);
     if (d->integers && cr_program_byte_entry(p, d->y))
         CR_TRY(cr_program_output_u8(p, d->y, false, &out, err));
     else

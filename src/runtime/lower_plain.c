@@ -387,8 +387,10 @@ cr_status cr_lower_plain(cr_program *p, const cr_node *n, bool *done, cr_error *
 {
     if (!all_static(n)) return CR_OK;
     CR_TRY(cr_lower_matmul(p, n, done, err));
+    if (!*done) CR_TRY(cr_lower_convtranspose(p, n, done, err));
     if (*done || weight_among(p, n)) return CR_OK;
     CR_TRY(cr_lower_math(p, n, done, err));
+    if (!*done) CR_TRY(cr_lower_reduce(p, n, done, err));
     if (*done) return CR_OK;
     switch (n->op->kind) {
     case CR_OP_Reshape:

@@ -106,13 +106,18 @@ cr_status cr_lower_head(cr_program *p, const cr_node *n, bool *done, cr_error *e
 cr_status cr_lower_spatial(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_elementwise(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_plain(cr_program *p, const cr_node *n, bool *done, cr_error *err);
+cr_status cr_lower_convtranspose(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_math(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_matmul(cr_program *p, const cr_node *n, bool *done, cr_error *err);
+cr_status cr_lower_reduce(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_reference(cr_program *p, const cr_node *n, cr_error *err);
 cr_status cr_lower_convert(cr_program *p, int from, int to, cr_error *err);
 cr_status cr_lower_fake_quantize(cr_program *p, int from, int to, const cr_recipe_entry *e,
                                  cr_error *err);
 
+/* The activation behind y, if nothing else needs what lies between: *act, and the tensor that is
+ * written then. Else y. */
+const cr_tensor *cr_program_fuse_activation(cr_program *p, const cr_tensor *y, cr_act *act);
 /* Will a MatMul, the only reader of this Transpose, read its source instead? Then it is no step. */
 bool cr_matmul_reads_transposed(const cr_program *p, const cr_node *transpose);
 

@@ -62,9 +62,13 @@ static void test_levels(void **state)
                     check_same(want, y, n, "pair", level);
                 }
             for (size_t i = 0; i < n; i++) y[i] = isnan(x[i]) || isinf(x[i]) ? 0 : x[i];
+            if (c->largest(y, n) != k->largest(y, n)) fail_msg("largest of %zu", n);
             c->softmax(want, y, n);
             k->softmax(y, y, n);
             check_same(want, y, n, "softmax", level);
+            c->normalize(want, x, .3f, 1.7f, z, x, n);
+            k->normalize(y, x, .3f, 1.7f, z, x, n);
+            check_same(want, y, n, "normalize", level);
         }
         guarded_free(&gx);
         guarded_free(&gy);

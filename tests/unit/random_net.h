@@ -163,6 +163,40 @@ static inline void random_function(net *t)
     keep(t, apply1(t->g, kind, x));
 }
 
+/* Over neighbouring dims, or over the outermost and the innermost. */
+static inline void random_reduction(net *t)
+{
+    static const cr_op_kind kinds[] = {CR_OP_ReduceMean, CR_OP_ReduceSum, CR_OP_ReduceMax};
+    cr_tensor *x = pick_rank(t, roll(t, 3, 4));
+    if (!x) return;
+    const int r = x->shape.rank, pixels = r == 4 && roll(t, 0, 1);
+    const int from = pixels ? 2 : roll(t, 0, r - 1), to = pixels ? 3 : roll(t, from, r - 1);
+    const cr_op_kind kind = kinds[roll(t, 0, 2)];
+    cr_node *n = graph_node(t->g, kind, 1, 2, x,
+                            from < to ? const_ints(t->g, 2, from, to) : const_ints(t->g, 1, from - r));
+    attr_int(n, "keepdims", roll(t, 0, 1));
+    cr_tensor *y = done(n);
+    /* sums grow; what follows should not */
+    keep(t, kind == CR_OP_ReduceSum
+                ? apply2(t->g, CR_OP_Mul, y, cr_graph_const_f32(t->g, "small", .05f))
+                : y);
+}
+
+/* A large epsilon: a small one blows the rounding of almost equal inputs up. */
+static inline void random_norm(net *t)
+{
+    cr_tensor *x = pick_rank(t, roll(t, 3, 4));
+    if (!x || t->exact) return;
+    const bool pixels = x->shape.rank == 4 && roll(t, 0, 1);
+    const int size = (int)x->shape.dim[pixels ? 1 : x->shape.rank - 1];
+    cr_tensor *scale = const_random(t->g, &t->r, "scale", shape_of(1, size), .5, 1.5);
+    cr_tensor *bias = const_random(t->g, &t->r, "bias", shape_of(1, size), -.5, .5);
+    cr_node *n = graph_node(t->g, pixels ? CR_OP_InstanceNormalization : CR_OP_LayerNormalization, 1,
+                            pixels || roll(t, 0, 1) ? 3 : 2, x, scale, bias);
+    attr_float(n, "epsilon", .1f);
+    keep(t, done(n));
+}
+
 static inline void random_split(net *t)
 {
     cr_tensor *x = pick_rank(t, 4);
@@ -348,12 +382,26 @@ static inline void random_rank3(net *t)
 static inline void random_rare(net *t)
 {
     cr_tensor *x = pick_rank(t, 4);
-    if (!x || x->shape.dim[2] > 10) return;
-    const int c = (int)x->shape.dim[1], cout = roll(t, 1, 6);
-    cr_tensor *w = const_random(t->g, &t->r, "w", shape_of(4, c, cout, 2, 2), -.3, .3);
-    cr_node *n = graph_node(t->g, CR_OP_ConvTranspose, 1, 2, x, w);
-    attr_ints(t->g, n, "strides", 2, 2, 2);
-    keep(t, done(n));
+    if (!x || x->shape.dim[2] > 10 || x->shape.dim[3] > 30) return;
+    const int c = (int)x->shape.dim[1], cout = roll(t, 1, 6), groups = c % 2 || roll(t, 0, 4) ? 1 : 2;
+    const bool usual = roll(t, 0, 1);
+    const int k[2] = {usual ? 2 : roll(t, 1, 5), usual ? 2 : roll(t, 1, 5)};
+    cr_tensor *w =
+        const_random(t->g, &t->r, "w", shape_of(4, c, cout, k[0], k[1]), -.5 / groups, .5 / groups);
+    cr_tensor *b = const_random(t->g, &t->r, "b", shape_of(1, cout * groups), -.5, .5);
+    cr_node *n = graph_node(t->g, CR_OP_ConvTranspose, 1, roll(t, 0, 1) ? 2 : 3, x, w, b);
+    const int s[2] = {usual ? 2 : roll(t, 1, 3), usual ? 2 : roll(t, 1, 3)};
+    attr_ints(t->g, n, "strides", 2, s[0], s[1]);
+    attr_int(n, "group", groups);
+    if (!usual) {
+        const int d[2] = {roll(t, 1, 2), roll(t, 1, 2)};
+        attr_ints(t->g, n, "dilations", 2, d[0], d[1]);
+        attr_ints(t->g, n, "pads", 4, roll(t, 0, 1) * (k[0] > 2), roll(t, 0, 1) * (k[1] > 2),
+                  roll(t, 0, 1) * (k[0] > 2), roll(t, 0, 1) * (k[1] > 2));
+        attr_ints(t->g, n, "output_padding", 2, roll(t, 0, s[0] - 1), roll(t, 0, s[1] - 1));
+    }
+    cr_tensor *y = keep(t, done(n));
+    if (roll(t, 0, 1)) keep(t, random_activation(t, y));
 }
 
 /* Positions of the positive inputs: how many there are is known at run time only. */
@@ -383,7 +431,8 @@ static inline cr_graph *random_net(uint64_t seed, bool exact, bool dynamic_tail)
         random_conv,   random_conv,  random_conv,    random_unary,     random_binary,
         random_binary, random_split, random_slice,   random_concat,    random_concat,
         random_concat, random_pool,  random_resize,  random_layout,    random_rank3,
-        random_rare,   random_rank3, random_product, random_broadcast, random_function};
+        random_rare,   random_rank3, random_product, random_broadcast, random_function,
+                                         random_reduction, random_norm};
     net t = {.g = graph_new(), .exact = exact};
     cr_rng_seed(&t.r, seed);
     const int batch = roll(&t, 0, 3) ? 1 : 2;
@@ -392,7 +441,7 @@ static inline cr_graph *random_net(uint64_t seed, bool exact, bool dynamic_tail)
     random_conv(&t);
     for (int n = roll(&t, 3, 16); n > 0; n--) {
         const size_t before = t.g->node_count;
-        ops[roll(&t, 0, 19)](&t);
+        ops[roll(&t, 0, 21)](&t);
         if (t.g->node_count == before) n++;
         if (cr_shape_count(&t.live[t.n_live - 1]->shape) > 60000) break;
     }
@@ -520,9 +569,11 @@ static inline cr_recipe *random_recipe(const cr_graph *g, uint64_t seed, const t
         const cr_node *n = g->nodes[i];
         if (n->op->kind == CR_OP_MatMul || n->op->kind == CR_OP_Gemm)
             product_entries(r, &rng, n, ranges);
-        if (n->op->kind != CR_OP_Conv) continue;
+        const bool turned = n->op->kind == CR_OP_ConvTranspose;
+        if (n->op->kind != CR_OP_Conv && !turned) continue;
+        const int axis = !turned ? 0 : cr_attr_int(n, "group", 1) == 1 ? 1 : -1;
         if (!recipe_has(r, n->in[0])) byte_entry(r, &rng, n->in[0], ranges[n->in[0]->id]);
-        weight_entry(r, &rng, n->in[1], cr_rng_below(&rng, 3) ? 0 : -1, true);
+        weight_entry(r, &rng, n->in[1], cr_rng_below(&rng, 3) ? axis : -1, true);
     }
     for (size_t i = 0; i < g->tensor_count; i++) {
         const cr_tensor *t = g->tensors[i];
@@ -540,9 +591,6 @@ static inline cr_recipe *random_recipe(const cr_graph *g, uint64_t seed, const t
     }
     for (size_t i = 0; i < g->node_count; i++) {
         const cr_node *n = g->nodes[i];
-        const bool heavy = n->op->kind == CR_OP_ConvTranspose;
-        if (heavy && !recipe_has(r, n->in[1]) && cr_rng_below(&rng, 2))
-            weight_entry(r, &rng, n->in[1], cr_rng_below(&rng, 2) ? 1 : -1, cr_rng_below(&rng, 2));
         if (n->op->kind == CR_OP_Add && n->in[1]->data && cr_rng_below(&rng, 4) == 0)
             weight_entry(r, &rng, n->in[1], -1, false);
     }
