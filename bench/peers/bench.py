@@ -7,11 +7,10 @@ WORK holds MODEL-int8.onnx, made by `crayon quantize` (bench/run.sh does); prepa
 own files there. Then rounds: every contestant runs once per round in a process of its own (some
 runtimes' threads keep spinning), neighbours in time are neighbours in the table, and every second
 round goes backwards, so that a slow minute of the machine hits all alike. A contestant's time is the
-median over the rounds of the medians within a round. Rounds stop when another would not fit in
---minutes.
+median over the rounds of the medians within a round. No row is begun after --minutes.
 
-This process imports nothing large: its memory would show in its children's. Exit 0: the run worked; whether
-the project's goals were reached is printed and does not change it.
+This process imports nothing large: its memory would show in its children's. Exit 0: the run worked;
+whether the project's goals were reached is printed and does not change it.
 """
 import argparse
 import datetime
@@ -27,7 +26,7 @@ import report
 from models import MODELS
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-RUNS = {"yolov8n": 30, "yolox_nano": 60}  # within a round; a quarter of it for four pictures
+RUNS = {"yolov8n": 30, "yolox_nano": 60}  # within a round; half of it with one thread
 LIMIT_S = 120                             # for one contestant in one round
 PICTURE = os.path.join("seed", "frame_0000.jpg")  # 1280x720
 PEERS = ("onnxruntime", "openvino", "nncf", "ai-edge-litert", "ncnn", "pnnx", "MNN", "numpy",
@@ -112,6 +111,10 @@ def run_job(job):
 
 # ---- contestants ----
 
+def runs_of(model, threads, batch):
+    return RUNS[model] // (2 if threads == 1 else 1) // batch
+
+
 class Lineup:
     """Who takes part."""
 
@@ -142,14 +145,14 @@ class Lineup:
         path = self.files[f"{model} {key}"]
         if missing:
             path = {"why": f"this build's crayon bench has no {missing[0]}"}
-        runs = max(5, RUNS[model] // batch)
+        runs = runs_of(model, threads, batch)
         self.add(section, model, label, precision, threads, batch, path,
                  lambda p: [self.crayon, "bench", p, "--json", "--threads", str(threads), "--runs",
                             str(runs), *wanted])
 
     def peer(self, model, label, precision, threads, batch, kind, key):
         suffix = "-b4" if batch > 1 and key.startswith(("onnx", "mnn")) else ""
-        runs = max(5, RUNS[model] // batch)
+        runs = runs_of(model, threads, batch)
         place = os.path.join(self.args.work, model)
         self.add("race", model, label, precision, threads, batch, self.files[f"{model} {key}{suffix}"],
                  lambda p: [sys.executable, os.path.join(HERE, "child.py"), kind, p, "--model", model,
@@ -203,34 +206,40 @@ class Lineup:
 
 def jobs_of(args, files):
     lineup = Lineup(args, files)
+    for model in MODELS:  # what matters most comes first: a slow machine may not reach the end
+        lineup.race(model, args.threads, 1)
     for model in MODELS:
-        for threads in sorted({args.threads, 1}, reverse=True):
-            lineup.race(model, threads, 1)
-        lineup.race(model, args.threads, 4)
         for threads in sorted({args.threads, 1}):
             lineup.pipelines(model, threads)
+        if args.threads > 1:
+            lineup.race(model, 1, 1)
+    for model in MODELS:
+        lineup.race(model, args.threads, 4)
     return lineup.jobs
 
 
 # ---- the run ----
 
-def run_rounds(args, jobs, began):
-    took, done = 0.0, 0
-    while done < args.rounds:
+def progress(text):
+    """One line that is written over on a terminal, lines elsewhere only at a round's end."""
+    if sys.stderr.isatty():
+        print("\r\033[K" + text, end="", file=sys.stderr, flush=True)
+
+
+def run_rounds(args, jobs, deadline):
+    """Stops in the middle of a round if it must: rows keep the rounds that they had."""
+    for done in range(args.rounds):
         start = time.monotonic()
-        if done and start - began + took > args.minutes * 60:
-            break
         for i, job in enumerate(jobs if done % 2 == 0 else jobs[::-1]):
-            if sys.stderr.isatty():
-                print(f"\r\033[Kround {done + 1}: {i + 1} of {len(jobs)}: {job.label}", end="",
-                      file=sys.stderr, flush=True)
+            if time.monotonic() > deadline:
+                progress("")
+                return done + i / len(jobs)
+            progress(f"round {done + 1}: {i + 1} of {len(jobs)}: {job.label}")
             if job.command:
                 run_job(job)
-        done += 1
-        took = time.monotonic() - start
-        tail = "" if sys.stderr.isatty() else "\n"
-        print("\r\033[K" if not tail else f"round {done}: {took:.0f} s", end=tail, file=sys.stderr)
-    return done
+        progress("")
+        print(f"round {done + 1}: {time.monotonic() - start:.0f} s", file=sys.stderr)
+    return args.rounds
 
 
 def checks(args):
@@ -284,7 +293,7 @@ def arguments():
     parser.add_argument("work")
     parser.add_argument("--threads", type=int, default=min(2, len(os.sched_getaffinity(0))))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--minutes", type=float, default=10, help="no round is begun that would end later")
+    parser.add_argument("--minutes", type=float, default=9.5, help="no row is begun later")
     parser.add_argument("--only", default="", help="rows whose label has this, and Crayon's")
     parser.add_argument("--save", action="store_true", help="write bench/results/DATE-CPU.md")
     parser.add_argument("--readme", action="store_true", help="write README.md's table")
@@ -304,7 +313,10 @@ def main():
     with open(os.path.join(args.work, "files.json")) as f:
         files = json.load(f)
     jobs = [j for j in jobs_of(args, files) if j.own or args.only in j.label]
-    rounds = run_rounds(args, jobs, began)
+    rounds = run_rounds(args, jobs, began + args.minutes * 60)
+    for job in jobs:
+        if job.command and not job.results:
+            job.why = "there was no time for it"
     ours = next((j.results[0] for j in jobs if j.own and j.section == "race" and j.results), None)
     if not ours:
         print("bench: Crayon ran no model", file=sys.stderr)

@@ -5,7 +5,7 @@
 
 KIND: ort, openvino-f32, openvino-bf16, openvino (its own choice), litert, ncnn, ncnn-bf16, mnn, mnn-low.
   first_ms   from the call that opens the model file until the first output is in the program's hands
-  median_ms  of `runs` runs after the warm-up, from input in memory to outputs in memory
+  median_ms  of `runs` runs after the warm-up, or as many as fit in four seconds, from input in memory to outputs in memory
   memory_mb  the most memory of the process less what it had before the runtime was imported (NumPy and
              the input were there already)
   cosine     of the class scores with ONNX Runtime's float output for the same picture
@@ -138,7 +138,8 @@ def use_mnn(args, x):
 
 RUNTIMES = {"ort": use_ort, "openvino": use_openvino, "litert": use_litert, "ncnn": use_ncnn,
             "mnn": use_mnn}
-WARMUP = 5
+WARMUP, WARMUP_S = 5, 1.0
+LEAST_RUNS, MEASURE_S = 5, 4.0  # a slow contestant does not use up the others' time
 FLOAT32 = 1 - 1e-8  # cosine; bf16 runs stay below 1 - 1e-6 on both models, float32 ones above 1 - 1e-9
 
 
@@ -160,10 +161,13 @@ def measure(args):
     output = getattr(run, "float_output", lambda y: y)(output).copy()
     if len(output) != args.batch:
         raise Unable(f"for {args.batch} pictures its output is {output.shape}")
+    begin = time.perf_counter()
     for _ in range(WARMUP):
         run()
+        if time.perf_counter() - begin > WARMUP_S:
+            break
     times = []
-    for _ in range(args.runs):
+    while len(times) < args.runs and (len(times) < LEAST_RUNS or sum(times) < MEASURE_S * 1e3):
         begin = time.perf_counter()
         run()
         times.append((time.perf_counter() - begin) * 1e3)

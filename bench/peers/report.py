@@ -101,9 +101,9 @@ def check_lines(checks):
 
 
 METHOD = """\
-Method: `make bench`. Every contestant runs once per round ({runs}; a quarter for four pictures) in a
-process of its own, after five runs to warm up; all take turns within a round, every second round
-backwards. ms: median over the rounds of the medians within a round, input in memory to output in
+Method: `make bench`. Every contestant runs once per round ({runs}; fewer with one thread,
+for four pictures and where four seconds are over before) in a process of its own, after five runs to
+warm up; all take turns within a round, every second round backwards. ms: median over the rounds of the medians within a round, input in memory to output in
 memory. Rows with one thread are pinned to one core. Load to first result: from opening the file. Memory:
 the process's peak less what it had before the runtime was imported; for Crayon the whole process.
 Cosine: of the class scores with ONNX Runtime's float32 output for the same picture; it shows that a
@@ -117,7 +117,7 @@ def document(about, jobs):
     runs = ", ".join(f"{n} of {m}" for m, n in about["runs"].items())
     lines = [f"# Speed, {about['date']}", "",
              f"{about['cpu']} ({about['level']}), {threads} threads, commit {about['commit']}; "
-             f"{about['rounds']} rounds in {about['minutes']:.1f} minutes, mean load {about['load']:.2f}.",
+             f"{about['rounds']:.1f} rounds in {about['minutes']:.1f} minutes, mean load {about['load']:.2f}.",
              "",
              f"Peers: {', '.join(about['versions'])}.", "", METHOD.format(runs=runs, same=SAME), ""]
     for model in MODELS:
