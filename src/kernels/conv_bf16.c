@@ -10,7 +10,6 @@
  * to gain where looking up and storing dominate). */
 #include "kernels/conv_bf16.h"
 
-#include "base/cpu.h"
 #include "base/error.h"
 #include "base/mem.h"
 #include "kernels/conv_bf16_tile.h"
@@ -27,33 +26,11 @@
 static const cr_conv_bf16_kernel conv_bf16_c = CONV_RECORD("conv_bf16 c 4x8");
 
 #define CR_CONV_BF16_ONLY
-#define CR_KERNEL(family, level, symbol) extern const cr_##family symbol;
-#include "kernels/kernels.inc"
-#undef CR_KERNEL
-
-const cr_conv_bf16_kernel *cr_conv_bf16_level(int level)
-{
-    switch (level) {
-    case CR_CPU_C:
-        return &conv_bf16_c;
-#define CR_KERNEL(family, level, symbol)                                                           \
-    case level:                                                                                    \
-        return &symbol;
-#include "kernels/kernels.inc"
-#undef CR_KERNEL
-    default:
-        return NULL;
-    }
-}
-
-const cr_conv_bf16_kernel *cr_conv_bf16_select(unsigned cpu)
-{
-    const cr_conv_bf16_kernel *best = &conv_bf16_c;
-    for (int level = 0; level < CR_CPU_LEVELS; level++)
-        if (cr_cpu_has(cpu, (cr_cpu_level)level) && cr_conv_bf16_level(level))
-            best = cr_conv_bf16_level(level);
-    return best;
-}
+#define KERNEL_RECORD cr_conv_bf16_kernel
+#define KERNEL_C      conv_bf16_c
+#define KERNEL_LEVEL  cr_conv_bf16_level
+#define KERNEL_SELECT cr_conv_bf16_select
+#include "kernels/select.h"
 
 /* ---- packing ---- */
 

@@ -4,7 +4,6 @@
  * beyond the tensor's columns, and the kernel needs no tail code. */
 #include <string.h>
 
-#include "base/cpu.h"
 #include "base/error.h"
 #include "base/mem.h"
 #include "kernels/conv_walk.h"
@@ -21,33 +20,11 @@
 static const cr_conv_f32_kernel conv_f32_c = CONV_RECORD("conv_f32 c 4x8");
 
 #define CR_CONV_F32_ONLY
-#define CR_KERNEL(family, level, symbol) extern const cr_##family symbol;
-#include "kernels/kernels.inc"
-#undef CR_KERNEL
-
-const cr_conv_f32_kernel *cr_conv_f32_level(int level)
-{
-    switch (level) {
-    case CR_CPU_C:
-        return &conv_f32_c;
-#define CR_KERNEL(family, level, symbol)                                                           \
-    case level:                                                                                    \
-        return &symbol;
-#include "kernels/kernels.inc"
-#undef CR_KERNEL
-    default:
-        return NULL;
-    }
-}
-
-const cr_conv_f32_kernel *cr_conv_f32_select(unsigned cpu)
-{
-    const cr_conv_f32_kernel *best = &conv_f32_c;
-    for (int level = 0; level < CR_CPU_LEVELS; level++)
-        if (cr_cpu_has(cpu, (cr_cpu_level)level) && cr_conv_f32_level(level))
-            best = cr_conv_f32_level(level);
-    return best;
-}
+#define KERNEL_RECORD cr_conv_f32_kernel
+#define KERNEL_C      conv_f32_c
+#define KERNEL_LEVEL  cr_conv_f32_level
+#define KERNEL_SELECT cr_conv_f32_select
+#include "kernels/select.h"
 
 /* ---- packing ---- */
 

@@ -6,7 +6,6 @@
  * products per output unless the bias itself is near the limit. */
 #include <string.h>
 
-#include "base/cpu.h"
 #include "base/error.h"
 #include "base/mem.h"
 #include "crayon/arith.h"
@@ -46,33 +45,11 @@ static const cr_conv_s8_kernel conv_s8_c = {.name = "conv_s8 c 4x8",
                                             .layout = CR_S8_BYTES};
 
 #define CR_CONV_S8_ONLY
-#define CR_KERNEL(family, level, symbol) extern const cr_##family symbol;
-#include "kernels/kernels.inc"
-#undef CR_KERNEL
-
-const cr_conv_s8_kernel *cr_conv_s8_level(int level)
-{
-    switch (level) {
-    case CR_CPU_C:
-        return &conv_s8_c;
-#define CR_KERNEL(family, level, symbol)                                                           \
-    case level:                                                                                    \
-        return &symbol;
-#include "kernels/kernels.inc"
-#undef CR_KERNEL
-    default:
-        return NULL;
-    }
-}
-
-const cr_conv_s8_kernel *cr_conv_s8_select(unsigned cpu)
-{
-    const cr_conv_s8_kernel *best = &conv_s8_c;
-    for (int level = 0; level < CR_CPU_LEVELS; level++)
-        if (cr_cpu_has(cpu, (cr_cpu_level)level) && cr_conv_s8_level(level))
-            best = cr_conv_s8_level(level);
-    return best;
-}
+#define KERNEL_RECORD cr_conv_s8_kernel
+#define KERNEL_C      conv_s8_c
+#define KERNEL_LEVEL  cr_conv_s8_level
+#define KERNEL_SELECT cr_conv_s8_select
+#include "kernels/select.h"
 
 /* ---- packing ---- */
 

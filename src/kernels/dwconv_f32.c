@@ -2,7 +2,6 @@
  * (dwconv_f32.h). Packing and the driver are conv_f32.c. */
 #include "kernels/dwconv_f32.h"
 
-#include "base/cpu.h"
 #include "kernels/vec_c.h"
 
 #define DW(name) dwconv_f32_##name##_c
@@ -12,33 +11,11 @@
 static const cr_dwconv_f32_kernel dwconv_f32_c = DW_RECORD("c");
 
 #define CR_DWCONV_F32_ONLY
-#define CR_KERNEL(family, level, symbol) extern const cr_##family symbol;
-#include "kernels/kernels.inc"
-#undef CR_KERNEL
-
-const cr_dwconv_f32_kernel *cr_dwconv_f32_level(int level)
-{
-    switch (level) {
-    case CR_CPU_C:
-        return &dwconv_f32_c;
-#define CR_KERNEL(family, level, symbol)                                                           \
-    case level:                                                                                    \
-        return &symbol;
-#include "kernels/kernels.inc"
-#undef CR_KERNEL
-    default:
-        return NULL;
-    }
-}
-
-const cr_dwconv_f32_kernel *cr_dwconv_f32_select(unsigned cpu)
-{
-    const cr_dwconv_f32_kernel *best = &dwconv_f32_c;
-    for (int level = 0; level < CR_CPU_LEVELS; level++)
-        if (cr_cpu_has(cpu, (cr_cpu_level)level) && cr_dwconv_f32_level(level))
-            best = cr_dwconv_f32_level(level);
-    return best;
-}
+#define KERNEL_RECORD cr_dwconv_f32_kernel
+#define KERNEL_C      dwconv_f32_c
+#define KERNEL_LEVEL  cr_dwconv_f32_level
+#define KERNEL_SELECT cr_dwconv_f32_select
+#include "kernels/select.h"
 
 /* ---- running ---- */
 

@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-#include "base/cpu.h"
 #include "base/error.h"
 #include "base/mem.h"
 #include "kernels/vec_c.h"
@@ -41,33 +40,11 @@ static void DW(zip)(const cr_dwconv_zip *z)
 static const cr_dwconv_s8_kernel dwconv_s8_c = DW_RECORD("c", 1, 2);
 
 #define CR_DWCONV_S8_ONLY
-#define CR_KERNEL(family, level, symbol) extern const cr_##family symbol;
-#include "kernels/kernels.inc"
-#undef CR_KERNEL
-
-const cr_dwconv_s8_kernel *cr_dwconv_s8_level(int level)
-{
-    switch (level) {
-    case CR_CPU_C:
-        return &dwconv_s8_c;
-#define CR_KERNEL(family, level, symbol)                                                           \
-    case level:                                                                                    \
-        return &symbol;
-#include "kernels/kernels.inc"
-#undef CR_KERNEL
-    default:
-        return NULL;
-    }
-}
-
-const cr_dwconv_s8_kernel *cr_dwconv_s8_select(unsigned cpu)
-{
-    const cr_dwconv_s8_kernel *best = &dwconv_s8_c;
-    for (int level = 0; level < CR_CPU_LEVELS; level++)
-        if (cr_cpu_has(cpu, (cr_cpu_level)level) && cr_dwconv_s8_level(level))
-            best = cr_dwconv_s8_level(level);
-    return best;
-}
+#define KERNEL_RECORD cr_dwconv_s8_kernel
+#define KERNEL_C      dwconv_s8_c
+#define KERNEL_LEVEL  cr_dwconv_s8_level
+#define KERNEL_SELECT cr_dwconv_s8_select
+#include "kernels/select.h"
 
 /* ---- packing ---- */
 

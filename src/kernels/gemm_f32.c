@@ -1,7 +1,6 @@
 /* Float products: the portable tile, packing, and the split among threads (idea: gemm.h). */
 #include <string.h>
 
-#include "base/cpu.h"
 #include "base/mem.h"
 #include "kernels/gemm.h"
 #include "kernels/transpose.h"
@@ -15,33 +14,11 @@
 static const cr_gemm_f32_kernel gemm_f32_c = GEMM_RECORD("gemm_f32 c 4x8");
 
 #define CR_GEMM_F32_ONLY
-#define CR_KERNEL(family, level, symbol) extern const cr_##family symbol;
-#include "kernels/kernels.inc"
-#undef CR_KERNEL
-
-const cr_gemm_f32_kernel *cr_gemm_f32_level(int level)
-{
-    switch (level) {
-    case CR_CPU_C:
-        return &gemm_f32_c;
-#define CR_KERNEL(family, level, symbol)                                                           \
-    case level:                                                                                    \
-        return &symbol;
-#include "kernels/kernels.inc"
-#undef CR_KERNEL
-    default:
-        return NULL;
-    }
-}
-
-const cr_gemm_f32_kernel *cr_gemm_f32_select(unsigned cpu)
-{
-    const cr_gemm_f32_kernel *best = &gemm_f32_c;
-    for (int level = 0; level < CR_CPU_LEVELS; level++)
-        if (cr_cpu_has(cpu, (cr_cpu_level)level) && cr_gemm_f32_level(level))
-            best = cr_gemm_f32_level(level);
-    return best;
-}
+#define KERNEL_RECORD cr_gemm_f32_kernel
+#define KERNEL_C      gemm_f32_c
+#define KERNEL_LEVEL  cr_gemm_f32_level
+#define KERNEL_SELECT cr_gemm_f32_select
+#include "kernels/select.h"
 
 /* ---- the work ---- */
 

@@ -2,7 +2,6 @@
  * become floats or codes by the same row kernels as a convolution's. */
 #include <string.h>
 
-#include "base/cpu.h"
 #include "base/mem.h"
 #include "kernels/gemm.h"
 
@@ -25,33 +24,11 @@ static void run_c(const cr_gemm_s16_tile *t)
 static const cr_gemm_s16_kernel gemm_s16_c = {"gemm_s16 c 4x8", run_c, MR_C, NR_C, NR_C};
 
 #define CR_GEMM_S16_ONLY
-#define CR_KERNEL(family, level, symbol) extern const cr_##family symbol;
-#include "kernels/kernels.inc"
-#undef CR_KERNEL
-
-const cr_gemm_s16_kernel *cr_gemm_s16_level(int level)
-{
-    switch (level) {
-    case CR_CPU_C:
-        return &gemm_s16_c;
-#define CR_KERNEL(family, level, symbol)                                                           \
-    case level:                                                                                    \
-        return &symbol;
-#include "kernels/kernels.inc"
-#undef CR_KERNEL
-    default:
-        return NULL;
-    }
-}
-
-const cr_gemm_s16_kernel *cr_gemm_s16_select(unsigned cpu)
-{
-    const cr_gemm_s16_kernel *best = &gemm_s16_c;
-    for (int level = 0; level < CR_CPU_LEVELS; level++)
-        if (cr_cpu_has(cpu, (cr_cpu_level)level) && cr_gemm_s16_level(level))
-            best = cr_gemm_s16_level(level);
-    return best;
-}
+#define KERNEL_RECORD cr_gemm_s16_kernel
+#define KERNEL_C      gemm_s16_c
+#define KERNEL_LEVEL  cr_gemm_s16_level
+#define KERNEL_SELECT cr_gemm_s16_select
+#include "kernels/select.h"
 
 /* ---- packing ---- */
 

@@ -1,7 +1,6 @@
 /* The portable row kernels, and the choice of a record. */
 #include "kernels/rows.h"
 
-#include "base/cpu.h"
 #include "crayon/arith.h"
 
 static float act_one(float x, const cr_act *a)
@@ -148,34 +147,9 @@ static const cr_rows rows_c = {.name = "rows c",
                                .exp_sum = exp_sum_c,
                                .exp_mean = exp_mean_c};
 
-#define CR_KERNEL(family, level, symbol) extern const cr_##family symbol;
 #define CR_ROWS_ONLY
-#include "kernels/kernels.inc"
-#undef CR_ROWS_ONLY
-#undef CR_KERNEL
-
-const cr_rows *cr_rows_level(int level)
-{
-    switch (level) {
-    case CR_CPU_C:
-        return &rows_c;
-#define CR_KERNEL(family, level, symbol)                                                           \
-    case level:                                                                                    \
-        return &symbol;
-#define CR_ROWS_ONLY
-#include "kernels/kernels.inc"
-#undef CR_ROWS_ONLY
-#undef CR_KERNEL
-    default:
-        return NULL;
-    }
-}
-
-const cr_rows *cr_rows_get(unsigned cpu)
-{
-    const cr_rows *best = &rows_c;
-    for (int level = 0; level < CR_CPU_LEVELS; level++)
-        if (cr_cpu_has(cpu, (cr_cpu_level)level) && cr_rows_level(level))
-            best = cr_rows_level(level);
-    return best;
-}
+#define KERNEL_RECORD cr_rows
+#define KERNEL_C      rows_c
+#define KERNEL_LEVEL  cr_rows_level
+#define KERNEL_SELECT cr_rows_get
+#include "kernels/select.h"

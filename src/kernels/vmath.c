@@ -3,7 +3,6 @@
 
 #include <math.h>
 
-#include "base/cpu.h"
 #include "crayon/arith.h"
 
 static float erf_one(float x)
@@ -104,30 +103,8 @@ static void softmax_c(float *y, const float *x, size_t n)
 static const cr_vmath vmath_c = {"vmath c", map_c, pair_c, softmax_c, largest_c, normalize_c};
 
 #define CR_VMATH_ONLY
-#define CR_KERNEL(family, level, symbol) extern const cr_##family symbol;
-#include "kernels/kernels.inc"
-#undef CR_KERNEL
-
-const cr_vmath *cr_vmath_level(int level)
-{
-    switch (level) {
-    case CR_CPU_C:
-        return &vmath_c;
-#define CR_KERNEL(family, level, symbol)                                                           \
-    case level:                                                                                    \
-        return &symbol;
-#include "kernels/kernels.inc"
-#undef CR_KERNEL
-    default:
-        return NULL;
-    }
-}
-
-const cr_vmath *cr_vmath_get(unsigned cpu)
-{
-    const cr_vmath *best = &vmath_c;
-    for (int level = 0; level < CR_CPU_LEVELS; level++)
-        if (cr_cpu_has(cpu, (cr_cpu_level)level) && cr_vmath_level(level))
-            best = cr_vmath_level(level);
-    return best;
-}
+#define KERNEL_RECORD cr_vmath
+#define KERNEL_C      vmath_c
+#define KERNEL_LEVEL  cr_vmath_level
+#define KERNEL_SELECT cr_vmath_get
+#include "kernels/select.h"

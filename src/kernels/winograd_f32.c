@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-#include "base/cpu.h"
 #include "base/error.h"
 #include "base/mem.h"
 #include "kernels/rows.h"
@@ -19,33 +18,11 @@
 static const cr_winograd_f32_kernel winograd_f32_c = WINO_RECORD("winograd_f32 c 4x8");
 
 #define CR_WINOGRAD_F32_ONLY
-#define CR_KERNEL(family, level, symbol) extern const cr_##family symbol;
-#include "kernels/kernels.inc"
-#undef CR_KERNEL
-
-const cr_winograd_f32_kernel *cr_winograd_f32_level(int level)
-{
-    switch (level) {
-    case CR_CPU_C:
-        return &winograd_f32_c;
-#define CR_KERNEL(family, level, symbol)                                                           \
-    case level:                                                                                    \
-        return &symbol;
-#include "kernels/kernels.inc"
-#undef CR_KERNEL
-    default:
-        return NULL;
-    }
-}
-
-static const cr_winograd_f32_kernel *select_kernel(unsigned cpu)
-{
-    const cr_winograd_f32_kernel *best = &winograd_f32_c;
-    for (int level = 0; level < CR_CPU_LEVELS; level++)
-        if (cr_cpu_has(cpu, (cr_cpu_level)level) && cr_winograd_f32_level(level))
-            best = cr_winograd_f32_level(level);
-    return best;
-}
+#define KERNEL_RECORD cr_winograd_f32_kernel
+#define KERNEL_C      winograd_f32_c
+#define KERNEL_LEVEL  cr_winograd_f32_level
+#define KERNEL_SELECT cr_winograd_f32_select
+#include "kernels/select.h"
 
 /* ---- packing ---- */
 
@@ -177,7 +154,7 @@ cr_status cr_winograd_f32_create(const cr_conv_geometry *g, const float *weights
     cr_winograd_f32 *c = cr_calloc(1, sizeof *c);
     if (!c) return CR_NOMEM(err);
     c->g = *g;
-    c->k = select_kernel(cpu);
+    c->k = cr_winograd_f32_select(cpu);
     c->rows = cr_rows_get(cpu);
     if (act) c->act = *act;
     c->blocks = ceil_div(g->cout, c->k->nr);

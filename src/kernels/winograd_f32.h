@@ -74,6 +74,7 @@ static inline cr_winograd_panel cr_winograd_panel_at(int64_t tiles, int64_t pane
 
 /* NULL: no kernel of exactly that level (a cr_cpu_level). */
 const cr_winograd_f32_kernel *cr_winograd_f32_level(int level);
+const cr_winograd_f32_kernel *cr_winograd_f32_select(unsigned cpu);
 
 /* True for 3x3 windows with stride, dilation and group 1. */
 bool cr_winograd_f32_fits(const cr_conv_geometry *g);
