@@ -86,6 +86,11 @@ static void normalize_c(float *y, const float *x, float mean, float inverse, con
     for (size_t i = 0; i < n; i++) y[i] = fmaf((x[i] - mean) * inverse, scale[i], bias[i]);
 }
 
+static void blend_c(float *y, const float *a, float wa, const float *b, float wb, size_t n)
+{
+    for (size_t i = 0; i < n; i++) y[i] = fmaf(b[i], wb, a[i] * wa);
+}
+
 static void softmax_c(float *y, const float *x, size_t n)
 {
     const float top = largest_c(x, n);
@@ -100,7 +105,13 @@ static void softmax_c(float *y, const float *x, size_t n)
     for (size_t i = 0; i < n; i++) y[i] *= inverse;
 }
 
-static const cr_vmath vmath_c = {"vmath c", map_c, pair_c, softmax_c, largest_c, normalize_c};
+static const cr_vmath vmath_c = {.name = "vmath c",
+                                 .map = map_c,
+                                 .pair = pair_c,
+                                 .softmax = softmax_c,
+                                 .blend = blend_c,
+                                 .largest = largest_c,
+                                 .normalize = normalize_c};
 
 #define CR_VMATH_ONLY
 #define KERNEL_RECORD cr_vmath

@@ -41,6 +41,8 @@ typedef struct cr_vmath {
                  size_t n);
     /* softmax of a row of n >= 1; y may be x */
     void (*softmax)(float *y, const float *x, size_t n);
+    /* y[i] = a[i] * wa + b[i] * wb */
+    void (*blend)(float *y, const float *a, float wa, const float *b, float wb, size_t n);
     /* the largest of n >= 1, none of them NaN */
     float (*largest)(const float *x, size_t n);
     /* y[i] = (x[i] - mean) * inverse * scale[i] + bias[i]; y may be x */

@@ -202,6 +202,16 @@ static void VMATH(softmax)(float *y, const float *x, size_t n)
     VMATH(pair_as)(y, y, false, &inverse, true, n, CR_VM_MUL);
 }
 
+static void VMATH(blend)(float *y, const float *a, float wa, const float *b, float wb, size_t n)
+{
+    const VF u = V_SET1(wa), v = V_SET1(wb);
+    size_t i = 0;
+    for (; i + VN <= n; i += VN) V_STORE(y + i, V_FMA(V_LOAD(b + i), v, V_MUL(V_LOAD(a + i), u)));
+    const int rest = (int)(n - i);
+    if (rest)
+        V_STORE_N(y + i, V_FMA(V_LOAD_N(b + i, rest), v, V_MUL(V_LOAD_N(a + i, rest), u)), rest);
+}
+
 static void VMATH(normalize)(float *y, const float *x, float mean, float inverse,
                              const float *scale, const float *bias, size_t n)
 {
@@ -219,5 +229,6 @@ static void VMATH(normalize)(float *y, const float *x, float mean, float inverse
 #define VMATH_RECORD(level)                                                                        \
     {                                                                                              \
         .name = "vmath " level, .map = VMATH(map), .pair = VMATH(pair), .softmax = VMATH(softmax), \
-        .largest = VMATH(largest), .normalize = VMATH(normalize)                                   \
+                                                                                                   \
+        .blend = VMATH(blend), .largest = VMATH(largest), .normalize = VMATH(normalize)            \
     }

@@ -6,8 +6,11 @@
 
 #include "base/error.h"
 #include "kernels/rows.h"
+#include "kernels/transpose.h"
 #include "kernels/vmath.h"
 #include "runtime/program.h"
+
+enum { TURN = 32 };
 
 /* ---- strided copy: out (contiguous, dims) = in[offset + sum index*stride] ---- */
 
@@ -16,6 +19,8 @@ typedef struct strided {
     int64_t dim[CR_MAX_RANK], stride[CR_MAX_RANK];
     int64_t offset, inner;   /* inner: elements of the last dim */
     size_t size;             /* bytes per element */
+    int turned;              /* a dim whose source elements are neighbours while the last one's are
+                                not: those two are transposed in blocks; -1: none */
 } strided;
 
 typedef struct strided_job {
@@ -56,6 +61,45 @@ static void strided_rows(void *ctx, int64_t first, int64_t count, int worker)
     }
 }
 
+/* Row r of the outer dims and blocks of TURN along the turned one: a matrix of inner x TURN. */
+static void turned_rows(void *ctx, int64_t first, int64_t count, int worker)
+{
+    const strided_job *j = ctx;
+    const strided *p = j->plan;
+    for (int64_t row = first; row < first + count; row++) {
+        int64_t rest = row, at = p->offset, to = 0, step = p->inner, cols = 0, to_ld = 0;
+        for (int d = p->rank - 2; d >= 0; d--) {
+            const bool turned = d == p->turned;
+            const int64_t n = turned ? (p->dim[d] + TURN - 1) / TURN : p->dim[d];
+            const int64_t index = rest % n * (turned ? TURN : 1);
+            if (turned) cols = p->dim[d] - index < TURN ? p->dim[d] - index : TURN;
+            if (turned) to_ld = step;
+            at += index * p->stride[d];
+            to += index * step;
+            step *= p->dim[d];
+            rest /= n;
+        }
+        const unsigned char *src = j->in + (ptrdiff_t)at * (ptrdiff_t)p->size;
+        unsigned char *dst = j->out + (size_t)to * p->size;
+        if (p->size == 1)
+            cr_transpose_bytes(src, p->stride[p->rank - 1], dst, to_ld, p->inner, cols);
+        else
+            cr_transpose_words((const uint32_t *)(const void *)src, p->stride[p->rank - 1],
+                               (uint32_t *)(void *)dst, to_ld, p->inner, cols);
+    }
+}
+
+static cr_status run_turned(const cr_step *s, cr_session *session, cr_error *err)
+{
+    const strided *p = s->op;
+    strided_job job = {p, session->data[s->in[0]], session->data[s->out[0]]};
+    int64_t rows = 1;
+    for (int d = 0; d < p->rank - 1; d++)
+        rows *= d == p->turned ? (p->dim[d] + TURN - 1) / TURN : p->dim[d];
+    cr_session_rows(session, rows, 1 + 512 / p->inner, turned_rows, &job);
+    return CR_OK;
+}
+
 static cr_status run_strided(const cr_step *s, cr_session *session, cr_error *err)
 {
     const strided *p = s->op;
@@ -88,6 +132,16 @@ static void collapse(strided *p)
     }
     p->rank = kept;
     p->inner = p->dim[kept - 1];
+}
+
+/* Which dim to transpose with the last one, if that is worth it. */
+static int find_turned(const strided *p)
+{
+    const int last = p->rank - 1;
+    if ((p->size != 1 && p->size != 4) || p->stride[last] <= 1 || p->dim[last] < 4) return -1;
+    for (int d = 0; d < last; d++)
+        if (p->stride[d] == 1 && p->dim[d] >= 4) return d;
+    return -1;
 }
 
 static void contiguous(const cr_shape *s, int64_t *stride)
@@ -132,6 +186,8 @@ static cr_status add_strided(cr_program *p, const cr_node *n, int in, const cr_t
     *op = plan;
     op->size = cr_dtype_size(p->values[out].dtype);
     collapse(op);
+    op->turned = find_turned(op);
+    if (op->turned >= 0) s->run = run_turned;
     s->op = op;
     s->in[0] = in;
     s->out[0] = out;
@@ -391,6 +447,8 @@ cr_status cr_lower_plain(cr_program *p, const cr_node *n, bool *done, cr_error *
     if (*done || weight_among(p, n)) return CR_OK;
     CR_TRY(cr_lower_math(p, n, done, err));
     if (!*done) CR_TRY(cr_lower_reduce(p, n, done, err));
+    if (!*done) CR_TRY(cr_lower_pictures(p, n, done, err));
+    if (!*done) CR_TRY(cr_lower_sample(p, n, done, err));
     if (*done) return CR_OK;
     switch (n->op->kind) {
     case CR_OP_Reshape:

@@ -109,7 +109,9 @@ cr_status cr_lower_plain(cr_program *p, const cr_node *n, bool *done, cr_error *
 cr_status cr_lower_convtranspose(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_math(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_matmul(cr_program *p, const cr_node *n, bool *done, cr_error *err);
+cr_status cr_lower_pictures(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_reduce(cr_program *p, const cr_node *n, bool *done, cr_error *err);
+cr_status cr_lower_sample(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_reference(cr_program *p, const cr_node *n, cr_error *err);
 cr_status cr_lower_convert(cr_program *p, int from, int to, cr_error *err);
 cr_status cr_lower_fake_quantize(cr_program *p, int from, int to, const cr_recipe_entry *e,

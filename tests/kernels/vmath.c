@@ -66,6 +66,9 @@ static void test_levels(void **state)
             c->softmax(want, y, n);
             k->softmax(y, y, n);
             check_same(want, y, n, "softmax", level);
+            c->blend(want, x, .3f, z, .7f, n);
+            k->blend(y, x, .3f, z, .7f, n);
+            check_same(want, y, n, "blend", level);
             c->normalize(want, x, .3f, 1.7f, z, x, n);
             k->normalize(y, x, .3f, 1.7f, z, x, n);
             check_same(want, y, n, "normalize", level);

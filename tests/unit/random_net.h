@@ -261,7 +261,33 @@ static inline void random_pool(net *t)
     attr_ints(t->g, n, "kernel_shape", 2, k, k);
     attr_ints(t->g, n, "pads", 4, p, p, p, p);
     attr_ints(t->g, n, "strides", 2, s, s);
+    attr_int(n, "count_include_pad", roll(t, 0, 1));
     keep(t, done(n));
+}
+
+/* Bilinear sampling of a picture at random places, some of them outside. */
+static inline void random_sample(net *t)
+{
+    cr_tensor *x = pick_rank(t, 4);
+    if (!x) return;
+    const int h = roll(t, 1, 9), w = roll(t, 1, 9);
+    cr_tensor *grid =
+        const_random(t->g, &t->r, "grid", shape_of(4, (int)x->shape.dim[0], h, w, 2), -1.3, 1.3);
+    cr_node *n = graph_node(t->g, CR_OP_GridSample, 1, 2, x, grid);
+    attr_string(t->g, n, "mode", "linear");
+    attr_string(t->g, n, "padding_mode", roll(t, 0, 1) ? "zeros" : "border");
+    attr_int(n, "align_corners", roll(t, 0, 1));
+    keep(t, done(n));
+}
+
+static inline void random_pad(net *t)
+{
+    cr_tensor *x = pick_rank(t, 4);
+    if (!x || x->shape.dim[2] > 20) return;
+    cr_tensor *pads = const_ints(t->g, 8, 0, 0, roll(t, 0, 2), roll(t, 0, 2), 0, 0, roll(t, 0, 2),
+                                 roll(t, 0, 2));
+    keep(t, done(graph_node(t->g, CR_OP_Pad, 1, roll(t, 2, 3), x, pads,
+                            cr_graph_const_f32(t->g, "value", .25f))));
 }
 
 static inline void random_resize(net *t)
@@ -272,9 +298,11 @@ static inline void random_resize(net *t)
     const float v[4] = {1, 1, 2, roll(t, 0, 2) ? 2 : 1.5f};
     memcpy(scales->data, v, sizeof v);
     cr_node *n = graph_node(t->g, CR_OP_Resize, 1, 3, x, NULL, scales);
-    attr_string(t->g, n, "mode", "nearest");
-    attr_string(t->g, n, "coordinate_transformation_mode",
-                roll(t, 0, 1) ? "asymmetric" : "half_pixel");
+    static const char *const modes[] = {"asymmetric", "half_pixel", "align_corners",
+                                        "pytorch_half_pixel"};
+    const bool smooth = !t->exact && roll(t, 0, 1);
+    attr_string(t->g, n, "mode", smooth ? "linear" : "nearest");
+    attr_string(t->g, n, "coordinate_transformation_mode", modes[roll(t, 0, smooth ? 3 : 1)]);
     attr_string(t->g, n, "nearest_mode", "floor");
     keep(t, done(n));
 }
@@ -432,7 +460,8 @@ static inline cr_graph *random_net(uint64_t seed, bool exact, bool dynamic_tail)
         random_binary, random_split, random_slice,   random_concat,    random_concat,
         random_concat, random_pool,  random_resize,  random_layout,    random_rank3,
         random_rare,   random_rank3, random_product, random_broadcast, random_function,
-                                         random_reduction, random_norm};
+                                         random_reduction, random_norm,
+                                         random_sample, random_pad};
     net t = {.g = graph_new(), .exact = exact};
     cr_rng_seed(&t.r, seed);
     const int batch = roll(&t, 0, 3) ? 1 : 2;
@@ -441,7 +470,7 @@ static inline cr_graph *random_net(uint64_t seed, bool exact, bool dynamic_tail)
     random_conv(&t);
     for (int n = roll(&t, 3, 16); n > 0; n--) {
         const size_t before = t.g->node_count;
-        ops[roll(&t, 0, 21)](&t);
+        ops[roll(&t, 0, 23)](&t);
         if (t.g->node_count == before) n++;
         if (cr_shape_count(&t.live[t.n_live - 1]->shape) > 60000) break;
     }
