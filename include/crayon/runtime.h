@@ -1,4 +1,4 @@
-/* Running a model: raw tensors with cr_session, pictures to detections with cr_detector.
+/* Running a model: raw tensors with cr_runner, pictures to detections with cr_detector.
  *
  *     cr_detector *d = NULL;
  *     cr_detections found = {0};
@@ -9,7 +9,7 @@
  *     cr_detector_free(&d);
  *
  * A model with a recipe runs on integers. Results are the same for any number of threads. The model
- * must outlive what is made from it; several sessions may run one model at the same time. */
+ * must outlive what is made from it; several runners may run one model at the same time. */
 #ifndef CRAYON_RUNTIME_H
 #define CRAYON_RUNTIME_H
 
@@ -25,12 +25,21 @@ typedef struct cr_runner cr_runner;
 /* threads 0: all cores. */
 CR_API cr_status cr_runner_create(const cr_model *model, int threads, cr_runner **out,
                                   cr_error *err);
+/* Another runner of the same compiled model: weights are packed once and shared, memory for a run
+ * (cr_runner_memory) and threads are its own, so that both may run at the same time, each on one
+ * thread of the caller. threads: at most as many as the first was made with; 0: as many. Runners may
+ * be freed in any order. */
+CR_API cr_status cr_runner_share(const cr_runner *with, int threads, cr_runner **out, cr_error *err);
 CR_API void cr_runner_free(cr_runner **runner);
 
 /* Input `index`, row-major in the port's type (float32 for pictures: [N,3,H,W]), to be filled before
  * a run; it keeps its content. *bytes (may be NULL) is its size. NULL beyond the last input. */
 CR_API void *cr_runner_input(cr_runner *runner, size_t index, size_t *bytes);
 CR_API cr_status cr_runner_run(cr_runner *runner, cr_error *err);
+/* Ends the run in progress after the step that it is in, or else the next run before its first: that
+ * run returns CR_ERR_CANCELLED, the ones after it are as ever. May be called from any thread and
+ * from a signal handler. */
+CR_API void cr_runner_cancel(cr_runner *runner);
 /* Output `index` after a run, float32 (CR_ERR_UNSUPPORTED for other types); valid until the next. */
 CR_API cr_status cr_runner_output(const cr_runner *runner, size_t index, cr_output *out,
                                   cr_error *err);
@@ -49,6 +58,10 @@ typedef struct cr_detector cr_detector;
 /* CR_ERR_UNSUPPORTED if the model's head is unknown or its input is not one picture. */
 CR_API cr_status cr_detector_create(const cr_model *model, int threads, cr_detector **out,
                                     cr_error *err);
+/* As cr_runner_share and cr_runner_cancel. */
+CR_API cr_status cr_detector_share(const cr_detector *with, int threads, cr_detector **out,
+                                   cr_error *err);
+CR_API void cr_detector_cancel(cr_detector *detector);
 CR_API void cr_detector_free(cr_detector **detector);
 /* options NULL: the defaults. Free *out with cr_detections_free. */
 CR_API cr_status cr_detector_run(cr_detector *detector, const cr_image *picture,

@@ -1,78 +1,10 @@
-/* Runner and detector: a compiled model with its memory, and the way from picture to boxes. */
+/* Detector: the way from picture to boxes. */
 #define _POSIX_C_SOURCE 200809L
-#include <string.h>
 #include <time.h>
 
 #include "base/error.h"
 #include "crayon/runtime.h"
 #include "pipeline/model_impl.h"
-#include "runtime/runtime.h"
-
-struct cr_runner {
-    const cr_model *model;
-    cr_program *program;
-    cr_session *session;
-};
-
-cr_status cr_runner_create(const cr_model *m, int threads, cr_runner **out, cr_error *err)
-{
-    *out = NULL;
-    cr_status st = CR_OK;
-    cr_pool *probe = NULL;
-    cr_runner *r = cr_calloc(1, sizeof *r);
-    if (!r) return CR_NOMEM(err);
-    r->model = m;
-    CR_TRY_GOTO(cr_pool_create(threads, &probe, err), done);
-    threads = cr_pool_threads(probe);
-    const cr_program_options o = {.threads = threads, .bf16 = m->bf16};
-    CR_TRY_GOTO(cr_program_compile(m->graph, m->recipe, &o, &r->program, err), done);
-    CR_TRY_GOTO(cr_session_open(r->program, NULL, &r->session, err), done);
-    *out = r;
-    r = NULL;
-done:
-    cr_pool_free(&probe);
-    cr_runner_free(&r);
-    return st;
-}
-
-void cr_runner_free(cr_runner **rp)
-{
-    if (!rp || !*rp) return;
-    cr_session_close(&(*rp)->session);
-    cr_program_free(&(*rp)->program);
-    cr_free(*rp);
-    *rp = NULL;
-}
-
-void *cr_runner_input(cr_runner *r, size_t index, size_t *bytes)
-{
-    if (index >= r->model->graph->input_count) return NULL;
-    if (bytes) *bytes = cr_tensor_bytes(r->model->graph->inputs[index]);
-    return cr_session_input_data(r->session, index);
-}
-
-cr_status cr_runner_run(cr_runner *r, cr_error *err) { return cr_session_execute(r->session, err); }
-
-cr_status cr_runner_output(const cr_runner *r, size_t index, cr_output *out, cr_error *err)
-{
-    CR_CHECK(index < r->model->graph->output_count, err, CR_ERR_ARGUMENT, "no output %zu", index);
-    const cr_tensor *t = cr_session_output_tensor(r->session, index);
-    CR_CHECK(t->dtype == CR_DT_F32, err, CR_ERR_UNSUPPORTED, "output '%s' is %s, not float32",
-             t->name, cr_dtype_key(t->dtype));
-    *out = (cr_output){.data = t->data, .rank = t->shape.rank};
-    memcpy(out->dim, t->shape.dim, sizeof out->dim);
-    return CR_OK;
-}
-
-size_t cr_runner_memory(const cr_runner *r) { return cr_session_bytes(r->session); }
-cr_status cr_runner_profile(cr_runner *r, size_t runs, cr_error *err)
-{
-    return cr_session_profile(r->session, runs, err);
-}
-size_t cr_runner_step_count(const cr_runner *r) { return cr_session_step_count(r->session); }
-cr_step_time cr_runner_step(const cr_runner *r, size_t i) { return cr_session_step(r->session, i); }
-
-/* ---- detector ---- */
 
 enum { MAX_OUTPUTS = 32 };
 
@@ -97,18 +29,37 @@ static cr_status check_detectable(const cr_model *m, cr_error *err)
     return CR_OK;
 }
 
+/* `runner` becomes the detector's. */
+static cr_status wrap(const cr_model *m, cr_runner *runner, cr_detector **out, cr_error *err)
+{
+    cr_detector *d = cr_calloc(1, sizeof *d);
+    if (!d) {
+        cr_runner_free(&runner);
+        return CR_NOMEM(err);
+    }
+    *d = (cr_detector){.model = m, .runner = runner};
+    *out = d;
+    return CR_OK;
+}
+
 cr_status cr_detector_create(const cr_model *m, int threads, cr_detector **out, cr_error *err)
 {
+    cr_runner *runner;
     *out = NULL;
     CR_TRY(check_detectable(m, err));
-    cr_detector *d = cr_calloc(1, sizeof *d);
-    if (!d) return CR_NOMEM(err);
-    d->model = m;
-    const cr_status st = cr_runner_create(m, threads, &d->runner, err);
-    if (st != CR_OK) cr_detector_free(&d);
-    *out = d;
-    return st;
+    CR_TRY(cr_runner_create(m, threads, &runner, err));
+    return wrap(m, runner, out, err);
 }
+
+cr_status cr_detector_share(const cr_detector *with, int threads, cr_detector **out, cr_error *err)
+{
+    cr_runner *runner;
+    *out = NULL;
+    CR_TRY(cr_runner_share(with->runner, threads, &runner, err));
+    return wrap(with->model, runner, out, err);
+}
+
+void cr_detector_cancel(cr_detector *d) { cr_runner_cancel(d->runner); }
 
 void cr_detector_free(cr_detector **dp)
 {

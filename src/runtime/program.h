@@ -2,6 +2,8 @@
 #ifndef CR_RUNTIME_PROGRAM_H
 #define CR_RUNTIME_PROGRAM_H
 
+#include <stdatomic.h>
+
 #include "base/threads.h"
 #include "graph/graph.h"
 #include "graph/recipe.h"
@@ -150,6 +152,7 @@ struct cr_session {
     const cr_observer *observer;
     struct cr_profile *profile; /* NULL: runs are not timed */
     bool owns_pool;
+    atomic_bool cancel;   /* asked for; the run that sees it takes it back */
 };
 
 /* ---- profile.c: what the loop over steps uses ---- */

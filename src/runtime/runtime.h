@@ -56,6 +56,9 @@ void cr_session_close(cr_session **s);
  * it keeps its content between runs. */
 void *cr_session_input_data(cr_session *s, size_t i);
 cr_status cr_session_execute(cr_session *s, cr_error *err);
+/* Ends the run in progress, or the next one, with CR_ERR_CANCELLED between two steps. From any
+ * thread or a signal handler. */
+void cr_session_cancel(cr_session *s);
 /* Output i after a run: a tensor owned by the session, valid until the next run. */
 const cr_tensor *cr_session_output_tensor(const cr_session *s, size_t i);
 /* Called after each step of later runs; NULL turns it off. Not copied. */

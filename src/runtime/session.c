@@ -98,12 +98,22 @@ static bool worth_showing(const cr_session *s, const cr_step *step)
            s->program->values[step->out[0]].quantized;
 }
 
+void cr_session_cancel(cr_session *s) { atomic_store(&s->cancel, true); }
+
+static cr_status stop_if_cancelled(cr_session *s, cr_error *err)
+{
+    if (!atomic_load_explicit(&s->cancel, memory_order_relaxed)) return CR_OK;
+    atomic_store(&s->cancel, false);
+    return cr_fail(err, CR_ERR_CANCELLED, "the run was cancelled");
+}
+
 cr_status cr_session_execute(cr_session *s, cr_error *err)
 {
     const cr_program *p = s->program;
     for (size_t i = 0; s->observer && i < p->graph->input_count; i++) show(s, p->inputs[i]);
     for (size_t i = 0; i < p->step_count; i++) {
         const cr_step *step = &p->steps[i];
+        CR_TRY(stop_if_cancelled(s, err));
         const uint64_t begin = s->profile ? cr_profile_now() : 0;
         CR_TRY(step->run(step, s, err));
         if (s->profile) cr_profile_note(s->profile, i, cr_profile_now() - begin);
