@@ -8,7 +8,7 @@
 
 enum {
     SPAN_BYTES = 384 << 10,  /* packed weights that should stay in L2 (a core has 0.5..2 MB) */
-    ITEMS_PER_THREAD = 8,    /* pieces per thread, so that a slow thread costs 1/8 of its share */
+    ITEMS_PER_THREAD = 16,    /* pieces per thread, so that a slow thread costs 1/8 of its share */
     MIN_ITEM_MACS = 1 << 18, /* some 10 us of work: far above the cost of handing an item out */
 };
 
