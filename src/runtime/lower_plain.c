@@ -296,20 +296,54 @@ static cr_status lower_split(cr_program *p, const cr_node *n, bool *done, cr_err
 
 typedef struct concat_plan {
     int64_t outer, row;   /* row: bytes of one output row */
-    int64_t *bytes;       /* per input: bytes of one of its rows */
+    int64_t *bytes;       /* per input: bytes of one of its rows; 0: it is in its place already */
+    int64_t *at;          /* per input: where its part of an output row begins */
 } concat_plan;
+
+typedef struct concat_job {
+    const concat_plan *plan;
+    const cr_step *step;
+    const cr_session *session;
+} concat_job;
+
+/* Piece r: row r / inputs of input r % inputs. */
+static void concat_pieces(void *ctx, int64_t first, int64_t count, int worker)
+{
+    const concat_job *j = ctx;
+    const concat_plan *p = j->plan;
+    unsigned char *out = j->session->data[j->step->out[0]];
+    for (int64_t r = first; r < first + count; r++) {
+        const int64_t o = r / j->step->n_in, i = r % j->step->n_in;
+        const unsigned char *in = j->session->data[j->step->in[i]];
+        if (p->bytes[i])
+            memcpy(out + o * p->row + p->at[i], in + o * p->bytes[i], (size_t)p->bytes[i]);
+    }
+}
 
 static cr_status run_concat(const cr_step *s, cr_session *session, cr_error *err)
 {
-    const concat_plan *p = s->op;
-    unsigned char *out = session->data[s->out[0]];
-    for (int64_t o = 0; o < p->outer; o++)
-        for (int i = 0; i < s->n_in; i++) {
-            const unsigned char *in = session->data[s->in[i]];
-            memcpy(out, in + o * p->bytes[i], (size_t)p->bytes[i]);
-            out += p->bytes[i];
-        }
+    concat_job j = {s->op, s, session};
+    cr_session_rows(session, j.plan->outer * s->n_in, 1 + 32768 / (j.plan->row + 1), concat_pieces,
+                    &j);
     return CR_OK;
+}
+
+/* The memory of an input that is all of it moves into the output's, so that its producer writes it
+ * there: for rows that lie one behind the other (outer 1). */
+static bool move_into(cr_program *p, int value, int out, int64_t at)
+{
+    const cr_value v = p->values[value], root = p->values[v.root];
+    if (v.root == out || v.nhwc || root.nhwc || root.fixed || root.dynamic || v.offset) return false;
+    if (v.dtype != p->values[out].dtype || root.dtype != v.dtype || root.root != v.root) return false;
+    if (v.cols != root.cols || v.ld != v.cols) return false;
+    for (size_t i = 0; i < p->graph->input_count; i++)
+        if (p->values[p->inputs[i]].root == v.root) return false;
+    for (size_t i = 0; i < p->value_count; i++) {
+        if (p->values[i].root != v.root) continue;
+        p->values[i].root = out;
+        p->values[i].offset += at;
+    }
+    return true;
 }
 
 static cr_status lower_concat(cr_program *p, const cr_node *n, bool *done, cr_error *err)
@@ -323,7 +357,8 @@ static cr_status lower_concat(cr_program *p, const cr_node *n, bool *done, cr_er
     int *in = cr_arena_alloc(&p->arena, (size_t)n->n_in * sizeof *in);
     if (!op || !in) return CR_NOMEM(err);
     op->bytes = cr_arena_alloc(&p->arena, (size_t)n->n_in * sizeof *op->bytes);
-    if (!op->bytes) return CR_NOMEM(err);
+    op->at = cr_arena_alloc(&p->arena, (size_t)n->n_in * sizeof *op->at);
+    if (!op->bytes || !op->at) return CR_NOMEM(err);
     op->outer = 1;
     for (int d = 0; d < axis; d++) op->outer *= y->shape.dim[d];
     if (!op->outer) return CR_OK;
@@ -331,9 +366,15 @@ static cr_status lower_concat(cr_program *p, const cr_node *n, bool *done, cr_er
         CR_TRY(move_input(p, n->in[i], codes, &in[i], err));
         const int64_t size = (int64_t)cr_dtype_size(p->values[in[i]].dtype);
         op->bytes[i] = cr_shape_count(&n->in[i]->shape) / op->outer * size;
+        op->at[i] = op->row;
+        op->row += op->bytes[i];
     }
     int out;
     CR_TRY(move_output(p, y, codes, &out, err));
+    for (int i = 0; i < n->n_in && op->outer == 1; i++) {
+        const int64_t size = (int64_t)cr_dtype_size(p->values[in[i]].dtype);
+        if (op->bytes[i] && move_into(p, in[i], out, op->at[i] / size)) op->bytes[i] = 0;
+    }
     cr_step *s = cr_program_add_step(p, run_concat, "Concat", n, n->n_in, 1);
     if (!s) return CR_NOMEM(err);
     memcpy(s->in, in, (size_t)n->n_in * sizeof *in);
