@@ -1,5 +1,8 @@
-/* Fork-join pool. One generation counter publishes a job; workers that see it change take indices
- * from a shared atomic counter until none are left, then report. Spinning before sleeping matters:
+/* Fork-join pool. One generation counter publishes a job; every worker has a range of its indices,
+ * takes them from the front, then from the back of the others' ranges, and reports when none are
+ * left. Ranges keep a worker on the same part of the picture from layer to layer, whose data its
+ * caches hold (one shared counter, the simpler way, sends half of a layer's input through L3: 3 %
+ * to 30 % of a detector's time, as the cores' distance has it). Spinning before sleeping matters:
  * a layer lasts 50..500 us, a futex wake-up about 50 us. On a machine with as many threads as
  * cores the spin costs nothing; it is bounded so that an idle session sleeps. */
 #define _POSIX_C_SOURCE 200809L
@@ -21,14 +24,18 @@ typedef struct worker {
     pthread_t thread;
 } worker;
 
+/* Indices that nobody has taken yet: first (low half) up to last (high half), excluded. */
+typedef struct range {
+    _Alignas(CR_ALIGN) _Atomic uint64_t both;
+} range;
+
 struct cr_pool {
     int threads;
+    range *ranges; /* [threads] */
     worker *workers; /* threads-1 of them; the caller is worker 0 */
     int started;
     cr_task_fn fn;
     void *ctx;
-    size_t n;
-    atomic_size_t next;
     atomic_uint generation;
     atomic_int busy; /* workers that have not yet finished the current generation */
     atomic_bool stop;
@@ -46,13 +53,30 @@ static inline void relax(void)
 #endif
 }
 
+static uint64_t pack(uint64_t first, uint64_t last)
+{
+    return first | last << 32;
+}
+
+static bool take(range *r, bool front, size_t *index)
+{
+    uint64_t seen = atomic_load_explicit(&r->both, memory_order_relaxed);
+    for (;;) {
+        const uint64_t first = seen & UINT32_MAX, last = seen >> 32;
+        if (first >= last) return false;
+        *index = front ? first : last - 1;
+        const uint64_t left = front ? pack(first + 1, last) : pack(first, last - 1);
+        if (atomic_compare_exchange_weak_explicit(&r->both, &seen, left, memory_order_relaxed,
+                                                  memory_order_relaxed))
+            return true;
+    }
+}
+
 static void work(cr_pool *p, int index)
 {
-    for (;;) {
-        const size_t i = atomic_fetch_add_explicit(&p->next, 1, memory_order_relaxed);
-        if (i >= p->n) return;
-        p->fn(p->ctx, i, index);
-    }
+    size_t i;
+    for (int k = 0; k < p->threads; k++)
+        while (take(&p->ranges[(index + k) % p->threads], k == 0, &i)) p->fn(p->ctx, i, index);
 }
 
 static void wait_for_change(cr_pool *p, unsigned seen)
@@ -101,7 +125,10 @@ cr_status cr_pool_create(int threads, cr_pool **out, cr_error *err)
     if (!p) return CR_NOMEM(err);
     p->threads = threads;
     p->workers = cr_calloc((size_t)threads, sizeof *p->workers);
-    if (!p->workers) {
+    p->ranges = cr_aligned_alloc((size_t)threads * sizeof *p->ranges);
+    if (!p->workers || !p->ranges) {
+        cr_aligned_free(p->ranges);
+        cr_free(p->workers);
         cr_free(p);
         return CR_NOMEM(err);
     }
@@ -130,6 +157,7 @@ void cr_pool_free(cr_pool **pool)
     pthread_cond_destroy(&p->wake);
     pthread_mutex_destroy(&p->lock);
     cr_free(p->workers);
+    cr_aligned_free(p->ranges);
     cr_free(p);
     *pool = NULL;
 }
@@ -146,16 +174,25 @@ static void wait_for_workers(cr_pool *p)
     }
 }
 
+/* Relaxed stores: publishing the generation releases them. */
+static void share_out(cr_pool *p, size_t n)
+{
+    const uint64_t threads = (uint64_t)p->threads;
+    for (uint64_t t = 0; t < threads; t++)
+        atomic_store_explicit(&p->ranges[t].both, pack(t * n / threads, (t + 1) * n / threads),
+                              memory_order_relaxed);
+}
+
+/* Ranges have 32 bits; a job of more indices (none has) runs on this thread. */
 void cr_pool_run(cr_pool *p, size_t n, cr_task_fn fn, void *ctx)
 {
-    if (!p || p->threads == 1 || n <= 1) {
+    if (!p || p->threads == 1 || n <= 1 || n > UINT32_MAX) {
         for (size_t i = 0; i < n; i++) fn(ctx, i, 0);
         return;
     }
     p->fn = fn;
     p->ctx = ctx;
-    p->n = n;
-    atomic_store_explicit(&p->next, 0, memory_order_relaxed);
+    share_out(p, n);
     atomic_store_explicit(&p->busy, p->started, memory_order_relaxed);
     publish(p);
     work(p, 0);

@@ -131,6 +131,13 @@ static void exp_mean_c(const float *x, const float *shift, float w, float *sum, 
     }
 }
 
+static void planes_c(float *y, int64_t ld_y, const float *x, int64_t ld_x, int64_t pixels,
+                     int64_t channels)
+{
+    for (int64_t c = 0; c < channels; c++)
+        for (int64_t p = 0; p < pixels; p++) y[c * ld_y + p] = x[p * ld_x + c];
+}
+
 static const cr_rows rows_c = {.name = "rows c",
                                .act = act_c,
                                .quantize = quantize_c,
@@ -145,7 +152,8 @@ static const cr_rows rows_c = {.name = "rows c",
                                .add_f32 = add_f32_c,
                                .mul_f32 = mul_f32_c,
                                .exp_sum = exp_sum_c,
-                               .exp_mean = exp_mean_c};
+                               .exp_mean = exp_mean_c,
+                               .planes = planes_c};
 
 #define CR_ROWS_ONLY
 #define KERNEL_RECORD cr_rows

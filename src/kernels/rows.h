@@ -64,6 +64,9 @@ typedef struct cr_rows {
     void (*mul_f32)(float *y, const float *x, const float *w, size_t n);
     /* y[i] = exp(x[i] - shift[i]); sum[i] += y[i] */
     void (*exp_sum)(float *y, const float *x, const float *shift, float *sum, size_t n);
+    /* Pixels of channels to planes: y[c * ld_y + p] = x[p * ld_x + c] */
+    void (*planes)(float *y, int64_t ld_y, const float *x, int64_t ld_x, int64_t pixels,
+                   int64_t channels);
     /* e = exp(x[i] - shift[i]); sum[i] += e; mean[i] = fma(e, w, mean[i]) */
     void (*exp_mean)(const float *x, const float *shift, float w, float *sum, float *mean, size_t n);
 } cr_rows;

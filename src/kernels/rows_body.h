@@ -14,6 +14,7 @@
  *   VI_STORE_U8(p,v)          VN codes already within 0..255
  *   V_LOAD_U8(p)              VN codes as int32
  *
+ *   V_TRANSPOSE(r)            VN vectors
  *   VB_N VB_LOAD VB_STORE VB_MAX   vectors of VB_N bytes
  *
  * ..._N(p, n): the first n < VN lanes only. Nothing outside a row is touched.
@@ -428,10 +429,30 @@ static void ROWS(exp_mean)(const float *x, const float *shift, float w, float *s
     }
 }
 
+/* Blocks of VN x VN; what is left of channels and pixels goes one by one. */
+static void ROWS(planes)(float *y, int64_t ld_y, const float *x, int64_t ld_x, int64_t pixels,
+                         int64_t channels)
+{
+    int64_t c = 0;
+    for (; c + VN <= channels; c += VN) {
+        int64_t p = 0;
+        for (; p + VN <= pixels; p += VN) {
+            VF r[VN];
+            CR_UNROLL for (int i = 0; i < VN; i++) r[i] = V_LOAD(x + (p + i) * ld_x + c);
+            V_TRANSPOSE(r);
+            CR_UNROLL for (int i = 0; i < VN; i++) V_STORE(y + (c + i) * ld_y + p, r[i]);
+        }
+        for (; p < pixels; p++)
+            for (int i = 0; i < VN; i++) y[(c + i) * ld_y + p] = x[p * ld_x + c + i];
+    }
+    for (; c < channels; c++)
+        for (int64_t p = 0; p < pixels; p++) y[c * ld_y + p] = x[p * ld_x + c];
+}
+
 #define ROWS_RECORD(level)                                                                         \
     {                                                                                              \
         .name = "rows " level, .act = ROWS(act), .quantize = ROWS(quantize), .quantize_pixels = ROWS(quantize_pixels),                       \
         .dequantize = ROWS(dequantize), .table = ROWS(table), .add_u8 = ROWS(add_u8), .finish_f32 = ROWS(finish_f32),      \
         .finish_u8 = ROWS(finish_u8), .max_f32 = ROWS(max_f32), .max_u8 = ROWS(max_u8),            \
-        .add_f32 = ROWS(add_f32), .mul_f32 = ROWS(mul_f32), .exp_sum = ROWS(exp_sum), .exp_mean = ROWS(exp_mean)               \
+        .add_f32 = ROWS(add_f32), .mul_f32 = ROWS(mul_f32), .exp_sum = ROWS(exp_sum), .exp_mean = ROWS(exp_mean), .planes = ROWS(planes)               \
     }

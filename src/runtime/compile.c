@@ -247,6 +247,7 @@ static cr_status lower_node(cr_program *p, const cr_node *n, cr_error *err)
 {
     bool done = false;
     CR_TRY(cr_lower_conv(p, n, &done, err));
+    if (!done) CR_TRY(cr_lower_planes(p, n, &done, err));
     if (!done) CR_TRY(cr_lower_head(p, n, &done, err));
     if (!done) CR_TRY(cr_lower_spatial(p, n, &done, err));
     if (!done) CR_TRY(cr_lower_elementwise(p, n, &done, err));
@@ -363,7 +364,7 @@ cr_status cr_program_compile(const cr_graph *g, const cr_recipe *r, const cr_pro
     CR_TRY_GOTO(cr_recipe_bind(r, g, &p->entries, err), done);
     if (o->bf16 && !is_quantized(p)) CR_TRY_GOTO(cr_program_mark_bf16(p, err), done);
     CR_TRY_GOTO(lower_graph(p, err), done);
-    if (r && r->count) CR_TRY_GOTO(sweep(p, err), done);
+    CR_TRY_GOTO(sweep(p, err), done);
     CR_TRY_GOTO(cr_program_plan(p, err), done);
     *out = p;
     p = NULL;

@@ -82,6 +82,14 @@ static cr_status run_layout(const cr_step *s, cr_session *session, cr_error *err
     return CR_OK;
 }
 
+int cr_layout_source(const cr_program *p, int root)
+{
+    for (size_t i = p->step_count; i-- > 0;)
+        if (p->steps[i].n_out == 1 && p->steps[i].out[0] == root)
+            return p->steps[i].run == run_layout ? p->steps[i].in[0] : -1;
+    return -1;
+}
+
 typedef struct pixel_job {
     const float *planes;
     uint8_t *pixels;

@@ -104,6 +104,7 @@ bool cr_node_activation(const cr_node *n, cr_act *act);
 
 /* ---- one lowering per family; each sets *done when it has taken the node ---- */
 cr_status cr_lower_conv(cr_program *p, const cr_node *n, bool *done, cr_error *err);
+cr_status cr_lower_planes(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_head(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_spatial(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_elementwise(cr_program *p, const cr_node *n, bool *done, cr_error *err);
@@ -116,6 +117,8 @@ cr_status cr_lower_reduce(cr_program *p, const cr_node *n, bool *done, cr_error 
 cr_status cr_lower_sample(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_reference(cr_program *p, const cr_node *n, cr_error *err);
 cr_status cr_lower_convert(cr_program *p, int from, int to, cr_error *err);
+/* The value that a change of layout made this root value from; -1 if something else made it. */
+int cr_layout_source(const cr_program *p, int root);
 cr_status cr_lower_fake_quantize(cr_program *p, int from, int to, const cr_recipe_entry *e,
                                  cr_error *err);
 

@@ -267,12 +267,36 @@ static void test_finish(void **state)
     }
 }
 
+static void test_planes(void **state)
+{
+    cr_rng rng;
+    cr_rng_seed(&rng, 7);
+    for (int level = 0; level < CR_CPU_LEVELS; level++) {
+        if (!has_level(level) || !level_runs(level)) continue;
+        for (int round = 0; round < 60; round++) {
+            const int64_t pixels = 1 + cr_rng_below(&rng, 40), channels = 1 + cr_rng_below(&rng, 40);
+            const int64_t ld_x = channels + cr_rng_below(&rng, 3);
+            const int64_t ld_y = pixels + cr_rng_below(&rng, 3);
+            guarded x = guarded_alloc(4 * span_of(pixels, ld_x, channels), round & 1);
+            guarded y = guarded_alloc(4 * span_of(channels, ld_y, pixels), round & 1);
+            fill_odd(floats(&x), span_of(pixels, ld_x, channels), &rng);
+            cr_rows_level(level)->planes(floats(&y), ld_y, floats(&x), ld_x, pixels, channels);
+            for (int64_t c = 0; c < channels; c++)
+                for (int64_t p = 0; p < pixels; p++)
+                    assert_true(same(floats(&y)[c * ld_y + p], floats(&x)[p * ld_x + c]));
+            guarded_free(&x);
+            guarded_free(&y);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_act_sweep),
         cmocka_unit_test(test_lengths),
         cmocka_unit_test(test_finish),
+        cmocka_unit_test(test_planes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

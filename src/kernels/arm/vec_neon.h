@@ -105,4 +105,14 @@ static inline uint8x16_t cr_neon_look_up(const VT *t, uint8x16_t x)
     return y;
 }
 
+static inline void cr_neon_transpose(float32x4_t r[4])
+{
+    const float32x4x2_t a = vtrnq_f32(r[0], r[1]), b = vtrnq_f32(r[2], r[3]);
+    r[0] = vcombine_f32(vget_low_f32(a.val[0]), vget_low_f32(b.val[0]));
+    r[1] = vcombine_f32(vget_low_f32(a.val[1]), vget_low_f32(b.val[1]));
+    r[2] = vcombine_f32(vget_high_f32(a.val[0]), vget_high_f32(b.val[0]));
+    r[3] = vcombine_f32(vget_high_f32(a.val[1]), vget_high_f32(b.val[1]));
+}
+#define V_TRANSPOSE(r) cr_neon_transpose(r)
+
 #endif

@@ -49,4 +49,31 @@ typedef __m512i VI;
 #define VI_STORE_N(p, v, n) _mm512_mask_storeu_epi32(p, V_FIRST(n), v)
 #define V_FIRST(n)          ((__mmask16)((1u << (n)) - 1)) /* the first n lanes, n <= 16 */
 
+/* 16 x 16: pairs, quads, then 128-bit lanes in two rounds. */
+static inline void cr_avx512_transpose(__m512 r[16])
+{
+    __m512 t[16], u[16];
+    for (int i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4)
+        for (int h = 0; h < 2; h++) {
+            const __m512d a = _mm512_castps_pd(t[i + h]), b = _mm512_castps_pd(t[i + 2 + h]);
+            u[i + 2 * h] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+            u[i + 2 * h + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+        }
+    for (int c = 0; c < 4; c++) {
+        const __m512 a = _mm512_shuffle_f32x4(u[c], u[4 + c], 0x88);
+        const __m512 b = _mm512_shuffle_f32x4(u[c], u[4 + c], 0xdd);
+        const __m512 d = _mm512_shuffle_f32x4(u[8 + c], u[12 + c], 0x88);
+        const __m512 e = _mm512_shuffle_f32x4(u[8 + c], u[12 + c], 0xdd);
+        r[c] = _mm512_shuffle_f32x4(a, d, 0x88);
+        r[4 + c] = _mm512_shuffle_f32x4(b, e, 0x88);
+        r[8 + c] = _mm512_shuffle_f32x4(a, d, 0xdd);
+        r[12 + c] = _mm512_shuffle_f32x4(b, e, 0xdd);
+    }
+}
+#define V_TRANSPOSE(r) cr_avx512_transpose(r)
+
 #endif
