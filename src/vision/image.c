@@ -22,16 +22,23 @@ cr_status cr_image_check_size(const char *name, uint64_t width, uint64_t height,
     return CR_OK;
 }
 
-cr_status cr_image_create(int width, int height, cr_image *out, cr_error *err)
+cr_status cr_image_alloc(int width, int height, cr_image *out, cr_error *err)
 {
     *out = (cr_image){0};
     CR_CHECK(width >= 1 && height >= 1, err, CR_ERR_ARGUMENT, "a picture of %dx%d pixels", width,
              height);
     CR_TRY(cr_image_check_size("new picture", (uint64_t)width, (uint64_t)height, err));
-    out->rgb = cr_calloc((size_t)width * (size_t)height, 3);
+    out->rgb = cr_malloc((size_t)width * (size_t)height * 3);
     if (!out->rgb) return CR_NOMEM(err);
     out->width = width;
     out->height = height;
+    return CR_OK;
+}
+
+cr_status cr_image_create(int width, int height, cr_image *out, cr_error *err)
+{
+    CR_TRY(cr_image_alloc(width, height, out, err));
+    memset(out->rgb, 0, (size_t)width * (size_t)height * 3);
     return CR_OK;
 }
 
@@ -42,26 +49,77 @@ void cr_image_free(cr_image *img)
     *img = (cr_image){0};
 }
 
-/* Where pixel (x, y) of the stored picture goes: EXIF 2..4 mirror or turn, 5..8 also transpose. */
+static void reverse(uint8_t *first, size_t pixels)
+{
+    uint8_t *last = first + 3 * pixels;
+    while (first + 3 < last) {
+        uint8_t pixel[3];
+        last -= 3;
+        memcpy(pixel, first, 3);
+        memcpy(first, last, 3);
+        memcpy(last, pixel, 3);
+        first += 3;
+    }
+}
+
+/* EXIF 2: mirrored, 3: by half a turn, 4: both. */
+static void mirror(cr_image *img, int orientation)
+{
+    const size_t w = (size_t)img->width, h = (size_t)img->height;
+    if (orientation != 2) reverse(img->rgb, w * h);
+    for (size_t y = 0; orientation != 3 && y < h; y++) reverse(img->rgb + 3 * y * w, w);
+}
+
+/* Where the pixels of a transposed picture come from: target (x, y) is at
+ * first + x * step_x + y * step_y of the stored one, in pixels. */
+struct turn {
+    ptrdiff_t first, step_x, step_y;
+};
+
+/* EXIF 5..8 of a picture stored w pixels wide and h high. */
+static struct turn find_turn(int orientation, ptrdiff_t w, ptrdiff_t h)
+{
+    switch (orientation) {
+    case 5:
+        return (struct turn){0, w, 1};
+    case 6:
+        return (struct turn){w * (h - 1), -w, 1};
+    case 7:
+        return (struct turn){w * h - 1, -w, -1};
+    default:
+        return (struct turn){w - 1, w, -1};
+    }
+}
+
+/* By tiles: walking down the columns of a whole picture would miss the cache at every pixel. */
+static void turn_pixels(const uint8_t *src, const struct turn *t, const cr_image *out)
+{
+    enum { TILE = 32 };
+    const ptrdiff_t w = out->width, h = out->height;
+    for (ptrdiff_t y0 = 0; y0 < h; y0 += TILE) {
+        const ptrdiff_t rows = h - y0 < TILE ? h : y0 + TILE;
+        for (ptrdiff_t x0 = 0; x0 < w; x0 += TILE) {
+            const ptrdiff_t n = w - x0 < TILE ? w - x0 : TILE;
+            for (ptrdiff_t y = y0; y < rows; y++) {
+                const uint8_t *from = src + 3 * (t->first + x0 * t->step_x + y * t->step_y);
+                uint8_t *to = out->rgb + 3 * (y * w + x0);
+                for (ptrdiff_t x = 0; x < n; x++) memcpy(to + 3 * x, from + 3 * x * t->step_x, 3);
+            }
+        }
+    }
+}
+
 cr_status cr_image_orient(cr_image *img, int orientation, cr_error *err)
 {
     if (orientation < 2 || orientation > 8) return CR_OK;
-    const bool transpose = orientation >= 5;
-    const bool flip_x =
-        orientation == 2 || orientation == 3 || orientation == 6 || orientation == 7;
-    const bool flip_y =
-        orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8;
-    const size_t w = (size_t)img->width, h = (size_t)img->height;
-    cr_image turned;
-    CR_TRY(cr_image_create((int)(transpose ? h : w), (int)(transpose ? w : h), &turned, err));
-    const size_t tw = (size_t)turned.width, th = (size_t)turned.height;
-    for (size_t ty = 0; ty < th; ty++) {
-        for (size_t tx = 0; tx < tw; tx++) {
-            const size_t u = flip_x ? tw - 1 - tx : tx, v = flip_y ? th - 1 - ty : ty;
-            const size_t from = transpose ? u * w + v : v * w + u;
-            memcpy(turned.rgb + 3 * (ty * tw + tx), img->rgb + 3 * from, 3);
-        }
+    if (orientation <= 4) {
+        mirror(img, orientation);
+        return CR_OK;
     }
+    const struct turn turn = find_turn(orientation, img->width, img->height);
+    cr_image turned;
+    CR_TRY(cr_image_alloc(img->height, img->width, &turned, err));
+    turn_pixels(img->rgb, &turn, &turned);
     cr_image_free(img);
     *img = turned;
     return CR_OK;

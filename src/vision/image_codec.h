@@ -18,6 +18,9 @@ cr_status cr_png_encode(FILE *f, const char *name, const cr_image *img, cr_error
 /* Orientation (tag 0x0112 of the first directory) of a TIFF block; 1 unless it says 2..8. */
 int cr_exif_orientation(const uint8_t *tiff, size_t size);
 
+/* cr_image_create with pixels that hold anything: for a decoder that writes all of them. */
+cr_status cr_image_alloc(int width, int height, cr_image *out, cr_error *err);
+
 /* Turns the pixels upright in place of the old ones. */
 cr_status cr_image_orient(cr_image *img, int orientation, cr_error *err);
 

@@ -20,7 +20,11 @@
 #include "base/mem.h"
 #include "vision/image_codec.h"
 
-enum { MAX_SCANS = 200, QUALITY = 92 };
+enum {
+    MAX_SCANS = 200,
+    QUALITY = 92,
+    MCU_ROWS = 16 /* offered to libjpeg at a time: what it decodes at once with 4:2:0 */
+};
 
 struct jump_error {
     struct jpeg_error_mgr base; /* first: libjpeg hands back a pointer to it */
@@ -88,7 +92,7 @@ static cr_status read_rows(struct reader *r, const char *name, cr_error *err)
 {
     j_decompress_ptr jpeg = &r->jpeg;
     CR_TRY(cr_image_check_size(name, jpeg->image_width, jpeg->image_height, err));
-    CR_TRY(cr_image_create((int)jpeg->image_width, (int)jpeg->image_height, &r->image, err));
+    CR_TRY(cr_image_alloc((int)jpeg->image_width, (int)jpeg->image_height, &r->image, err));
     const size_t width = jpeg->image_width;
     const bool inks = jpeg->num_components == 4;
     jpeg->out_color_space = inks ? JCS_CMYK : JCS_RGB;
@@ -96,9 +100,16 @@ static cr_status read_rows(struct reader *r, const char *name, cr_error *err)
     jpeg_start_decompress(jpeg);
     while (jpeg->output_scanline < jpeg->output_height) {
         uint8_t *const rgb = r->image.rgb + 3 * width * jpeg->output_scanline;
-        JSAMPROW row = inks ? r->cmyk : rgb;
-        jpeg_read_scanlines(jpeg, &row, 1);
-        if (inks) cmyk_to_rgb(r->cmyk, rgb, width);
+        if (inks) {
+            jpeg_read_scanlines(jpeg, &r->cmyk, 1);
+            cmyk_to_rgb(r->cmyk, rgb, width);
+            continue;
+        }
+        JSAMPROW rows[MCU_ROWS];
+        const JDIMENSION left = jpeg->output_height - jpeg->output_scanline;
+        const JDIMENSION n = left < MCU_ROWS ? left : MCU_ROWS;
+        for (JDIMENSION i = 0; i < n; i++) rows[i] = rgb + 3 * width * i;
+        jpeg_read_scanlines(jpeg, rows, n);
     }
     jpeg_finish_decompress(jpeg);
     return CR_OK;

@@ -69,7 +69,7 @@ static cr_status read_rows(struct reader *r, const char *name, cr_error *err)
     set_transforms(r);
     CR_CHECK(png_get_rowbytes(r->png, r->info) == (size_t)width * 3, err, CR_ERR_INTERNAL,
              "%s: PNG rows of an unexpected size", name);
-    CR_TRY(cr_image_create((int)width, (int)height, &r->image, err));
+    CR_TRY(cr_image_alloc((int)width, (int)height, &r->image, err));
     r->rows = cr_malloc(height * sizeof *r->rows);
     if (!r->rows) return CR_NOMEM(err);
     for (size_t y = 0; y < height; y++) r->rows[y] = r->image.rgb + y * width * 3;
