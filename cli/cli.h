@@ -112,6 +112,23 @@ const char *cli_class_name(const char *const *names, size_t count, int class_id,
 /* Last component of a path. */
 const char *cli_base_name(const char *path);
 
+/* A picture and what a model's input is made of. */
+typedef struct cli_fitted {
+    cr_image picture;
+    uint8_t *pixels; /* of cr_preprocess_pixels */
+    cr_placement place;
+    double fit_ms; /* what that took */
+} cli_fitted;
+
+/* Reads and fits a list of pictures in order; with more than one thread, each while the one before
+ * it is in use. `paths` must outlive the reader. */
+typedef struct cli_reader cli_reader;
+cr_status cli_reader_open(cli_reader **out, char *const *paths, size_t count,
+                          const cr_preprocess *preprocess, int threads, cr_error *err);
+/* The next of at most `count` pictures; *out is the reader's, valid until the next call. */
+cr_status cli_reader_next(cli_reader *reader, cli_fitted **out, cr_error *err);
+void cli_reader_close(cli_reader **reader);
+
 /* ---- measuring ------------------------------------------------------------------------------- */
 
 /* Detections of one model on a list of pictures: image_id is ids[i] (or i + 1 if ids is NULL),

@@ -39,6 +39,7 @@ typedef struct job {
     settings set;
     cr_model *model;
     cr_detector *detector;
+    cli_reader *reader;
     cr_image_list *sources;
     int source_count;
     char **paths; /* of all sources, owned by them */
@@ -282,19 +283,20 @@ static void print_counts(const job *j, const cr_detections *found)
     }
 }
 
-static void print_line(const job *j, const char *path, const cr_image *picture,
+static void print_line(const job *j, const char *path, const cli_fitted *fitted,
                        const cr_detections *found, bool classify)
 {
     char number[16];
     const cr_detect_times t = cr_detector_times(j->detector);
     cli_progress_clear();
-    printf("%s %dx%d:", cli_base_name(path), picture->width, picture->height);
+    printf("%s %dx%d:", cli_base_name(path), fitted->picture.width,
+           fitted->picture.height);
     if (!classify) print_counts(j, found);
     for (size_t i = 0; classify && i < found->count; i++)
         printf("%s %s %.2f", i ? "," : "",
                cli_class_name(j->names, j->name_count, found->items[i].class_id, number),
                (double)found->items[i].score);
-    printf("  %.1f ms\n", t.preprocess_ms + t.run_ms + t.decode_ms);
+    printf("  %.1f ms\n", fitted->fit_ms + t.preprocess_ms + t.run_ms + t.decode_ms);
 }
 
 /* The annotated copy never goes over the picture itself. */
@@ -320,16 +322,17 @@ static cr_status run_picture(job *j, size_t index, cr_error *err)
 {
     const char *path = j->paths[index];
     const bool classify = cr_model_get_info(j->model)->head.kind == CR_HEAD_CLASSIFY;
-    cr_image picture;
+    cli_fitted *fitted;
     cr_detections found = {0};
-    cr_status st = cr_image_read(path, &picture, err);
+    cr_status st = cli_reader_next(j->reader, &fitted, err);
     if (st != CR_OK) return st;
-    st = cr_detector_run(j->detector, &picture, &j->set.detect, &found, err);
-    if (st == CR_OK && j->set.save) st = save_picture(j, path, &picture, &found, err);
-    if (st == CR_OK && j->json.stream) write_json(j, path, index, &picture, &found, classify);
-    if (st == CR_OK && j->json.stream != stdout) print_line(j, path, &picture, &found, classify);
+    cr_image *const picture = &fitted->picture;
+    st = cr_detector_run_pixels(j->detector, fitted->pixels, &fitted->place, &j->set.detect, &found,
+                                err);
+    if (st == CR_OK && j->set.save) st = save_picture(j, path, picture, &found, err);
+    if (st == CR_OK && j->json.stream) write_json(j, path, index, picture, &found, classify);
+    if (st == CR_OK && j->json.stream != stdout) print_line(j, path, fitted, &found, classify);
     cr_detections_free(&found);
-    cr_image_free(&picture);
     if (st == CR_OK && !cli_step("detecting", index + 1, j->path_count))
         st = cli_error(err, CR_ERR_CANCELLED, "cancelled");
     return st;
@@ -348,12 +351,16 @@ static cr_status prepare(job *j, int source_count, char **sources, cr_error *err
     if (st == CR_OK && j->set.save) st = check_names_differ(j, err);
     if (st == CR_OK && j->set.save) st = cli_make_folder(j->set.save, err);
     if (st == CR_OK && j->set.json) st = cli_file_open(&j->json, j->set.json, err);
+    if (st == CR_OK)
+        st = cli_reader_open(&j->reader, j->paths, j->path_count,
+                             &cr_model_get_info(j->model)->preprocess, j->set.common.threads, err);
     return st;
 }
 
 static void release(job *j)
 {
     cli_file_abort(&j->json);
+    cli_reader_close(&j->reader);
     cr_detector_free(&j->detector);
     cr_model_free(&j->model);
     for (int i = 0; i < j->source_count; i++) cr_image_list_free(&j->sources[i]);

@@ -39,19 +39,18 @@ static cr_status keep_best_class(const cr_detections *found, int64_t id, cli_box
     return push(out, &box, err);
 }
 
-static cr_status collect_one(cr_detector *detector, const char *path, bool classify,
+static cr_status collect_one(cr_detector *detector, cli_reader *reader, bool classify,
                              const cr_detect_options *options, int64_t id, cli_boxes *out,
                              cr_error *err)
 {
-    cr_image picture;
+    cli_fitted *fitted;
     cr_detections found = {0};
-    cr_status st = cr_image_read(path, &picture, err);
+    cr_status st = cli_reader_next(reader, &fitted, err);
     if (st != CR_OK) return st;
-    st = cr_detector_run(detector, &picture, options, &found, err);
+    st = cr_detector_run_pixels(detector, fitted->pixels, &fitted->place, options, &found, err);
     if (st == CR_OK)
         st = classify ? keep_best_class(&found, id, out, err) : keep(&found, id, out, err);
     cr_detections_free(&found);
-    cr_image_free(&picture);
     return st;
 }
 
@@ -59,16 +58,22 @@ cr_status cli_collect(const cr_model *model, int threads, const cli_pictures *pi
                       const cr_detect_options *options, const char *what, cli_boxes *out,
                       cr_error *err)
 {
-    const bool classify = cr_model_get_info(model)->head.kind == CR_HEAD_CLASSIFY;
+    const cr_model_info *info = cr_model_get_info(model);
+    const bool classify = info->head.kind == CR_HEAD_CLASSIFY;
     cr_detector *detector = NULL;
+    cli_reader *reader = NULL;
     *out = (cli_boxes){0};
     cr_status st = cr_detector_create(model, threads, &detector, err);
+    if (st == CR_OK)
+        st = cli_reader_open(&reader, pictures->paths, pictures->count, &info->preprocess, threads,
+                             err);
     for (size_t i = 0; st == CR_OK && i < pictures->count; i++) {
         const int64_t id = pictures->ids ? pictures->ids[i] : (int64_t)i + 1;
-        st = collect_one(detector, pictures->paths[i], classify, options, id, out, err);
+        st = collect_one(detector, reader, classify, options, id, out, err);
         if (st == CR_OK && !cli_step(what, i + 1, pictures->count))
             st = cli_error(err, CR_ERR_CANCELLED, "cancelled");
     }
+    cli_reader_close(&reader);
     cr_detector_free(&detector);
     if (st != CR_OK) cli_boxes_free(out);
     return st;

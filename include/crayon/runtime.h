@@ -67,6 +67,12 @@ CR_API void cr_detector_free(cr_detector **detector);
 CR_API cr_status cr_detector_run(cr_detector *detector, const cr_image *picture,
                                  const cr_detect_options *options, cr_detections *out,
                                  cr_error *err);
+/* The same from a picture that cr_preprocess_pixels fitted for cr_model_get_info(model)->preprocess:
+ * another thread may prepare the next one while this one runs. */
+CR_API cr_status cr_detector_run_pixels(cr_detector *detector, const uint8_t *pixels,
+                                        const cr_placement *place,
+                                        const cr_detect_options *options, cr_detections *out,
+                                        cr_error *err);
 /* Milliseconds of the last run's parts. */
 typedef struct cr_detect_times {
     double preprocess_ms, run_ms, decode_ms;

@@ -76,24 +76,41 @@ static double now_ms(void)
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
 }
 
-cr_status cr_detector_run(cr_detector *d, const cr_image *picture, const cr_detect_options *options,
-                          cr_detections *out, cr_error *err)
+/* The input is filled, since `start`. */
+static cr_status run_filled(cr_detector *d, double start, const cr_placement *place,
+                            const cr_detect_options *options, cr_detections *out, cr_error *err)
 {
     const cr_model *m = d->model;
     const cr_detect_options defaults = cr_detect_options_default();
     cr_output outs[MAX_OUTPUTS];
-    cr_placement place;
-    const double t0 = now_ms();
-    CR_TRY(cr_preprocess_run(&m->info.preprocess, picture, cr_runner_input(d->runner, 0, NULL),
-                             &place, err));
-    const double t1 = now_ms();
+    const double filled = now_ms();
     CR_TRY(cr_runner_run(d->runner, err));
-    const double t2 = now_ms();
+    const double ran = now_ms();
     const size_t n = m->graph->output_count;
     for (size_t i = 0; i < n; i++) CR_TRY(cr_runner_output(d->runner, i, &outs[i], err));
-    CR_TRY(cr_head_decode(&m->info.head, outs, n, &place, options ? options : &defaults, out, err));
-    d->times = (cr_detect_times){t1 - t0, t2 - t1, now_ms() - t2};
+    CR_TRY(cr_head_decode(&m->info.head, outs, n, place, options ? options : &defaults, out, err));
+    d->times = (cr_detect_times){filled - start, ran - filled, now_ms() - ran};
     return CR_OK;
+}
+
+cr_status cr_detector_run(cr_detector *d, const cr_image *picture, const cr_detect_options *options,
+                          cr_detections *out, cr_error *err)
+{
+    cr_placement place;
+    const double start = now_ms();
+    CR_TRY(cr_preprocess_run(&d->model->info.preprocess, picture,
+                             cr_runner_input(d->runner, 0, NULL), &place, err));
+    return run_filled(d, start, &place, options, out, err);
+}
+
+cr_status cr_detector_run_pixels(cr_detector *d, const uint8_t *pixels, const cr_placement *place,
+                                 const cr_detect_options *options, cr_detections *out,
+                                 cr_error *err)
+{
+    const double start = now_ms();
+    CR_TRY(cr_preprocess_normalize(&d->model->info.preprocess, pixels,
+                                   cr_runner_input(d->runner, 0, NULL), err));
+    return run_filled(d, start, place, options, out, err);
 }
 
 cr_detect_times cr_detector_times(const cr_detector *d) { return d->times; }

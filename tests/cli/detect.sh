@@ -22,3 +22,11 @@ json named.json 'set(d["name"] for k in j for d in k["detections"]) <= set("abcd
 fails "$CRAYON" detect "$SAMPLE" scenes --classes cow
 fails "$CRAYON" detect "$SAMPLE" scenes --save scenes/images
 fails "$CRAYON" detect "$SAMPLE" scenes scenes/images --save drawn
+# Pictures are read ahead, but a broken one is met at its turn, on any number of threads.
+echo broken >broken.jpg
+{ cat list.txt; echo broken.jpg; cat list.txt; } >broken.txt
+for threads in 1 2; do
+    "$CRAYON" detect "$SAMPLE" broken.txt --threads $threads --json - >before$threads.json 2>message$threads
+    echo "exit $?, $(wc -l <before$threads.json) lines, $(cat message$threads)"
+done
+cmp before1.json before2.json && echo "the same up to there"
