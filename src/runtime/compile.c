@@ -250,6 +250,7 @@ static cr_status lower_node(cr_program *p, const cr_node *n, cr_error *err)
     if (!done) CR_TRY(cr_lower_planes(p, n, &done, err));
     if (!done) CR_TRY(cr_lower_head(p, n, &done, err));
     if (!done) CR_TRY(cr_lower_spatial(p, n, &done, err));
+    if (!done) CR_TRY(cr_lower_gelu(p, n, &done, err));
     if (!done) CR_TRY(cr_lower_elementwise(p, n, &done, err));
     if (!done) CR_TRY(cr_lower_plain(p, n, &done, err));
     if (!done) CR_TRY(cr_lower_reference(p, n, err));

@@ -59,10 +59,10 @@ static cr_status run_map(const cr_step *s, cr_session *session, cr_error *err)
     return CR_OK;
 }
 
-static bool constant_is(const cr_tensor *t, float value)
+static bool constant_is(const cr_program *p, const cr_tensor *t, float value)
 {
-    return t->data && t->dtype == CR_DT_F32 && cr_shape_count(&t->shape) == 1 &&
-           *(const float *)t->data == value;
+    return t->data && !cr_program_entry(p, t) && t->dtype == CR_DT_F32 &&
+           cr_shape_count(&t->shape) == 1 && *(const float *)t->data == value;
 }
 
 static bool read_function(const cr_program *p, const cr_node *n, cr_vmath_fn *fn)
@@ -90,29 +90,71 @@ static bool read_function(const cr_program *p, const cr_node *n, cr_vmath_fn *fn
         *fn = CR_VM_GELU;
         return !strcmp(cr_attr_string(n, "approximate", "none"), "none");
     case CR_OP_Pow:
-        if (cr_program_entry(p, n->in[1]) || n->in[1]->shape.rank > n->in[0]->shape.rank)
-            return false;
+        if (n->in[1]->shape.rank > n->in[0]->shape.rank) return false;
         *fn = CR_VM_SQUARE;
-        return constant_is(n->in[1], 2);
+        return constant_is(p, n->in[1], 2);
     default:
         return false;
     }
 }
 
-static cr_status lower_function(cr_program *p, const cr_node *n, cr_vmath_fn fn, cr_error *err)
+static cr_status add_function(cr_program *p, const cr_node *n, cr_vmath_fn fn, const cr_tensor *y,
+                              cr_error *err)
 {
     const bool nhwc = cr_prefers_nhwc(p, n->in[0]);
     int in, out;
     CR_TRY(cr_program_need(p, n->in[0], CR_DT_F32, nhwc, &in, err));
-    CR_TRY(cr_program_output(p, n->out[0], CR_DT_F32, nhwc, &out, err));
+    CR_TRY(cr_program_output(p, y, CR_DT_F32, nhwc, &out, err));
     cr_vmath_fn *op = cr_arena_alloc(&p->arena, sizeof *op);
-    cr_step *s = cr_program_add_step(p, run_map, n->op->name, n, 1, 1);
+    cr_step *s = cr_program_add_step(p, run_map, fn == CR_VM_GELU ? "gelu" : n->op->name, n, 1, 1);
     if (!op || !s) return CR_NOMEM(err);
     *op = fn;
     s->op = op;
     s->in[0] = in;
     s->out[0] = out;
-    return cr_program_finish(p, n->out[0], out, err);
+    return cr_program_finish(p, y, out, err);
+}
+
+/* ---- Gelu as exporters spell it: x * (1 + erf(x / sqrt 2)) * 0.5 ---- */
+
+/* The only reader of n's output, which must be `kind` and leave no entry between. */
+static const cr_node *next_of(const cr_program *p, const cr_node *n, cr_op_kind kind)
+{
+    const cr_node *next = cr_program_only_reader(p, n->out[0]);
+    if (cr_program_entry(p, n->out[0]) || !next || next->op->kind != kind) return NULL;
+    return next;
+}
+
+/* The operand of a node that is not t; NULL if t is none of the two. */
+static const cr_tensor *other_operand(const cr_node *n, const cr_tensor *t)
+{
+    return n->in[0] == t ? n->in[1] : n->in[1] == t ? n->in[0] : NULL;
+}
+
+static bool halves_root(const cr_program *p, const cr_node *n)
+{
+    return (n->op->kind == CR_OP_Div && constant_is(p, n->in[1], 1.41421356f)) ||
+           (n->op->kind == CR_OP_Mul && constant_is(p, n->in[1], CR_SQRT_HALF));
+}
+
+cr_status cr_lower_gelu(cr_program *p, const cr_node *n, bool *done, cr_error *err)
+{
+    if ((n->op->kind != CR_OP_Div && n->op->kind != CR_OP_Mul) || !halves_root(p, n)) return CR_OK;
+    const cr_tensor *x = n->in[0];
+    const cr_node *chain[4]; /* Erf, Add, Mul, Mul */
+    if (!fixed_floats(x) || x->data || !(chain[0] = next_of(p, n, CR_OP_Erf)) ||
+        !(chain[1] = next_of(p, chain[0], CR_OP_Add)) ||
+        !(chain[2] = next_of(p, chain[1], CR_OP_Mul)) ||
+        !(chain[3] = next_of(p, chain[2], CR_OP_Mul)))
+        return CR_OK;
+    const cr_tensor *one = other_operand(chain[1], chain[0]->out[0]);
+    const cr_tensor *half = other_operand(chain[3], chain[2]->out[0]);
+    if (!one || !constant_is(p, one, 1) || !half || !constant_is(p, half, .5f)) return CR_OK;
+    if (other_operand(chain[2], chain[1]->out[0]) != x) return CR_OK;
+    if (!cr_shape_equal(&chain[3]->out[0]->shape, &x->shape)) return CR_OK;
+    for (int i = 0; i < 4; i++) p->fused[chain[i]->index] = true;
+    *done = true;
+    return add_function(p, n, CR_VM_GELU, chain[3]->out[0], err);
 }
 
 /* ---- two tensors ---- */
@@ -292,7 +334,7 @@ cr_status cr_lower_math(cr_program *p, const cr_node *n, bool *done, cr_error *e
     if (n->n_in < 1 || !fixed_floats(n->in[0]) || !fixed_floats(n->out[0])) return CR_OK;
     if (read_function(p, n, &fn) && !n->in[0]->data) {
         *done = true;
-        return lower_function(p, n, fn, err);
+        return add_function(p, n, fn, n->out[0], err);
     }
     if (!read_pair(n, &pair) || !fixed_floats(n->in[1])) return CR_OK;
     *done = true;

@@ -110,6 +110,7 @@ cr_status cr_lower_spatial(cr_program *p, const cr_node *n, bool *done, cr_error
 cr_status cr_lower_elementwise(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_plain(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_convtranspose(cr_program *p, const cr_node *n, bool *done, cr_error *err);
+cr_status cr_lower_gelu(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_math(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_matmul(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_pictures(cr_program *p, const cr_node *n, bool *done, cr_error *err);

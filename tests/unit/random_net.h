@@ -158,6 +158,14 @@ static inline void random_function(net *t)
         keep(t, apply2(t->g, CR_OP_Pow, x, cr_graph_const_f32(t->g, "two", 2)));
         return;
     }
+    if (!t->exact && roll(t, 0, 3) == 0) { /* Gelu in five operators */
+        cr_tensor *e = apply2(t->g, CR_OP_Div, x, cr_graph_const_f32(t->g, "root", 1.41421356f));
+        e = apply1(t->g, CR_OP_Erf, e);
+        e = apply2(t->g, CR_OP_Add, e, cr_graph_const_f32(t->g, "one", roll(t, 0, 3) ? 1 : 2));
+        e = roll(t, 0, 1) ? apply2(t->g, CR_OP_Mul, x, e) : apply2(t->g, CR_OP_Mul, e, x);
+        keep(t, apply2(t->g, CR_OP_Mul, e, cr_graph_const_f32(t->g, "half", .5f)));
+        return;
+    }
     const cr_op_kind kind = kinds[t->exact ? 0 : roll(t, 0, 3)];
     if (kind == CR_OP_Exp) x = apply1(t->g, CR_OP_Tanh, x); /* large values would drown the rest */
     keep(t, apply1(t->g, kind, x));
