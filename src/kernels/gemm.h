@@ -23,9 +23,13 @@ typedef struct cr_gemm_shape {
     int64_t batch, m, n, k; /* all >= 1 */
     int64_t a_down, a_right, b_down, b_right, c_down;
     const int64_t *a_at, *b_at, *c_at; /* [batch] where each product's matrices begin */
+    float alpha;                       /* float32: what every element is multiplied by at the end */
 } cr_gemm_shape;
 
-/* ---- float32: one chain of multiply-adds over k per element, from 0 ---- */
+/* ---- float32: one chain of multiply-adds over k per element, from 0 ----
+ *
+ * A wide B whose columns lie the wrong way would have to be transposed to be packed. Then C' = B'A'
+ * is computed instead: A is packed, and tiles of C' are transposed as they are stored. */
 
 typedef struct cr_gemm_f32_tile {
     const float *a;
@@ -34,6 +38,7 @@ typedef struct cr_gemm_f32_tile {
     float *c;
     int64_t c_down;
     int rows, cols; /* 1..mr, 1..nr; the panel's width is cols rounded up to whole vectors */
+    float alpha;
 } cr_gemm_f32_tile;
 
 typedef struct cr_gemm_f32_kernel {

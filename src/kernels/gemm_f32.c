@@ -22,11 +22,12 @@ static const cr_gemm_f32_kernel gemm_f32_c = GEMM_RECORD("gemm_f32 c 4x8");
 
 /* ---- the work ---- */
 
-enum { ITEMS_PER_THREAD = 8, MIN_ITEM_MACS = 1 << 16 };
+enum { MAX_MR = 16, MAX_NR = 64, ITEMS_PER_THREAD = 8, MIN_ITEM_MACS = 1 << 16 };
 
 typedef struct f32_job {
     const cr_gemm_f32_kernel *kernel;
-    const cr_gemm_shape *s;
+    const cr_gemm_shape *s; /* turned: of C' = B'A', but c_down is C's */
+    bool turned;
     const float *a, *b;
     float *c, *packed;
     int64_t panels, packed_size;         /* panels of one B; floats of one packed B */
@@ -38,6 +39,25 @@ static int64_t smaller(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+static bool is_turned(const cr_gemm_shape *s)
+{
+    return s->b_down == 1 && s->b_right != 1 && s->m < s->n;
+}
+
+static cr_gemm_shape turn(const cr_gemm_shape *s)
+{
+    cr_gemm_shape t = *s;
+    t.m = s->n;
+    t.n = s->m;
+    t.a_down = s->b_right;
+    t.a_right = s->b_down;
+    t.b_down = s->a_right;
+    t.b_right = s->a_down;
+    t.a_at = s->b_at;
+    t.b_at = s->a_at;
+    return t;
+}
+
 static int64_t packed_size(const cr_gemm_f32_kernel *kernel, const cr_gemm_shape *s)
 {
     return (int64_t)cr_round_up((size_t)s->n, (size_t)kernel->lanes) * s->k;
@@ -45,7 +65,8 @@ static int64_t packed_size(const cr_gemm_f32_kernel *kernel, const cr_gemm_shape
 
 size_t cr_gemm_f32_scratch(const cr_gemm_f32_kernel *kernel, const cr_gemm_shape *s)
 {
-    return (size_t)(s->batch * packed_size(kernel, s)) * sizeof(float);
+    const cr_gemm_shape turned = turn(s);
+    return (size_t)(s->batch * packed_size(kernel, is_turned(s) ? &turned : s)) * sizeof(float);
 }
 
 static void pack_panel(void *ctx, size_t index, int worker)
@@ -72,6 +93,13 @@ static void pack_panel(void *ctx, size_t index, int worker)
         memset(to + k * width + cols, 0, (size_t)(width - cols) * sizeof *to);
 }
 
+/* A tile of C' goes to C by columns. */
+static void store_turned(const f32_job *j, const cr_gemm_f32_tile *t, float *c)
+{
+    cr_transpose_words((const uint32_t *)(const void *)t->c, t->c_down, (uint32_t *)(void *)c,
+                       j->s->c_down, t->rows, t->cols);
+}
+
 static void compute_item(void *ctx, size_t index, int worker)
 {
     const f32_job *j = ctx;
@@ -82,16 +110,21 @@ static void compute_item(void *ctx, size_t index, int worker)
     const int64_t top = rest / j->groups * j->tall, bottom = smaller(top + j->tall, s->m);
     const int64_t first = rest % j->groups * j->chunk, last = smaller(first + j->chunk, j->panels);
     const float *packed = j->packed + batch * j->packed_size;
-    cr_gemm_f32_tile t = {
-        .a_down = s->a_down, .a_right = s->a_right, .k = s->k, .c_down = s->c_down};
+    cr_gemm_f32_tile t = {.a_down = s->a_down,
+                          .a_right = s->a_right,
+                          .k = s->k,
+                          .c_down = j->turned ? nr : s->c_down,
+                          .alpha = s->alpha};
+    float tile[MAX_MR * MAX_NR], *const c = j->c + s->c_at[batch];
     for (int64_t panel = first; panel < last; panel++) {
         t.b = packed + panel * nr * s->k;
         t.cols = (int)smaller(s->n - panel * nr, nr);
         for (int64_t row = top; row < bottom; row += mr) {
             t.a = j->a + s->a_at[batch] + row * s->a_down;
-            t.c = j->c + s->c_at[batch] + row * s->c_down + panel * nr;
+            t.c = j->turned ? tile : c + row * s->c_down + panel * nr;
             t.rows = (int)smaller(bottom - row, mr);
             j->kernel->run(&t);
+            if (j->turned) store_turned(j, &t, c + panel * nr * s->c_down + row);
         }
     }
 }
@@ -116,7 +149,14 @@ static void split_work(f32_job *j, int threads)
 void cr_gemm_f32_run(const cr_gemm_f32_kernel *kernel, const cr_gemm_shape *s, const float *a,
                      const float *b, float *c, void *scratch, cr_pool *pool)
 {
+    const cr_gemm_shape other = turn(s);
     f32_job j = {.kernel = kernel, .s = s, .a = a, .b = b, .c = c, .packed = scratch};
+    if (is_turned(s)) {
+        j.turned = true;
+        j.s = s = &other;
+        j.a = b;
+        j.b = a;
+    }
     j.panels = (s->n + kernel->nr - 1) / kernel->nr;
     j.packed_size = packed_size(kernel, s);
     split_work(&j, cr_pool_threads(pool));

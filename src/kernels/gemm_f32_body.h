@@ -21,16 +21,17 @@ CR_INLINE void GEMM(tile)(const cr_gemm_f32_tile *t, const int nv)
             CR_UNROLL for (int v = 0; v < nv; v++) acc[r][v] = V_FMA(x, b[v], acc[r][v]);
         }
     }
+    const VF alpha = V_SET1(t->alpha);
     const int last = t->cols - (nv - 1) * VN; /* columns of the last vector */
     CR_UNROLL for (int r = 0; r < GEMM_MR; r++)
     {
         if (r >= t->rows) return;
         float *c = t->c + r * t->c_down;
-        CR_UNROLL for (int v = 0; v < nv - 1; v++) V_STORE(c + v * VN, acc[r][v]);
+        CR_UNROLL for (int v = 0; v < nv - 1; v++) V_STORE(c + v * VN, V_MUL(alpha, acc[r][v]));
         if (last == VN)
-            V_STORE(c + (nv - 1) * VN, acc[r][nv - 1]);
+            V_STORE(c + (nv - 1) * VN, V_MUL(alpha, acc[r][nv - 1]));
         else
-            V_STORE_N(c + (nv - 1) * VN, acc[r][nv - 1], last);
+            V_STORE_N(c + (nv - 1) * VN, V_MUL(alpha, acc[r][nv - 1]), last);
     }
 }
 

@@ -340,10 +340,24 @@ static void set_codes(const cr_program *p, const int in[2], int out, cr_gemm_cod
     if (y->quantized) q->multiplier = cr_requant_multiplier(a->scale, b->scale, y->scale);
 }
 
+/* A product by a constant behind the product (1 / sqrt(d) of attention). */
+static const cr_tensor *fuse_scale(cr_program *p, const cr_tensor *y, float *alpha)
+{
+    const cr_node *next = cr_program_entry(p, y) ? NULL : cr_program_only_reader(p, y);
+    if (!next || next->op->kind != CR_OP_Mul) return y;
+    const cr_tensor *c = next->in[next->in[0] == y];
+    if (!c->data || c->dtype != CR_DT_F32 || cr_shape_count(&c->shape) != 1) return y;
+    if (cr_program_entry(p, c) || c->shape.rank > y->shape.rank) return y;
+    *alpha = *(const float *)c->data;
+    p->fused[next->index] = true;
+    return next->out[0];
+}
+
 static cr_status lower_product(cr_program *p, const cr_node *n, cr_error *err)
 {
     const bool codes = cr_matmul_takes_integers(p->entries, n);
-    const cr_tensor *y = n->out[0];
+    float alpha = 1;
+    const cr_tensor *y = codes ? n->out[0] : fuse_scale(p, n->out[0], &alpha);
     int64_t stride[2][CR_MAX_RANK];
     int in[2], out;
     for (int i = 0; i < 2; i++) CR_TRY(operand(p, n->in[i], codes, &in[i], stride[i], err));
@@ -355,6 +369,7 @@ static cr_status lower_product(cr_program *p, const cr_node *n, cr_error *err)
     cr_step *s = cr_program_add_step(p, run_product, "", n, 2, 1);
     if (!op || !s) return CR_NOMEM(err);
     CR_TRY(product_shape(p, n, stride[0], stride[1], &op->shape, err));
+    op->shape.alpha = alpha;
     memcpy(s->in, in, sizeof in);
     s->out[0] = out;
     s->op = op;

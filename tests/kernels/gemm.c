@@ -41,6 +41,7 @@ static void random_problem(cr_rng *rng, problem *p)
     s->a_at = p->a_at;
     s->b_at = p->b_at;
     s->c_at = p->c_at;
+    s->alpha = cr_rng_below(rng, 2) ? 1 : 0.37f;
 }
 
 static void print_problem(const cr_gemm_shape *s, int level)
@@ -60,7 +61,7 @@ static float f32_at(const cr_gemm_shape *s, const float *a, const float *b, bool
         const float u = a[k * s->a_right], v = b[k * s->b_down];
         sum = fused ? fmaf(u, v, sum) : sum + u * v;
     }
-    return sum;
+    return s->alpha * sum;
 }
 
 static void check_f32(const cr_gemm_shape *s, const float *a, const float *b, const float *c,
