@@ -34,10 +34,15 @@ static const cr_conv_bf16_kernel conv_bf16_c = CONV_RECORD("conv_bf16 c 4x8");
 
 /* ---- packing ---- */
 
-int64_t cr_conv_bf16_pairs(const cr_conv_bf16_kernel *k, int64_t cin)
+int64_t cr_conv_bf16_pairs(const cr_conv_bf16_kernel *k, int64_t taps, int64_t cin)
 {
     const size_t least = k->layout == CR_BF16_TILES ? CR_BF16_TILE_PAIRS : 1;
-    return (int64_t)cr_round_up((size_t)(cin + 1) / 2, least);
+    return (int64_t)cr_round_up((size_t)(taps * ((cin + 1) / 2)), least);
+}
+
+size_t cr_conv_bf16_packed_bytes(const cr_conv_bf16_kernel *k, int64_t pairs)
+{
+    return k->layout == CR_BF16_TILES ? (size_t)(pairs * k->mr) * 2 * sizeof(cr_bf16) : 0;
 }
 
 size_t cr_conv_bf16_pair_bytes(const cr_conv_bf16_kernel *k)
@@ -54,14 +59,7 @@ void cr_conv_bf16_put(const cr_conv_bf16_kernel *k, void *block, int width, int 
         ((float *)block)[(pair * 2 + i) * width + j] = cr_bf16_widen(rounded);
         return;
     }
-    int64_t at = (pair * width + j) * 2 + i;
-    if (k->layout == CR_BF16_TILES) {
-        const int64_t tile = pair / CR_BF16_TILE_PAIRS * (width / k->lanes) + j / k->lanes;
-        at = ((tile * CR_BF16_TILE_PAIRS + pair % CR_BF16_TILE_PAIRS) * k->lanes + j % k->lanes) *
-                 2 +
-             i;
-    }
-    ((cr_bf16 *)block)[at] = rounded;
+    ((cr_bf16 *)block)[(pair * width + j) * 2 + i] = rounded;
 }
 
 enum {
@@ -117,7 +115,7 @@ static size_t group_bytes(const cr_conv_bf16 *c)
 /* The weights of one output channel: [cin][taps], with planes [planes][kh][kw]. */
 static void pack_channel(cr_conv_bf16 *c, const float *src, unsigned char *block, int width, int j)
 {
-    const int64_t pairs = c->pairs / c->taps;
+    const int64_t pairs = (c->cin + 1) / 2; /* of a tap */
     for (int64_t tap = 0; tap < c->taps; tap++)
         for (int64_t k = 0; k < c->cin; k++) {
             if (!c->planes) {
@@ -180,12 +178,12 @@ static void merge_columns(cr_conv_bf16 *c, const cr_conv_geometry *g)
     c->g.pad_left = 0;
 }
 
-static void set_up(cr_conv_bf16 *c, const cr_conv_geometry *g, const cr_conv_bf16_params *p,
-                   unsigned cpu)
+static void set_up(cr_conv_bf16 *c, const cr_conv_bf16_kernel *k, const cr_conv_geometry *g,
+                   const cr_conv_bf16_params *p, unsigned cpu)
 {
     c->g = *g;
     if (p->planes_in) merge_columns(c, g);
-    c->k = cr_conv_bf16_select(cpu);
+    c->k = k;
     c->rows = cr_rows_get(cpu);
     c->rows_bf16 = cr_rows_bf16_get(cpu);
     c->act = p->act;
@@ -195,12 +193,19 @@ static void set_up(cr_conv_bf16 *c, const cr_conv_geometry *g, const cr_conv_bf1
     c->cout = g->cout / g->groups;
     if (c->k->narrow && c->cout <= c->k->narrow->nr) c->k = c->k->narrow;
     c->blocks = (c->cout + c->k->nr - 1) / c->k->nr;
-    c->pairs = c->taps * cr_conv_bf16_pairs(c->k, c->cin);
+    c->pairs = cr_conv_bf16_pairs(c->k, c->taps, c->cin);
     if (c->cin == 1 && c->cout == 1 && g->groups > 1) c->dw = cr_dwconv_bf16_select(cpu);
 }
 
 cr_status cr_conv_bf16_create(const cr_conv_geometry *g, const cr_conv_bf16_params *p, unsigned cpu,
                               cr_conv_bf16 **out, cr_error *err)
+{
+    return cr_conv_bf16_create_with(cr_conv_bf16_select(cpu), g, p, cpu, out, err);
+}
+
+cr_status cr_conv_bf16_create_with(const cr_conv_bf16_kernel *k, const cr_conv_geometry *g,
+                                   const cr_conv_bf16_params *p, unsigned cpu, cr_conv_bf16 **out,
+                                   cr_error *err)
 {
     *out = NULL;
     CR_TRY(cr_conv_geometry_check(g, err));
@@ -210,9 +215,9 @@ cr_status cr_conv_bf16_create(const cr_conv_geometry *g, const cr_conv_bf16_para
     cr_conv_bf16 *c = cr_calloc(1, sizeof *c);
     if (!c) return CR_NOMEM(err);
     const bool wino = !p->planes_in && cr_winograd_bf16_fits(g) && cr_winograd_bf16_pays(g);
-    if (!wino) set_up(c, g, p, cpu);
+    if (!wino) set_up(c, k, g, p, cpu);
     const cr_status st =
-        wino ? cr_winograd_bf16_create(g, p, cpu, &c->wino, err) : allocate(c, err);
+        wino ? cr_winograd_bf16_create_with(k, g, p, cpu, &c->wino, err) : allocate(c, err);
     if (st != CR_OK) {
         cr_conv_bf16_free(c);
         return st;
@@ -280,9 +285,15 @@ static int tile_rows(const cr_conv_bf16 *c)
     return c->dw ? c->dw->mr : c->k->mr;
 }
 
-static size_t tile_bytes(const cr_conv_bf16 *c)
+static size_t sum_bytes(const cr_conv_bf16 *c)
 {
     return (size_t)tile_rows(c) * (size_t)(c->dw ? c->g.cout : c->k->nr) * sizeof(float);
+}
+
+/* Sums and, with CR_BF16_TILES, packed rows (mr * nr sums are whole cache lines there). */
+static size_t tile_bytes(const cr_conv_bf16 *c)
+{
+    return sum_bytes(c) + (c->dw ? 0 : cr_conv_bf16_packed_bytes(c->k, c->pairs));
 }
 
 static size_t walk_scratch(const cr_conv_bf16 *c, int threads)
@@ -322,7 +333,9 @@ static void compute_tile(const void *ctx, const cr_conv_place *p)
                                       (size_t)p->block * block_bytes(c),
                                  .bias = c->bias + (p->group * c->blocks + p->block) * nr,
                                  .c = p->tile,
-                                 .vectors = width / c->k->lanes};
+                                 .vectors = width / c->k->lanes,
+                                 .packed = (unsigned char *)p->tile + sum_bytes(c),
+                                 .first = p->first};
     if (p->line)
         c->k->run_line(&t);
     else
@@ -372,6 +385,8 @@ void cr_conv_bf16_run(const cr_conv_bf16 *c, const void *in, int64_t ld_in, void
                             .block_bytes = block_bytes(c),
                             .tile_bytes = tile_bytes(c),
                             .compute = c->dw ? compute_depthwise : compute_tile,
-                            .ctx = &j};
+                            .ctx = &j,
+                            .enter = c->dw ? NULL : c->k->enter,
+                            .leave = c->dw ? NULL : c->k->leave};
     cr_conv_walk_run(&w, scratch, pool);
 }

@@ -55,5 +55,6 @@ static void CONV(run)(const cr_conv_bf16_tile *t)
 
 #define CONV_RECORD(text)                                                                          \
     {                                                                                              \
-        text, CONV(run), CONV_MR, CONV_NV *VN, VN, CR_BF16_FLOATS, NULL, NULL                      \
+        .name = text, .run = CONV(run), .mr = CONV_MR, .nr = CONV_NV * VN, .lanes = VN,            \
+        .layout = CR_BF16_FLOATS                                                                   \
     }

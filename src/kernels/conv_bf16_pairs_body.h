@@ -113,8 +113,9 @@ static void CONV(run_line)(const cr_conv_bf16_tile *t)
         CONV(line)(t, CONV_NV);
 }
 
-#define CONV_RECORD(text, narrow)                                                                  \
+#define CONV_RECORD(text, narrower)                                                                \
     {                                                                                              \
-        text, CONV(run), CONV_MR, CONV_NV *CONV_LANES, CONV_LANES, CR_BF16_PAIRS, CONV(run_line),  \
-            narrow                                                                                 \
+        .name = text, .run = CONV(run), .run_line = CONV(run_line), .mr = CONV_MR,                 \
+        .nr = CONV_NV * CONV_LANES, .lanes = CONV_LANES, .layout = CR_BF16_PAIRS,                  \
+        .narrow = narrower                                                                         \
     }

@@ -162,19 +162,19 @@ static int64_t choose_most(const cr_winograd_bf16 *c)
     return most < c->tiles ? most : c->tiles;
 }
 
-static void set_up(cr_winograd_bf16 *c, const cr_conv_geometry *g, const cr_conv_bf16_params *p,
-                   unsigned cpu)
+static void set_up(cr_winograd_bf16 *c, const cr_conv_bf16_kernel *k, const cr_conv_geometry *g,
+                   const cr_conv_bf16_params *p, unsigned cpu)
 {
     c->g = *g;
     c->transform = cr_winograd_bf16_select(cpu);
-    c->k = cr_conv_bf16_select(cpu);
+    c->k = k;
     if (c->k->narrow && g->cout <= c->k->narrow->nr) c->k = c->k->narrow;
     c->rows = cr_rows_get(cpu);
     c->rows_bf16 = cr_rows_bf16_get(cpu);
     c->act = p->act;
     c->float_out = p->float_out;
     c->blocks = ceil_div(g->cout, c->k->nr);
-    c->pairs = cr_conv_bf16_pairs(c->k, g->cin);
+    c->pairs = cr_conv_bf16_pairs(k, 1, g->cin);
     c->tiles_y = ceil_div(g->oh, CR_WINO2_OUT);
     c->tiles_x = ceil_div(g->ow, CR_WINO2_OUT);
     c->tiles = g->n * c->tiles_y * c->tiles_x;
@@ -184,10 +184,17 @@ static void set_up(cr_winograd_bf16 *c, const cr_conv_geometry *g, const cr_conv
 cr_status cr_winograd_bf16_create(const cr_conv_geometry *g, const cr_conv_bf16_params *p,
                                   unsigned cpu, cr_winograd_bf16 **out, cr_error *err)
 {
+    return cr_winograd_bf16_create_with(cr_conv_bf16_select(cpu), g, p, cpu, out, err);
+}
+
+cr_status cr_winograd_bf16_create_with(const cr_conv_bf16_kernel *k, const cr_conv_geometry *g,
+                                       const cr_conv_bf16_params *p, unsigned cpu,
+                                       cr_winograd_bf16 **out, cr_error *err)
+{
     *out = NULL;
     cr_winograd_bf16 *c = cr_calloc(1, sizeof *c);
     if (!c) return CR_NOMEM(err);
-    set_up(c, g, p, cpu);
+    set_up(c, k, g, p, cpu);
     const cr_status st = allocate(c, err);
     if (st != CR_OK) {
         cr_winograd_bf16_free(c);
@@ -221,6 +228,7 @@ const char *cr_winograd_bf16_name(const cr_winograd_bf16 *c)
 typedef struct room {
     cr_bf16 *v;
     float *m, *y;
+    unsigned char *packed;  /* of a panel, for kernels that pack */
     const cr_bf16 **a;      /* a panel's pointers, for kernels without lines */
     int64_t v_step, m_step; /* elements from one of the 16 to the next */
     size_t bytes;
@@ -240,12 +248,14 @@ static room lay_out(const cr_winograd_bf16 *c, unsigned char *base)
     const size_t m = (size_t)(r.m_step * CR_WINO2_PRODUCTS) * sizeof(float);
     const size_t y = (size_t)(STRIP * 4 * c->k->nr) * sizeof(float);
     const size_t a = (size_t)c->k->mr * sizeof(void *);
-    r.bytes = v + m + cr_round_up(y, CR_ALIGN) + cr_round_up(a, CR_ALIGN);
+    const size_t packed = cr_conv_bf16_packed_bytes(c->k, c->pairs);
+    r.bytes = v + m + packed + cr_round_up(y, CR_ALIGN) + cr_round_up(a, CR_ALIGN);
     if (!base) return r;
     r.v = (cr_bf16 *)(void *)base;
     r.m = (float *)(void *)(base + v);
-    r.y = (float *)(void *)(base + v + m);
-    r.a = (const cr_bf16 **)(void *)(base + v + m + cr_round_up(y, CR_ALIGN));
+    r.packed = base + v + m;
+    r.y = (float *)(void *)(r.packed + packed);
+    r.a = (const cr_bf16 **)(void *)(r.packed + packed + cr_round_up(y, CR_ALIGN));
     return r;
 }
 
@@ -321,7 +331,9 @@ static void multiply(const cr_winograd_bf16 *c, const room *own, int64_t tiles, 
                                             .w = u,
                                             .bias = c->none,
                                             .c = own->m + i * own->m_step + t * width,
-                                            .vectors = width / c->k->lanes};
+                                            .vectors = width / c->k->lanes,
+                                            .packed = own->packed,
+                                            .first = true};
             for (int j = 0; j < mr && !c->k->run_line; j++) own->a[j] = v + j * c->g.cin;
             (c->k->run_line ? c->k->run_line : c->k->run)(&tile);
         }
@@ -373,10 +385,12 @@ static void run_item(void *ctx, size_t index, int worker)
     const int64_t tiles = c->tiles * ((int64_t)index + 1) / r->items - first;
     const room own = lay_out(c, r->scratch + cr_winograd_bf16_scratch(c, worker));
     transform_inputs(r, first, tiles, &own);
+    if (c->k->enter) c->k->enter();
     for (int64_t block = 0; block < c->blocks; block++) {
         multiply(c, &own, tiles, block);
         finish_tiles(r, first, tiles, &own, block);
     }
+    if (c->k->leave) c->k->leave();
 }
 
 void cr_winograd_bf16_run(const cr_winograd_bf16 *c, const cr_bf16 *in, int64_t ld_in, void *out,

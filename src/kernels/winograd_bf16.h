@@ -21,7 +21,7 @@
 #ifndef CR_KERNELS_WINOGRAD_BF16_H
 #define CR_KERNELS_WINOGRAD_BF16_H
 
-#include "kernels/conv_bf16.h"
+#include "kernels/conv_bf16_tile.h"
 
 enum { CR_WINO2_OUT = 2, CR_WINO2_IN = 4, CR_WINO2_PRODUCTS = 16 };
 
@@ -48,6 +48,9 @@ bool cr_winograd_bf16_pays(const cr_conv_geometry *g);
 typedef struct cr_winograd_bf16 cr_winograd_bf16;
 cr_status cr_winograd_bf16_create(const cr_conv_geometry *g, const cr_conv_bf16_params *p,
                                   unsigned cpu, cr_winograd_bf16 **out, cr_error *err);
+cr_status cr_winograd_bf16_create_with(const cr_conv_bf16_kernel *k, const cr_conv_geometry *g,
+                                       const cr_conv_bf16_params *p, unsigned cpu,
+                                       cr_winograd_bf16 **out, cr_error *err);
 void cr_winograd_bf16_free(cr_winograd_bf16 *c);
 size_t cr_winograd_bf16_scratch(const cr_winograd_bf16 *c, int threads);
 const char *cr_winograd_bf16_name(const cr_winograd_bf16 *c);

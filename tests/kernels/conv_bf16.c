@@ -7,7 +7,30 @@
 #include "base/threads.h"
 #include "kernels/conv_bf16.h"
 #include "kernels/conv_bf16_tile.h"
+#define CR_AMX_MODEL
 #include "kernels/winograd_bf16.h"
+#include "kernels/x86/amx_model.h"
+#include "kernels/x86/conv_bf16_amx_body.h"
+
+static const cr_conv_bf16_kernel amx_model = AMX_RECORD("conv_bf16 amx, modelled");
+
+/* A level of the CPU, or beyond them the model of AMX with everything else in C. */
+enum { MODEL = CR_CPU_LEVELS };
+
+static const cr_conv_bf16_kernel *kernel_of(int level)
+{
+    return level == MODEL ? &amx_model : cr_conv_bf16_select(only_level(level));
+}
+
+static unsigned flags_of(int level)
+{
+    return only_level(level == MODEL ? CR_CPU_C : level);
+}
+
+static const char *level_name(int level)
+{
+    return level == MODEL ? amx_model.name : cr_cpu_level_key((cr_cpu_level)level);
+}
 
 typedef struct problem {
     cr_conv_geometry g;
@@ -132,9 +155,8 @@ static exact output_at(const problem *p, int64_t n, int64_t oy, int64_t ox, int6
 static void complain(const problem *p, int level, int64_t pixel, int64_t o, double is, double want)
 {
     print_geometry(&p->g);
-    fail_msg("level %s, act %d: pixel %lld channel %lld is %a, not %a",
-             cr_cpu_level_key((cr_cpu_level)level), p->act.kind, (long long)pixel, (long long)o, is,
-             want);
+    fail_msg("level %s, act %d: pixel %lld channel %lld is %a, not %a", level_name(level),
+             p->act.kind, (long long)pixel, (long long)o, is, want);
 }
 
 static void check_sums(const problem *p, const float *out, int level)
@@ -188,14 +210,18 @@ static guarded run_once(const problem *p, int level, bool sums, bool at_end, cr_
                                 at_end);
     if (p->winograd) {
         cr_winograd_bf16 *c;
-        assert_int_equal(cr_winograd_bf16_create(g, &params, only_level(level), &c, NULL), CR_OK);
+        assert_int_equal(
+            cr_winograd_bf16_create_with(kernel_of(level), g, &params, flags_of(level), &c, NULL),
+            CR_OK);
         guarded scratch = guarded_alloc(cr_winograd_bf16_scratch(c, cr_pool_threads(pool)), false);
         cr_winograd_bf16_run(c, in, 0, out.data, 0, scratch.data, pool);
         guarded_free(&scratch);
         cr_winograd_bf16_free(c);
     } else {
         cr_conv_bf16 *c;
-        assert_int_equal(cr_conv_bf16_create(g, &params, only_level(level), &c, NULL), CR_OK);
+        assert_int_equal(
+            cr_conv_bf16_create_with(kernel_of(level), g, &params, flags_of(level), &c, NULL),
+            CR_OK);
         guarded scratch = guarded_alloc(cr_conv_bf16_scratch(c, cr_pool_threads(pool)), false);
         cr_conv_bf16_run(c, in, 0, out.data, 0, scratch.data, pool);
         guarded_free(&scratch);
@@ -249,6 +275,7 @@ static void run_geometry(const cr_conv_geometry *g, pattern kind, source from, b
                        .act = {(cr_act_kind)cr_rng_below(rng, CR_ACT_HARD_SWISH + 1), 0.1f, 0.7f}};
     for (int level = 0; level < CR_CPU_LEVELS; level++)
         if (has_level(level) && level_runs(level)) run_level(&p, level, at_end, pool);
+    if (!cr_rng_below(rng, 3)) run_level(&p, MODEL, at_end, pool); /* it is slow */
     guarded_free(&gi);
     guarded_free(&gw);
     guarded_free(&gb);
