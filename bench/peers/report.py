@@ -74,6 +74,7 @@ def scaling_table(jobs, model, threads):
 
 
 def pipeline_table(rows):
+    """Crayon's normalisation has no time of its own: it is in its letterbox or in its first layer."""
     lines = ["| loop | threads | decode | letterbox | normalise | run | head, NMS | together | boxes |",
              "|---|---|---|---|---|---|---|---|---|"]
     for j in rows:
@@ -195,7 +196,7 @@ def loop_goals(about, jobs):
              f"{equal} letterboxed pixels equal byte for byte",
              verdict("JPEG decoding on one core, part of OpenCV's time", decode, 1.0, at_least=False)]
     if bare:
-        lines[0] += f"; {bare:.2f} without NumPy's normalisation, which Crayon does in the first layer"
+        lines[0] += f"; {bare:.2f} if NumPy's normalisation were free"
     return lines
 
 
