@@ -27,7 +27,7 @@ from models import MODELS
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 RUNS = {"yolov8n": 30, "yolox_nano": 60}  # within a round; half of it with one thread
-LIMIT_S = 120                             # for one contestant in one round
+LIMIT_S = 60                              # for one contestant in one round
 PICTURE = os.path.join("seed", "frame_0000.jpg")  # 1280x720
 PEERS = ("onnxruntime", "openvino", "nncf", "ai-edge-litert", "ncnn", "pnnx", "MNN", "numpy",
          "opencv-python-headless")
