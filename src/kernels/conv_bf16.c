@@ -298,7 +298,7 @@ static size_t tile_bytes(const cr_conv_bf16 *c)
 
 static size_t walk_scratch(const cr_conv_bf16 *c, int threads)
 {
-    return cr_conv_walk_scratch(&c->g, tile_rows(c), tile_bytes(c), threads);
+    return cr_conv_walk_scratch(&c->g, tile_rows(c), tile_bytes(c), false, threads);
 }
 
 size_t cr_conv_bf16_scratch(const cr_conv_bf16 *c, int threads)

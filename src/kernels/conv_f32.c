@@ -163,7 +163,7 @@ size_t cr_conv_f32_scratch(const cr_conv_f32 *c, int threads)
 {
     if (c->wino) return cr_winograd_f32_scratch(c->wino, threads);
     if (c->dw) return 0;
-    return cr_conv_walk_scratch(&c->g, c->k->mr, tile_bytes(c), threads);
+    return cr_conv_walk_scratch(&c->g, c->k->mr, tile_bytes(c), false, threads);
 }
 
 static void compute_tile(const void *ctx, const cr_conv_place *p)

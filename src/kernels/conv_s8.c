@@ -143,8 +143,8 @@ static cr_status allocate(cr_conv_s8 *c, cr_error *err)
     size_t w = groups, bias = groups;
     const size_t wide = c->depthwise ? 1 : (size_t)(c->blocks * c->k->nr);
     const size_t deep = c->depthwise ? 1 : (size_t)(c->steps * c->step) * c->weight_size;
-    const bool fits = cr_mul_size(w, deep, &w) && cr_mul_size(w, wide, &w) &&
-                      cr_mul_size(bias, wide, &bias);
+    const bool fits =
+        cr_mul_size(w, deep, &w) && cr_mul_size(w, wide, &w) && cr_mul_size(bias, wide, &bias);
     CR_CHECK(fits && cr_mul_size(bias, sizeof *c->bias, &bias), err, CR_ERR_ARGUMENT,
              "convolution: the weights are too large to address");
     if (!c->depthwise) {
@@ -168,8 +168,9 @@ static cr_status check_params(const cr_conv_s8_params *p, cr_error *err)
     CR_CHECK(p->raw_out || p->multiplier, err, CR_ERR_ARGUMENT, "convolution: no multipliers");
     CR_CHECK(p->raw_out || p->float_out || p->scale_out > 0, err, CR_ERR_ARGUMENT,
              "convolution: output scale %g is not positive", (double)p->scale_out);
-    CR_CHECK(!p->adds || (!p->raw_out && !p->float_out && p->zero_added >= 0 && p->zero_added <= 255),
-             err, CR_ERR_ARGUMENT, "convolution: a residual needs codes out and a zero point in 0..255");
+    CR_CHECK(
+        !p->adds || (!p->raw_out && !p->float_out && p->zero_added >= 0 && p->zero_added <= 255),
+        err, CR_ERR_ARGUMENT, "convolution: a residual needs codes out and a zero point in 0..255");
     return CR_OK;
 }
 
@@ -180,8 +181,8 @@ static void set_up(cr_conv_s8 *c, const cr_conv_geometry *g, const cr_conv_s8_pa
     c->rows = cr_rows_get(cpu);
     c->raw = p->raw_out;
     c->float_out = p->float_out;
-    c->finish = (cr_finish){NULL, p->act, p->scale_out, p->zero_out,
-                            {NULL, 0, p->scale_added, p->zero_added}};
+    c->finish = (cr_finish){
+        NULL, p->act, p->scale_out, p->zero_out, {NULL, 0, p->scale_added, p->zero_added}};
     c->taps = g->kh * g->kw;
     c->cin = g->cin / g->groups;
     c->cout = g->cout / g->groups;
@@ -268,7 +269,7 @@ static size_t tile_bytes(const cr_conv_s8 *c)
 size_t cr_conv_s8_scratch(const cr_conv_s8 *c, int threads)
 {
     if (c->dw) return cr_dwconv_s8_scratch(c->dw, threads);
-    return cr_conv_walk_scratch(&c->g, c->k->mr, tile_bytes(c), threads);
+    return cr_conv_walk_scratch(&c->g, c->k->mr, tile_bytes(c), true, threads);
 }
 
 /* acc: [rows][ld] sums; `cols` of them from `channel` on leave. */
@@ -293,28 +294,35 @@ static void finish_tile(const run_job *j, const cr_conv_place *p, const int32_t 
     }
 }
 
-static void compute_tile(const void *ctx, const cr_conv_place *p)
+/* A finished tile costs some hundred cycles before its first value: a few tiles share them. */
+static void compute_tiles(const void *ctx, const cr_conv_place *p, int count)
 {
     const run_job *j = ctx;
     const cr_conv_s8 *c = j->c;
     const int nr = c->k->nr, width = block_width(c, p->block);
-    const cr_conv_s8_tile t = {.a = p->a,
-                               .line = p->line,
-                               .taps = p->taps,
-                               .cin = p->run,
-                               .w = c->w + (size_t)p->group * c->group_bytes +
-                                    (size_t)p->block * c->block_bytes,
-                               .bias = c->bias + (p->group * c->blocks + p->block) * nr,
-                               .c = p->tile,
-                               .vectors = width / c->k->lanes,
-                               .packed = (uint8_t *)p->tile + sum_bytes(c),
-                               .first = p->first};
-    if (p->line)
-        c->k->run_line(&t);
-    else
-        c->k->run(&t);
+    const size_t packed = tile_bytes(c) - sum_bytes(c);
+    int32_t *const sums = p->tile;
+    cr_conv_s8_tile t = {.w = c->w + (size_t)p->group * c->group_bytes +
+                              (size_t)p->block * c->block_bytes,
+                         .bias = c->bias + (p->group * c->blocks + p->block) * nr,
+                         .vectors = width / c->k->lanes,
+                         .first = p->first};
+    cr_conv_place all = *p;
+    all.rows = 0;
+    for (int i = 0; i < count; i++, all.rows += p[i - 1].rows) {
+        t.a = p[i].a;
+        t.line = p[i].line;
+        t.taps = p[i].taps;
+        t.cin = p[i].run;
+        t.c = sums + (int64_t)i * c->k->mr * width;
+        t.packed = (uint8_t *)sums + CR_CONV_GROUP * sum_bytes(c) + (size_t)i * packed;
+        if (t.line)
+            c->k->run_line(&t);
+        else
+            c->k->run(&t);
+    }
     const int64_t left = c->cout - p->block * nr;
-    finish_tile(j, p, t.c, width, p->group * c->cout + p->block * nr, left < nr ? left : nr);
+    finish_tile(j, &all, sums, width, p->group * c->cout + p->block * nr, left < nr ? left : nr);
 }
 
 static void finish_depthwise(const void *ctx, int64_t pixel, int64_t pixels, int64_t channel,
@@ -342,7 +350,7 @@ static void run(const run_job *j, const uint8_t *in, int64_t ld_in, void *scratc
                             .nr = c->k->nr,
                             .block_bytes = c->block_bytes,
                             .tile_bytes = tile_bytes(c),
-                            .compute = compute_tile,
+                            .compute_group = compute_tiles,
                             .ctx = j,
                             .enter = c->k->enter,
                             .leave = c->k->leave};

@@ -8,7 +8,7 @@
 
 enum {
     SPAN_BYTES = 384 << 10,  /* packed weights that should stay in L2 (a core has 0.5..2 MB) */
-    ITEMS_PER_THREAD = 16,    /* pieces per thread, so that a slow thread costs 1/8 of its share */
+    ITEMS_PER_THREAD = 16,   /* pieces per thread, so that a slow thread costs 1/8 of its share */
     MIN_ITEM_MACS = 1 << 18, /* some 10 us of work: far above the cost of handing an item out */
 };
 
@@ -172,6 +172,7 @@ typedef struct item_plan {
     int64_t chunk, chunks;         /* tiles per item; chunks of tiles */
     unsigned char *scratch;
     size_t table_bytes, worker_bytes;
+    int group; /* tiles per call */
 } item_plan;
 
 static int64_t ceil_div(int64_t a, int64_t b)
@@ -186,9 +187,17 @@ static size_t table_bytes(const cr_conv_geometry *g, int mr)
     return cr_round_up((size_t)(g->kh * g->kw) * each, CR_ALIGN);
 }
 
-size_t cr_conv_walk_scratch(const cr_conv_geometry *g, int mr, size_t tile_bytes, int threads)
+/* A worker's memory: tables, then room for results. */
+static size_t worker_bytes(const cr_conv_geometry *g, int mr, size_t tile_bytes, bool grouped)
 {
-    return (table_bytes(g, mr) + cr_round_up(tile_bytes, CR_ALIGN)) * (size_t)threads;
+    const size_t count = grouped ? CR_CONV_GROUP : 1;
+    return count * table_bytes(g, mr) + cr_round_up(count * tile_bytes, CR_ALIGN);
+}
+
+size_t cr_conv_walk_scratch(const cr_conv_geometry *g, int mr, size_t tile_bytes, bool grouped,
+                            int threads)
+{
+    return worker_bytes(g, mr, tile_bytes, grouped) * (size_t)threads;
 }
 
 /* Gives the place its lines where it can, else its table of pointers. */
@@ -207,6 +216,46 @@ static void point_place(const cr_conv_walk *w, const window_place *p, int64_t ch
         point_tile(w, *p, place->rows, channel, (const unsigned char **)(void *)own);
 }
 
+/* A work item on its way: a group of tiles, pointed to once, for all blocks of the span. */
+typedef struct item_state {
+    const item_plan *plan;
+    unsigned char *own;
+    window_place window; /* of the next tile */
+    int64_t group, channel;
+    int worker;
+    bool joined;
+} item_state;
+
+static void point_group(item_state *s, int64_t tile, int count, cr_conv_place *places)
+{
+    const item_plan *p = s->plan;
+    const cr_conv_walk *w = p->w;
+    unsigned char *room = s->own + (size_t)p->group * p->table_bytes;
+    for (int i = 0; i < count; i++, advance(w->g, &s->window, w->mr)) {
+        const int64_t pixel = (tile + i) * w->mr, left = p->pixels - pixel;
+        places[i] = (cr_conv_place){.group = s->group,
+                                    .pixel = pixel,
+                                    .rows = left < w->mr ? (int)left : w->mr,
+                                    .worker = s->worker,
+                                    .tile = room};
+        point_place(w, &s->window, s->channel, s->joined, s->own + (size_t)i * p->table_bytes,
+                    &places[i]);
+    }
+}
+
+static void compute_block(const cr_conv_walk *w, cr_conv_place *places, int count, int64_t block,
+                          bool first)
+{
+    for (int i = 0; i < count; i++) {
+        places[i].block = block;
+        places[i].first = first;
+    }
+    if (w->compute_group)
+        w->compute_group(w->ctx, places, count);
+    else
+        w->compute(w->ctx, places);
+}
+
 static void run_item(void *ctx, size_t index, int worker)
 {
     const item_plan *p = ctx;
@@ -215,21 +264,20 @@ static void run_item(void *ctx, size_t index, int worker)
     const int64_t group = spans / p->spans, block0 = spans % p->spans * p->span;
     const int64_t block1 = block0 + p->span < p->blocks ? block0 + p->span : p->blocks;
     const int64_t tile1 = (chunk + 1) * p->chunk < p->tiles ? (chunk + 1) * p->chunk : p->tiles;
-    unsigned char *own = p->scratch + p->worker_bytes * (size_t)worker;
-    cr_conv_place place = {.group = group, .worker = worker, .tile = own + p->table_bytes};
-    const int64_t channel = w->depthwise ? 0 : group * w->depth;
-    const bool joined = joins_taps(w);
-    window_place window = find_window(w->g, chunk * p->chunk * w->mr);
+    cr_conv_place places[CR_CONV_GROUP];
+    item_state s = {.plan = p,
+                    .own = p->scratch + p->worker_bytes * (size_t)worker,
+                    .window = find_window(w->g, chunk * p->chunk * w->mr),
+                    .group = group,
+                    .channel = w->depthwise ? 0 : group * w->depth,
+                    .worker = worker,
+                    .joined = joins_taps(w)};
     if (w->enter) w->enter();
-    for (int64_t t = chunk * p->chunk; t < tile1; t++, advance(w->g, &window, w->mr)) {
-        place.pixel = t * w->mr;
-        const int64_t left = p->pixels - place.pixel;
-        place.rows = left < w->mr ? (int)left : w->mr;
-        point_place(w, &window, channel, joined, own, &place);
-        for (place.block = block0; place.block < block1; place.block++) {
-            place.first = place.block == block0;
-            w->compute(w->ctx, &place);
-        }
+    for (int64_t t = chunk * p->chunk; t < tile1; t += p->group) {
+        const int count = tile1 - t < p->group ? (int)(tile1 - t) : p->group;
+        point_group(&s, t, count, places);
+        for (int64_t block = block0; block < block1; block++)
+            compute_block(w, places, count, block, block == block0);
     }
     if (w->leave) w->leave();
 }
@@ -278,7 +326,8 @@ void cr_conv_walk_run(const cr_conv_walk *walk, void *scratch, cr_pool *pool)
     p.chunk = choose_chunk(&p, cr_pool_threads(pool));
     p.chunks = ceil_div(p.tiles, p.chunk);
     p.table_bytes = table_bytes(g, w->mr);
-    p.worker_bytes = p.table_bytes + cr_round_up(w->tile_bytes, CR_ALIGN);
+    p.worker_bytes = worker_bytes(g, w->mr, w->tile_bytes, w->compute_group != NULL);
+    p.group = w->compute_group ? CR_CONV_GROUP : 1;
     const int64_t groups = w->depthwise ? 1 : g->groups;
     cr_pool_run(pool, (size_t)(groups * p.spans * p.chunks), run_item, &p);
 }

@@ -25,7 +25,7 @@
 
 #include "kernels/conv.h"
 
-enum { CR_CONV_MAX_TAPS = 1024, CR_CONV_MAX_MR = 32, CR_CONV_MAX_NR = 64 };
+enum { CR_CONV_MAX_TAPS = 1024, CR_CONV_MAX_MR = 32, CR_CONV_MAX_NR = 64, CR_CONV_GROUP = 4 };
 
 /* ---- micro-kernels: one record per CPU level, listed in kernels.inc ---- */
 
@@ -121,11 +121,17 @@ typedef struct cr_conv_walk {
     int64_t depth;                  /* set by cr_conv_walk_run: cin / groups */
     size_t block_bytes, tile_bytes; /* packed weights of a block; results of a tile */
     void (*compute)(const void *ctx, const cr_conv_place *place);
+    /* Instead of compute, for a kernel to whom a tile is little work: up to CR_CONV_GROUP tiles of
+     * neighbouring pixels and one block at once. They share the first one's room, which has
+     * CR_CONV_GROUP * tile_bytes. */
+    void (*compute_group)(const void *ctx, const cr_conv_place *places, int count);
     const void *ctx;
     void (*enter)(void), (*leave)(void); /* around a work item, or NULL */
 } cr_conv_walk;
 
-size_t cr_conv_walk_scratch(const cr_conv_geometry *g, int mr, size_t tile_bytes, int threads);
+/* grouped: for a walk with compute_group. */
+size_t cr_conv_walk_scratch(const cr_conv_geometry *g, int mr, size_t tile_bytes, bool grouped,
+                            int threads);
 void cr_conv_walk_run(const cr_conv_walk *w, void *scratch, cr_pool *pool);
 
 #endif
