@@ -6,8 +6,8 @@
  *   S_CODES(u32)        VA of four codes (lowest byte first)
  *   S_WEIGHTS(p)        VW at p, S_BYTES further for the next vector
  *   S_DOT(sums, a, w)   exact: int32 sums of products of uint8 and int8 that cannot saturate
- *   S_ZERO              VS
- *   S_STORE(c, s, bias) LANES int32: the sums plus bias
+ *   S_START(bias)       VS to begin with: bias, or zero where a channel owns several lanes
+ *   S_STORE(c, s, bias) LANES int32: the sums, plus bias unless they began with it
  *
  * cin is cut into steps per tap; what the last step lacks is read as zero codes, byte by byte: rows
  * are never read beyond their end. */
@@ -52,7 +52,7 @@ CR_INLINE void CONV(tile)(const cr_conv_s8_tile *t, const int nv)
 {
     VS acc[CONV_MR][CONV_NV];
     CR_UNROLL for (int r = 0; r < CONV_MR; r++) CR_UNROLL for (int v = 0; v < nv; v++) acc[r][v] =
-        S_ZERO;
+        S_START(t->bias + v * LANES);
     const unsigned char *w = t->w;
     const uint8_t *const *a = t->a;
     const int64_t whole = t->cin & ~(int64_t)3;
@@ -90,7 +90,7 @@ CR_INLINE void CONV(line)(const cr_conv_s8_tile *t, const int nv)
 {
     VS acc[CONV_MR][CONV_NV];
     CR_UNROLL for (int r = 0; r < CONV_MR; r++) CR_UNROLL for (int v = 0; v < nv; v++) acc[r][v] =
-        S_ZERO;
+        S_START(t->bias + v * LANES);
     const unsigned char *w = t->w;
     const int64_t whole = t->cin & ~(int64_t)3;
     const int rest = (int)(t->cin - whole);

@@ -11,7 +11,7 @@
 #define S_CODES(x)             vget_low_s16(vreinterpretq_s16_u16(vmovl_u8(vcreate_u8(x))))
 #define S_WEIGHTS(p)           vld1q_s16_x2((const int16_t *)(const void *)(p))
 #define S_DOT(sums, a, w)      cr_neon_dot(sums, a, w)
-#define S_ZERO                 vdupq_n_s32(0)
+#define S_START(bias)          vdupq_n_s32(0)
 #define S_STORE(c, sums, bias) vst1q_s32(c, vaddq_s32(sums, vld1q_s32(bias)))
 typedef int32x4_t VS;
 typedef int16x4_t VA;

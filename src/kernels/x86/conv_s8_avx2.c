@@ -12,7 +12,7 @@
 #define S_CODES(x)             _mm256_cvtepu8_epi16(_mm_set1_epi32((int)(x)))
 #define S_WEIGHTS(p)           _mm256_load_si256((const __m256i *)(const void *)(p))
 #define S_DOT(sums, a, w)      _mm256_add_epi32(sums, _mm256_madd_epi16(a, w))
-#define S_ZERO                 _mm256_setzero_si256()
+#define S_START(bias)          _mm256_setzero_si256()
 #define S_STORE(c, sums, bias) cr_avx2_store_sums(c, sums, bias)
 typedef __m256i VS, VA, VW;
 

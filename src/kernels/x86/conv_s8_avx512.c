@@ -11,7 +11,7 @@
 #define S_CODES(x)             _mm512_cvtepu8_epi16(_mm256_set1_epi32((int)(x)))
 #define S_WEIGHTS(p)           _mm512_load_si512(p)
 #define S_DOT(sums, a, w)      _mm512_add_epi32(sums, _mm512_madd_epi16(a, w))
-#define S_ZERO                 _mm512_setzero_si512()
+#define S_START(bias)          _mm512_setzero_si512()
 #define S_STORE(c, sums, bias) cr_avx512_store_sums(c, sums, bias)
 typedef __m512i VS, VA, VW;
 

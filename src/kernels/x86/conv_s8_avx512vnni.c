@@ -1,17 +1,16 @@
-/* 12 x 32: 24 sums, 2 weights, 1 broadcast of 32 registers; 24 x 16 where there are no more channels
- * (as many sums, so the latency of a chain still hides). vpdpbusd adds four exact products of uint8
- * codes and int8 weights to a lane. */
+/* 12 x 32: 24 sums, 2 weights, 1 broadcast of 32 registers; 24 x 16 where there are no more
+ * channels (as many sums, so the latency of a chain still hides). vpdpbusd adds four exact products
+ * of uint8 codes and int8 weights to a lane. */
 #include <immintrin.h>
 #include <stdint.h>
 
-#define LANES             16
-#define S_BYTES           64
-#define S_CODES(x)        _mm512_set1_epi32((int)(x))
-#define S_WEIGHTS(p)      _mm512_load_si512(p)
-#define S_DOT(sums, a, w) _mm512_dpbusd_epi32(sums, a, w)
-#define S_ZERO            _mm512_setzero_si512()
-#define S_STORE(c, sums, bias)                                                                     \
-    _mm512_storeu_si512(c, _mm512_add_epi32(sums, _mm512_loadu_si512(bias)))
+#define LANES                  16
+#define S_BYTES                64
+#define S_CODES(x)             _mm512_set1_epi32((int)(x))
+#define S_WEIGHTS(p)           _mm512_load_si512(p)
+#define S_DOT(sums, a, w)      _mm512_dpbusd_epi32(sums, a, w)
+#define S_START(bias)          _mm512_loadu_si512(bias)
+#define S_STORE(c, sums, bias) _mm512_storeu_si512(c, sums)
 typedef __m512i VS, VA, VW;
 
 #define CONV(name) conv_s8_##name##_narrow_avx512vnni
@@ -19,8 +18,7 @@ typedef __m512i VS, VA, VW;
 #define CONV_NV    1
 #include "kernels/conv_s8_body.h"
 
-static const cr_conv_s8_kernel narrow =
-    CONV_RECORD("conv_s8 avx512vnni 24x16", CR_S8_BYTES, NULL);
+static const cr_conv_s8_kernel narrow = CONV_RECORD("conv_s8 avx512vnni 24x16", CR_S8_BYTES, NULL);
 
 #undef CONV
 #undef CONV_MR

@@ -3,16 +3,13 @@
 #include <immintrin.h>
 #include <stdint.h>
 
-#define LANES             8
-#define S_BYTES           32
-#define S_CODES(x)        _mm256_set1_epi32((int)(x))
-#define S_WEIGHTS(p)      _mm256_load_si256((const __m256i *)(const void *)(p))
-#define S_DOT(sums, a, w) _mm256_dpbusd_avx_epi32(sums, a, w)
-#define S_ZERO            _mm256_setzero_si256()
-#define S_STORE(c, sums, bias)                                                                     \
-    _mm256_storeu_si256(                                                                           \
-        (__m256i *)(void *)(c),                                                                    \
-        _mm256_add_epi32(sums, _mm256_loadu_si256((const __m256i *)(const void *)(bias))))
+#define LANES                  8
+#define S_BYTES                32
+#define S_CODES(x)             _mm256_set1_epi32((int)(x))
+#define S_WEIGHTS(p)           _mm256_load_si256((const __m256i *)(const void *)(p))
+#define S_DOT(sums, a, w)      _mm256_dpbusd_avx_epi32(sums, a, w)
+#define S_START(bias)          _mm256_loadu_si256((const __m256i *)(const void *)(bias))
+#define S_STORE(c, sums, bias) _mm256_storeu_si256((__m256i *)(void *)(c), sums)
 typedef __m256i VS, VA, VW;
 
 #define CONV(name) conv_s8_##name##_narrow_avxvnni
