@@ -247,6 +247,7 @@ static cr_status lower_node(cr_program *p, const cr_node *n, cr_error *err)
 {
     bool done = false;
     CR_TRY(cr_lower_conv(p, n, &done, err));
+    if (!done) CR_TRY(cr_lower_flatten(p, n, &done, err));
     if (!done) CR_TRY(cr_lower_planes(p, n, &done, err));
     if (!done) CR_TRY(cr_lower_head(p, n, &done, err));
     if (!done) CR_TRY(cr_lower_spatial(p, n, &done, err));

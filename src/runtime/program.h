@@ -106,6 +106,7 @@ bool cr_node_activation(const cr_node *n, cr_act *act);
 cr_status cr_lower_conv(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_planes(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_head(cr_program *p, const cr_node *n, bool *done, cr_error *err);
+cr_status cr_lower_flatten(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_spatial(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_elementwise(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_plain(cr_program *p, const cr_node *n, bool *done, cr_error *err);

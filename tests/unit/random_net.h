@@ -334,6 +334,32 @@ static inline void random_layout(net *t)
     }
 }
 
+/* A detection head's end: pictures of as many channels side by side as rows of channels. */
+static inline void random_flatten(net *t)
+{
+    cr_tensor *x = pick_rank(t, 4), *flat[3];
+    if (!x) return;
+    const int parts = roll(t, 1, 3), c = roll(t, 1, 20), again = roll(t, 0, 5) == 0;
+    cr_tensor *y = NULL;
+    for (int i = 0; i < parts; i++) {
+        if (!y || !again) {
+            const int from = (int)x->shape.dim[1];
+            cr_tensor *w = const_random(t->g, &t->r, "w", shape_of(4, c, from, 1, 1), -.4, .4);
+            y = apply2(t->g, CR_OP_Conv, x, w);
+            if (roll(t, 0, 1)) y = random_activation(t, y);
+            if (roll(t, 0, 5) == 0) keep(t, y);
+        }
+        flat[i] = apply2(t->g, CR_OP_Reshape, y,
+                         const_ints(t->g, 3, (int)y->shape.dim[0], c, -1));
+    }
+    cr_node *join = graph_node(t->g, CR_OP_Concat, 1, parts, flat[0], flat[parts > 1],
+                               flat[parts > 2 ? 2 : 0]);
+    attr_int(join, "axis", roll(t, 0, 1) ? 2 : -1);
+    cr_node *turn = graph_node(t->g, CR_OP_Transpose, 1, 1, done(join));
+    attr_ints(t->g, turn, "perm", 3, 0, 2, 1);
+    keep(t, done(turn));
+}
+
 static inline cr_tensor *swap_last(net *t, cr_tensor *x)
 {
     cr_node *n = graph_node(t->g, CR_OP_Transpose, 1, 1, x);
@@ -469,7 +495,7 @@ static inline cr_graph *random_net(uint64_t seed, bool exact, bool dynamic_tail)
         random_concat, random_pool,  random_resize,  random_layout,    random_rank3,
         random_rare,   random_rank3, random_product, random_broadcast, random_function,
                                          random_reduction, random_norm,
-                                         random_sample, random_pad};
+                                         random_sample, random_pad, random_flatten};
     net t = {.g = graph_new(), .exact = exact};
     cr_rng_seed(&t.r, seed);
     const int batch = roll(&t, 0, 3) ? 1 : 2;
@@ -478,7 +504,7 @@ static inline cr_graph *random_net(uint64_t seed, bool exact, bool dynamic_tail)
     random_conv(&t);
     for (int n = roll(&t, 3, 16); n > 0; n--) {
         const size_t before = t.g->node_count;
-        ops[roll(&t, 0, 23)](&t);
+        ops[roll(&t, 0, exact ? 24 : 23)](&t); /* the last one is for programs with a recipe */
         if (t.g->node_count == before) n++;
         if (cr_shape_count(&t.live[t.n_live - 1]->shape) > 60000) break;
     }
