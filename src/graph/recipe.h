@@ -4,8 +4,8 @@
  *
  * Meaning of an entry on an activation T: T is stored as integers when it is produced, and every
  * reader sees dequantize(quantize(T)). No entry: T is float. Meaning of an entry on a weight: the
- * operator uses dequantize(quantize(W)). The bias of a convolution whose input and weight have
- * entries is rounded at scale sa*sw[c] to int32; it needs no entry. Arithmetic: crayon/arith.h. */
+ * operator uses dequantize(quantize(W)). The bias of a convolution or Gemm whose input and weight
+ * have entries is rounded at scale sa*sw[c] to int32; it needs no entry. Arithmetic: crayon/arith.h. */
 #ifndef CR_GRAPH_RECIPE_H
 #define CR_GRAPH_RECIPE_H
 

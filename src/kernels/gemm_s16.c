@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "kernels/gemm.h"
+#include "kernels/transpose.h"
 
 enum { MR_C = 4, NR_C = 8, MAX_NR = 64 };
 
@@ -42,6 +43,7 @@ typedef struct s16_job {
     int16_t *pa, *pb; /* packed: [batch][m][k2], [batch][k2/2][width][2] in panels */
     int32_t *tiles;   /* [worker][mr * nr] */
     int64_t k2, width, panels, tall, chunks;
+    float multiplier[MAX_NR]; /* the same for every column */
 } s16_job;
 
 static int64_t smaller(int64_t a, int64_t b)
@@ -52,15 +54,20 @@ static int64_t smaller(int64_t a, int64_t b)
 typedef uint8_t bytes8 __attribute__((vector_size(8)));
 typedef int16_t shorts8 __attribute__((vector_size(16)));
 
+static inline shorts8 load_shorts(const uint8_t *p, int16_t zero)
+{
+    bytes8 codes;
+    memcpy(&codes, p, sizeof codes);
+    return __builtin_convertvector(codes, shorts8) - zero;
+}
+
 static void pack_row(const s16_job *j, const uint8_t *a, int16_t *to)
 {
     const int64_t k = j->s->k, step = j->s->a_right;
     const int16_t zero = (int16_t)j->q->zero_a;
     int64_t i = 0;
     for (; step == 1 && i + 8 <= k; i += 8) {
-        bytes8 codes;
-        memcpy(&codes, a + i, sizeof codes);
-        const shorts8 x = __builtin_convertvector(codes, shorts8) - zero;
+        const shorts8 x = load_shorts(a + i, zero);
         memcpy(to + i, &x, sizeof x);
     }
     for (; i < k; i++) to[i] = (int16_t)(a[i * step] - zero);
@@ -77,6 +84,56 @@ static void pack_rows(void *ctx, size_t index, int worker)
                  j->pa + (batch * j->s->m + row) * j->k2);
 }
 
+#if defined(__clang__)
+#define ZIP(a, b, from)                                                                            \
+    __builtin_shufflevector(a, b, from, from + 8, from + 1, from + 9, from + 2, from + 10,         \
+                            from + 3, from + 11)
+#else
+#define ZIP(a, b, from)                                                                            \
+    __builtin_shuffle(                                                                             \
+        a, b,                                                                                      \
+        (shorts8){from, from + 8, from + 1, from + 9, from + 2, from + 10, from + 3, from + 11})
+#endif
+
+/* Rows k and k + 1 of B, both runs of neighbours, as pairs: 8 columns at a time. */
+static int64_t zip_rows(const uint8_t *b, int64_t down, int64_t cols, int16_t zero, int16_t *to)
+{
+    int64_t i = 0;
+    for (; i + 8 <= cols; i += 8) {
+        const shorts8 u = load_shorts(b + i, zero), v = load_shorts(b + down + i, zero);
+        const shorts8 pairs[2] = {ZIP(u, v, 0), ZIP(u, v, 4)};
+        memcpy(to + 2 * i, pairs, sizeof pairs);
+    }
+    return i;
+}
+
+enum { RUN = 256 }; /* of k */
+
+/* Columns that are runs of neighbours: widened into a buffer, then transposed as pairs. */
+static void turn_columns(const s16_job *j, const uint8_t *b, int64_t cols, int64_t width,
+                         int16_t *to)
+{
+    const int64_t k = j->s->k, right = j->s->b_right;
+    const int16_t zero = (int16_t)j->q->zero_b;
+    int16_t wide[MAX_NR * RUN];
+    for (int64_t first = 0; first < k; first += RUN) {
+        const int64_t many = smaller(k - first, RUN), k2 = (many + 1) / 2 * 2;
+        for (int64_t c = 0; c < cols; c++) {
+            const uint8_t *from = b + c * right + first;
+            int16_t *row = wide + c * RUN;
+            int64_t i = 0;
+            for (; i + 8 <= many; i += 8) {
+                const shorts8 x = load_shorts(from + i, zero);
+                memcpy(row + i, &x, sizeof x);
+            }
+            for (; i < many; i++) row[i] = (int16_t)(from[i] - zero);
+            if (many < k2) row[many] = 0;
+        }
+        cr_transpose_words((const uint32_t *)(const void *)wide, RUN / 2,
+                           (uint32_t *)(void *)(to + first * width), width, cols, k2 / 2);
+    }
+}
+
 static void pack_panel(void *ctx, size_t index, int worker)
 {
     const s16_job *j = ctx;
@@ -87,11 +144,20 @@ static void pack_panel(void *ctx, size_t index, int worker)
     const uint8_t *b = j->b + s->b_at[batch] + first * s->b_right;
     int16_t *to = j->pb + (batch * j->width + first) * j->k2;
     const int zero = j->q->zero_b;
-    memset(to, 0, (size_t)(width * j->k2) * sizeof *to);
+    if (cols < width || s->k < j->k2) memset(to, 0, (size_t)(width * j->k2) * sizeof *to);
+    if (s->b_down == 1 && s->b_right != 1) {
+        turn_columns(j, b, cols, width, to);
+        return;
+    }
     for (int64_t k = 0; k < s->k; k++) {
         int16_t *row = to + k / 2 * 2 * width + k % 2;
         const uint8_t *from = b + k * s->b_down;
-        for (int64_t i = 0; i < cols; i++) row[2 * i] = (int16_t)(from[i * s->b_right] - zero);
+        int64_t i = 0;
+        if (s->b_right == 1 && k % 2 == 0 && k + 1 < s->k)
+            i = zip_rows(from, s->b_down, cols, (int16_t)zero, row);
+        else if (s->b_right == 1 && k % 2)
+            i = cols / 8 * 8; /* zipped with the row before */
+        for (; i < cols; i++) row[2 * i] = (int16_t)(from[i * s->b_right] - zero);
     }
 }
 
@@ -99,9 +165,7 @@ static void pack_panel(void *ctx, size_t index, int worker)
 
 static void finish_tile(const s16_job *j, const int32_t *sums, int64_t at, int rows, int64_t cols)
 {
-    float m[MAX_NR];
-    for (int64_t i = 0; i < cols; i++) m[i] = j->q->multiplier;
-    const cr_finish f = {.multiplier = m, .zero_point = j->q->zero_out, .scale = 1};
+    const cr_finish f = {.multiplier = j->multiplier, .zero_point = j->q->zero_out, .scale = 1};
     const int64_t width = (int64_t)cr_round_up((size_t)cols, (size_t)j->kernel->lanes);
     const cr_finish_area area = {rows, cols, width, j->s->c_down};
     if (j->q->float_out)
@@ -161,6 +225,7 @@ void cr_gemm_s16_run(const cr_gemm_s16_kernel *kernel, const cr_rows *rows, cons
     s16_job j = {kernel, rows, s, q, a, b, c, .tiles = scratch};
     j.pa = (int16_t *)(void *)(at += tiles_bytes(kernel, threads));
     j.pb = (int16_t *)(void *)(at + rows_bytes(s));
+    for (int i = 0; i < kernel->nr; i++) j.multiplier[i] = q->multiplier;
     j.k2 = even(s->k);
     j.width = (int64_t)cr_round_up((size_t)s->n, (size_t)kernel->lanes);
     j.panels = (s->n + kernel->nr - 1) / kernel->nr;

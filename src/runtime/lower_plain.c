@@ -1,7 +1,10 @@
 /* Data movement on row-major tensors: Reshape and its kin are views, Transpose, Slice, Split and
- * Expand are one strided copy, Concat is a few. Values are moved in the form they have: uint8 codes
- * stay codes when the output's entry says the same scale and zero point, else floats are moved.
- * Softmax is here because detection heads take it along an axis of such tensors. */
+ * Expand are one strided copy (a Transpose goes by blocks where both sides have runs of neighbours),
+ * Concat is a few. Values are moved in the form they have: uint8 codes stay codes when the output's
+ * entry says the same scale and zero point, else floats are moved. Softmax is here because detection
+ * heads take it along an axis of such tensors. cr_lower_plain() also asks the families that have a
+ * file of their own: products, transposed convolutions, mathematics, reductions, pictures, samples.
+ */
 #include <string.h>
 
 #include "base/error.h"

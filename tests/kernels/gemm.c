@@ -27,12 +27,12 @@ static int64_t place(cr_rng *rng, int64_t batch, int64_t rows, int64_t cols, int
 
 static void random_problem(cr_rng *rng, problem *p)
 {
-    const int64_t most = cr_rng_below(rng, 3) ? 30 : 100;
+    const int64_t most = cr_rng_below(rng, 3) ? 30 : 100, deep = cr_rng_below(rng, 8) ? most : 600;
     cr_gemm_shape *s = &p->s;
     *s = (cr_gemm_shape){.batch = 1 + cr_rng_below(rng, MOST_BATCH),
                          .m = 1 + cr_rng_below(rng, (uint32_t)most),
                          .n = 1 + cr_rng_below(rng, (uint32_t)most),
-                         .k = 1 + cr_rng_below(rng, (uint32_t)most)};
+                         .k = 1 + cr_rng_below(rng, (uint32_t)deep)};
     int64_t right;
     p->a_size = place(rng, s->batch, s->m, s->k, &s->a_down, &s->a_right, p->a_at);
     p->b_size = place(rng, s->batch, s->k, s->n, &s->b_down, &s->b_right, p->b_at);
