@@ -188,7 +188,7 @@ static void set_up(cr_conv_s8 *c, const cr_conv_geometry *g, const cr_conv_s8_pa
     c->cout = g->cout / g->groups;
     if (c->k->narrow && c->cout <= c->k->narrow->nr) c->k = c->k->narrow;
     c->blocks = (c->cout + c->k->nr - 1) / c->k->nr;
-    c->step = c->k->layout == CR_S8_EIGHTS ? 8 : STEP;
+    c->step = c->k->layout == CR_S8_EIGHTS ? 8 : c->k->layout == CR_S8_PAIRS ? 2 : STEP;
     c->per_tap = (c->cin + c->step - 1) / c->step;
     c->steps = c->taps * c->per_tap;
     if (c->k->layout == CR_S8_TILES) c->steps = (c->steps + 15) / 16 * 16;
@@ -259,11 +259,13 @@ static size_t sum_bytes(const cr_conv_s8 *c)
     return (size_t)c->k->mr * (size_t)c->k->nr * sizeof(int32_t);
 }
 
-/* Sums and, with CR_S8_TILES, a tile's packed codes (mr * nr sums are whole cache lines there). */
+/* Sums and, where kernels ask for them, a tile's packed codes (mr * nr sums are whole cache lines
+ * there). */
 static size_t tile_bytes(const cr_conv_s8 *c)
 {
-    const bool packs = c->k->layout == CR_S8_TILES;
-    return sum_bytes(c) + (packs ? (size_t)(c->k->mr * c->steps * STEP) : 0);
+    const bool packs = c->k->layout == CR_S8_TILES || c->k->layout == CR_S8_PAIRS;
+    const size_t row = cr_round_up((size_t)(c->steps * c->step) * c->weight_size, CR_ALIGN);
+    return sum_bytes(c) + (packs ? (size_t)c->k->mr * row : 0);
 }
 
 size_t cr_conv_s8_scratch(const cr_conv_s8 *c, int threads)

@@ -51,7 +51,7 @@ typedef struct cr_conv_line {
     int64_t step; /* bytes; 0: the tap is on padding */
 } cr_conv_line;
 
-/* Channels are taken in steps of four codes (CR_S8_EIGHTS: of eight); the last step of a tap reads only what is left. */
+/* Channels are taken in steps of four codes (or as the layout says); the last step of a tap reads only what is left. */
 typedef struct cr_conv_s8_tile {
     const uint8_t *const *a;  /* run: [taps][mr] */
     const cr_conv_line *line; /* run_line: [taps] */
@@ -60,7 +60,8 @@ typedef struct cr_conv_s8_tile {
     const int32_t *bias; /* [vectors * lanes], folded */
     int32_t *c;          /* [mr][vectors * lanes] result */
     int vectors;
-    uint8_t *packed; /* CR_S8_TILES: this tile's own codes, [ceil(codes/64)][mr][64] */
+    uint8_t *packed; /* CR_S8_TILES, CR_S8_PAIRS: room for this tile's codes, as the kernel likes;
+                        mr times as many bytes as a channel's weights, to whole cache lines */
     bool first;      /* first of the tile's blocks: packed is another tile's */
 } cr_conv_s8_tile;
 
@@ -69,7 +70,7 @@ typedef enum cr_conv_s8_layout {
     CR_S8_SIGNED, /* the same for kernels that read code - 128: the bias makes up for it */
     CR_S8_EIGHTS, /* int8  [taps][ceil(cin/8)][channel][8]: eight-byte dot products */
     CR_S8_TILES,  /* as CR_S8_BYTES, zero steps to a multiple of 16: a matrix for AMX every 16 */
-    CR_S8_PAIRS,  /* int16 the same order: 16-bit multiply, add neighbours */
+    CR_S8_PAIRS,  /* int16 [taps][ceil(cin/2)][channel][2]: 16-bit multiply, add neighbours */
     CR_S8_COLUMNS /* int16 [taps][ceil(cin/4)][channel/lanes][4][lanes]: multiply by a lane */
 } cr_conv_s8_layout;
 

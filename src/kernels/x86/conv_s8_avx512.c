@@ -1,28 +1,29 @@
-/* 12 x 16: 24 sums, 2 weights, 1 broadcast of 32 registers; for CPUs without VNNI. 16-bit products
- * as in conv_s8_avx2.c. */
+/* 12 x 32: 24 sums, 2 weights, 1 broadcast and products of 32 registers; for CPUs without VNNI. */
 #include <immintrin.h>
 #include <stdint.h>
 
-#define CONV(name)             conv_s8_##name##_avx512
-#define CONV_MR                12
-#define CONV_NV                2
-#define LANES                  8
-#define S_BYTES                64
-#define S_CODES(x)             _mm512_cvtepu8_epi16(_mm256_set1_epi32((int)(x)))
-#define S_WEIGHTS(p)           _mm512_load_si512(p)
-#define S_DOT(sums, a, w)      _mm512_add_epi32(sums, _mm512_madd_epi16(a, w))
-#define S_START(bias)          _mm512_setzero_si512()
-#define S_STORE(c, sums, bias) cr_avx512_store_sums(c, sums, bias)
-typedef __m512i VS, VA, VW;
+#define LANES             16
+#define P_CODES(x)        _mm512_set1_epi32(x)
+#define P_WEIGHTS(p)      _mm512_load_si512(p)
+#define P_DOT(sums, a, w) cr_avx512_dot(sums, a, w)
+#define P_ZERO            _mm512_setzero_si512()
+#define P_STORE(c, sums, bias)                                                                     \
+    _mm512_storeu_si512(c, _mm512_add_epi32(sums, _mm512_loadu_si512(bias)))
+typedef __m512i VS;
 
-static inline void cr_avx512_store_sums(int32_t *c, __m512i sums, const int32_t *bias)
+/* The empty statement keeps gcc from putting the step's additions off to its end, where their
+ * operands no longer fit the registers. */
+static inline __m512i cr_avx512_dot(__m512i sums, __m512i a, __m512i w)
 {
-    const __m512i both = _mm512_add_epi32(sums, _mm512_srli_epi64(sums, 32));
-    const __m256i b = _mm256_loadu_si256((const __m256i *)(const void *)bias);
-    _mm256_storeu_si256((__m256i *)(void *)c, _mm256_add_epi32(_mm512_cvtepi64_epi32(both), b));
+    sums = _mm512_add_epi32(sums, _mm512_madd_epi16(a, w));
+    __asm__("" : "+v"(sums));
+    return sums;
 }
 
-#include "kernels/conv_s8_body.h"
+#define CONV(name) conv_s8_##name##_avx512
+#define CONV_MR    12
+#define CONV_NV    2
+#include "kernels/x86/conv_s8_pairs_body.h"
 
 extern const cr_conv_s8_kernel cr_conv_s8_avx512;
-const cr_conv_s8_kernel cr_conv_s8_avx512 = CONV_RECORD("conv_s8 avx512 12x16", CR_S8_PAIRS, NULL);
+const cr_conv_s8_kernel cr_conv_s8_avx512 = CONV_RECORD("conv_s8 avx512 12x32", NULL);
