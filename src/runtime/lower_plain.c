@@ -1,5 +1,5 @@
-/* Data movement on row-major tensors: Reshape and its kin are views, Transpose, Slice, Split and
- * Expand are one strided copy (a Transpose goes by blocks where both sides have runs of neighbours),
+/* Data movement on row-major tensors: Reshape and its kin are views, Transpose, Slice, Split,
+ * Expand, Tile and a Gather of one index are one strided copy (a Transpose goes by blocks where both sides have runs of neighbours),
  * Concat is a few. Values are moved in the form they have: uint8 codes stay codes when the output's
  * entry says the same scale and zero point, else floats are moved. Softmax is here because detection
  * heads take it along an axis of such tensors. cr_lower_plain() also asks the families that have a
@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "graph/shape.h"
 #include "kernels/rows.h"
 #include "kernels/transpose.h"
 #include "kernels/vmath.h"
@@ -230,6 +231,68 @@ static cr_status lower_transpose(cr_program *p, const cr_node *n, bool *done, cr
     int in;
     const bool codes = same_bytes(p, x, y);
     CR_TRY(move_input(p, x, codes, &in, err));
+    return add_strided(p, n, in, y, codes, plan, err);
+}
+
+/* Where x is stretched the stride is 0. */
+static cr_status lower_expand(cr_program *p, const cr_node *n, bool *done, cr_error *err)
+{
+    const cr_tensor *x = n->in[0], *y = n->out[0];
+    if (cr_shape_count(&y->shape) == 0) return CR_OK;
+    strided plan = {.rank = y->shape.rank};
+    memcpy(plan.dim, y->shape.dim, sizeof plan.dim);
+    cr_broadcast_strides(&x->shape, &y->shape, plan.stride);
+    int in;
+    const bool codes = same_bytes(p, x, y);
+    CR_TRY(move_input(p, x, codes, &in, err));
+    *done = true;
+    return add_strided(p, n, in, y, codes, plan, err);
+}
+
+/* Every dim as two: the repeats, with stride 0, and itself. */
+static cr_status lower_tile(cr_program *p, const cr_node *n, bool *done, cr_error *err)
+{
+    const cr_tensor *x = n->in[0], *y = n->out[0];
+    int64_t stride[CR_MAX_RANK];
+    strided plan = {.rank = 0};
+    if (cr_shape_count(&y->shape) == 0) return CR_OK;
+    contiguous(&x->shape, stride);
+    for (int d = 0; d < x->shape.rank; d++) {
+        const int64_t repeats = y->shape.dim[d] / x->shape.dim[d];
+        if (plan.rank + 2 > CR_MAX_RANK) return CR_OK;
+        if (repeats > 1) plan.dim[plan.rank++] = repeats;
+        plan.dim[plan.rank] = x->shape.dim[d];
+        plan.stride[plan.rank++] = stride[d];
+    }
+    int in;
+    const bool codes = same_bytes(p, x, y);
+    CR_TRY(move_input(p, x, codes, &in, err));
+    *done = true;
+    return add_strided(p, n, in, y, codes, plan, err);
+}
+
+/* One constant index: a slice whose dim goes away. */
+static cr_status lower_gather(cr_program *p, const cr_node *n, bool *done, cr_error *err)
+{
+    const cr_tensor *x = n->in[0], *y = n->out[0], *index = n->in[1];
+    int64_t axis = cr_attr_int(n, "axis", 0), stride[CR_MAX_RANK];
+    if (!index->data || index->shape.rank != 0 || x->data || cr_shape_count(&y->shape) == 0)
+        return CR_OK;
+    if (axis < 0) axis += x->shape.rank;
+    contiguous(&x->shape, stride);
+    int64_t at = cr_tensor_get_i64(index, 0);
+    if (at < 0) at += x->shape.dim[axis];
+    if (at < 0 || at >= x->shape.dim[axis]) return CR_OK; /* the reference says what is wrong */
+    strided plan = {.rank = 0, .offset = at * stride[axis]};
+    for (int d = 0; d < x->shape.rank; d++) {
+        if (d == axis) continue;
+        plan.dim[plan.rank] = x->shape.dim[d];
+        plan.stride[plan.rank++] = stride[d];
+    }
+    int in;
+    const bool codes = same_bytes(p, x, y);
+    CR_TRY(move_input(p, x, codes, &in, err));
+    *done = true;
     return add_strided(p, n, in, y, codes, plan, err);
 }
 
@@ -501,6 +564,9 @@ cr_status cr_lower_plain(cr_program *p, const cr_node *n, bool *done, cr_error *
     case CR_OP_Unsqueeze:
     case CR_OP_Identity: return lower_view(p, n, done, err);
     case CR_OP_Transpose: return lower_transpose(p, n, done, err);
+    case CR_OP_Expand: return lower_expand(p, n, done, err);
+    case CR_OP_Tile: return lower_tile(p, n, done, err);
+    case CR_OP_Gather: return lower_gather(p, n, done, err);
     case CR_OP_Slice: return lower_slice(p, n, done, err);
     case CR_OP_Split: return lower_split(p, n, done, err);
     case CR_OP_Concat: return lower_concat(p, n, done, err);

@@ -360,6 +360,32 @@ static inline void random_flatten(net *t)
     keep(t, done(turn));
 }
 
+/* Copies, stretched dims, one index of a dim. */
+static inline void random_repeat(net *t)
+{
+    cr_tensor *x = pick_rank(t, roll(t, 3, 4));
+    if (!x || cr_shape_count(&x->shape) > 8000) return;
+    const int r = x->shape.rank, form = roll(t, 0, 2), axis = roll(t, 0, r - 1);
+    if (form == 0) {
+        cr_tensor *index = cr_graph_new_const(t->g, "index", CR_DT_I64, shape_of(0));
+        *(int64_t *)index->data = roll(t, -1, (int)x->shape.dim[axis] - 1);
+        cr_node *n = graph_node(t->g, CR_OP_Gather, 1, 2, x, index);
+        attr_int(n, "axis", roll(t, 0, 1) ? axis : axis - r);
+        keep(t, done(n));
+    } else if (form == 1) {
+        cr_tensor *many = r == 4 ? const_ints(t->g, 4, 1, roll(t, 1, 2), roll(t, 1, 2), roll(t, 1, 3))
+                                 : const_ints(t->g, 3, 1, roll(t, 1, 3), roll(t, 1, 2));
+        keep(t, apply2(t->g, CR_OP_Tile, x, many));
+    } else {
+        cr_tensor *y = x;
+        if (r == 4) y = apply1(t->g, CR_OP_GlobalAveragePool, x);
+        const cr_shape *s = &y->shape;
+        cr_tensor *wide = r == 4 ? const_ints(t->g, 4, (int)s->dim[0], (int)s->dim[1], 3, 5)
+                                 : const_ints(t->g, 4, 2, (int)s->dim[0], (int)s->dim[1], 1);
+        keep(t, apply2(t->g, CR_OP_Expand, y, wide));
+    }
+}
+
 static inline cr_tensor *swap_last(net *t, cr_tensor *x)
 {
     cr_node *n = graph_node(t->g, CR_OP_Transpose, 1, 1, x);
