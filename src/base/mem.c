@@ -1,3 +1,4 @@
+#define _DEFAULT_SOURCE /* madvise */
 #include "base/mem.h"
 
 #include <stdarg.h>
@@ -5,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static atomic_long fail_after = -1;
 
@@ -19,7 +21,25 @@ static bool may_alloc(void)
 
 void cr_alloc_fail_after(long n) { atomic_store(&fail_after, n); }
 
-void *cr_malloc(size_t n) { return may_alloc() ? malloc(n ? n : 1) : NULL; }
+static const size_t large = (size_t)4 << 20;
+
+/* A large block asks for large pages: a session's memory, or a model file, is then mapped by a few
+ * page faults instead of thousands. Advice only; where the system has none, nothing changes. */
+static void *alloc_large(size_t n)
+{
+    const size_t page = (size_t)2 << 20;
+    void *p = aligned_alloc(page, cr_round_up(n, page));
+#if defined(MADV_HUGEPAGE)
+    if (p) madvise(p, n / page * page, MADV_HUGEPAGE);
+#endif
+    return p;
+}
+
+void *cr_malloc(size_t n)
+{
+    if (!may_alloc()) return NULL;
+    return n >= large && n <= SIZE_MAX / 2 ? alloc_large(n) : malloc(n ? n : 1);
+}
 
 void *cr_calloc(size_t count, size_t size)
 {
@@ -40,7 +60,8 @@ void cr_free(void *p) { free(p); }
 
 void *cr_aligned_alloc(size_t n)
 {
-    if (n > SIZE_MAX - CR_ALIGN || !may_alloc()) return NULL;
+    if (n > SIZE_MAX / 2 || !may_alloc()) return NULL;
+    if (n >= large) return alloc_large(n);
     return aligned_alloc(CR_ALIGN, cr_round_up(n ? n : 1, CR_ALIGN));
 }
 

@@ -145,39 +145,39 @@ done:
     return st;
 }
 
-typedef struct walker { /* which scale belongs to flat index i: (i / inner) % count */
-    int64_t total, inner;
-} walker;
-
-static walker walk(const cr_tensor *t, const cr_qparams *q)
+/* Elements that lie together and share a scale; run r has scale r % count. */
+static int64_t run_length(const cr_tensor *t, const cr_qparams *q)
 {
-    walker w = {cr_shape_count(&t->shape), 1};
-    if (!cr_q_per_tensor(q))
-        for (int i = q->axis + 1; i < t->shape.rank; i++) w.inner *= t->shape.dim[i];
-    return w;
+    int64_t n = 1;
+    if (cr_q_per_tensor(q)) return cr_shape_count(&t->shape);
+    for (int i = q->axis + 1; i < t->shape.rank; i++) n *= t->shape.dim[i];
+    return n;
 }
 
 void cr_quantize_tensor(const cr_tensor *t, const cr_qparams *q, int32_t *codes)
 {
-    const walker w = walk(t, q);
+    const int64_t total = cr_shape_count(&t->shape), each = run_length(t, q);
     const float *x = t->data;
     int32_t lo = 0, hi = 0;
     cr_qtype_range(q->type, &lo, &hi);
-    for (int64_t i = 0; i < w.total; i++) {
-        const size_t c = (size_t)(i / w.inner) % q->count;
-        codes[i] = cr_quantize(x[i], q->scale[c], q->zero_point[c], lo, hi);
+    for (int64_t first = 0, run = 0; first < total; first += each, run++) {
+        const float scale = q->scale[(size_t)run % q->count];
+        const int32_t zero = q->zero_point[(size_t)run % q->count];
+        for (int64_t i = first; i < first + each; i++)
+            codes[i] = cr_quantize(x[i], scale, zero, lo, hi);
     }
 }
 
 void cr_fake_quantize(const cr_tensor *t, const cr_qparams *q, float *out)
 {
-    const walker w = walk(t, q);
+    const int64_t total = cr_shape_count(&t->shape), each = run_length(t, q);
     const float *x = t->data;
     int32_t lo = 0, hi = 0;
     cr_qtype_range(q->type, &lo, &hi);
-    for (int64_t i = 0; i < w.total; i++) {
-        const size_t c = (size_t)(i / w.inner) % q->count;
-        const int32_t code = cr_quantize(x[i], q->scale[c], q->zero_point[c], lo, hi);
-        out[i] = cr_dequantize(code, q->scale[c], q->zero_point[c]);
+    for (int64_t first = 0, run = 0; first < total; first += each, run++) {
+        const float scale = q->scale[(size_t)run % q->count];
+        const int32_t zero = q->zero_point[(size_t)run % q->count];
+        for (int64_t i = first; i < first + each; i++)
+            out[i] = cr_dequantize(cr_quantize(x[i], scale, zero, lo, hi), scale, zero);
     }
 }

@@ -87,27 +87,33 @@ static void measure_blocks(cr_conv_s8 *c)
         (size_t)(c->blocks - 1) * c->block_bytes + channel * (size_t)block_width(c, c->blocks - 1);
 }
 
-/* Where weight i of channel j's step goes, in a step of `width` channels. */
-static size_t place_in_step(const cr_conv_s8 *c, int j, int i)
+/* Where weight 0 of channel j's step goes, in a step of `width` channels; the step's next weights
+ * follow at a distance of *apart. */
+static size_t place_in_step(const cr_conv_s8 *c, int j, int *apart)
 {
-    if (c->k->layout != CR_S8_COLUMNS) return (size_t)(j * c->step + i);
     const int lanes = c->k->lanes;
-    return (size_t)(j / lanes * lanes * STEP + i * lanes + j % lanes);
+    const bool columns = c->k->layout == CR_S8_COLUMNS;
+    *apart = columns ? lanes : 1;
+    return (size_t)(columns ? j / lanes * lanes * STEP + j % lanes : j * c->step);
 }
 
 /* src: [cin][taps] of one channel. */
 static void pack_channel(const cr_conv_s8 *c, const int8_t *src, unsigned char *block, int width,
                          int j)
 {
+    int apart;
+    const size_t place = place_in_step(c, j, &apart);
     for (int64_t tap = 0; tap < c->taps; tap++)
-        for (int64_t k = 0; k < c->cin; k++) {
-            const size_t first = (size_t)((tap * c->per_tap + k / c->step) * c->step * width);
-            const size_t at = first + place_in_step(c, j, (int)(k % c->step));
-            const int8_t w = src[k * c->taps + tap];
+        for (int64_t k = 0, s = tap * c->per_tap; k < c->cin; k += c->step, s++) {
+            const size_t at = (size_t)(s * c->step * width) + place;
+            const int8_t *from = src + k * c->taps + tap;
+            const int n = c->cin - k < c->step ? (int)(c->cin - k) : c->step;
             if (c->weight_size == 1)
-                ((int8_t *)block)[at] = w;
+                for (int i = 0; i < n; i++)
+                    ((int8_t *)block)[at + (size_t)(i * apart)] = from[i * c->taps];
             else
-                ((int16_t *)(void *)block)[at] = w;
+                for (int i = 0; i < n; i++)
+                    ((int16_t *)(void *)block)[at + (size_t)(i * apart)] = from[i * c->taps];
         }
 }
 

@@ -59,6 +59,22 @@ static cr_status read_params(reader *r, const cr_node *n, cr_dtype type, cr_qpar
     return CR_OK;
 }
 
+/* n codes from element `first` on, all with one scale. */
+static void dequantize_run(const cr_tensor *codes, int64_t first, int64_t n, float scale,
+                           int32_t zero_point, float *out)
+{
+    const int8_t *i8 = (const int8_t *)codes->data + first;
+    const uint8_t *u8 = (const uint8_t *)codes->data + first;
+    if (codes->dtype == CR_DT_I8)
+        for (int64_t i = 0; i < n; i++) out[i] = cr_dequantize(i8[i], scale, zero_point);
+    else if (codes->dtype == CR_DT_U8)
+        for (int64_t i = 0; i < n; i++) out[i] = cr_dequantize(u8[i], scale, zero_point);
+    else
+        for (int64_t i = 0; i < n; i++)
+            out[i] = cr_dequantize((int32_t)cr_tensor_get_i64(codes, (size_t)(first + i)), scale,
+                                   zero_point);
+}
+
 /* A constant behind DQ: a float constant of the DQ output's name; an entry unless it is a bias. */
 static cr_status read_constant(reader *r, cr_node *dq, cr_error *err)
 {
@@ -74,10 +90,10 @@ static cr_status read_constant(reader *r, cr_node *dq, cr_error *err)
     int64_t inner = 1;
     for (int d = q.axis + 1; q.axis >= 0 && d < w->shape.rank; d++) inner *= w->shape.dim[d];
     const int64_t n = cr_shape_count(&w->shape);
-    for (int64_t i = 0; i < n; i++) {
-        const size_t c = (size_t)(i / inner) % q.count;
-        ((float *)w->data)[i] = cr_dequantize((int32_t)cr_tensor_get_i64(codes, (size_t)i),
-                                              q.scale[c], q.zero_point[c]);
+    if (q.axis < 0) inner = n;
+    for (int64_t first = 0, run = 0; first < n; first += inner, run++) {
+        const size_t c = (size_t)run % q.count;
+        dequantize_run(codes, first, inner, q.scale[c], q.zero_point[c], (float *)w->data + first);
     }
     cr_graph_kill(dq);
     if (codes->dtype == CR_DT_I32) return CR_OK;
