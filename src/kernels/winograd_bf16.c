@@ -3,7 +3,6 @@
  * that activation and rounding see two runs of pixels instead of many pairs. */
 #include "kernels/winograd_bf16.h"
 
-#include "base/cpu.h"
 #include "base/error.h"
 #include "base/mem.h"
 #include "kernels/conv_bf16_tile.h"
@@ -17,33 +16,11 @@
 static const cr_winograd_bf16_kernel winograd_bf16_c = WINO_RECORD("c");
 
 #define CR_WINOGRAD_BF16_ONLY
-#define CR_KERNEL(family, level, symbol) extern const cr_##family symbol;
-#include "kernels/kernels.inc"
-#undef CR_KERNEL
-
-const cr_winograd_bf16_kernel *cr_winograd_bf16_level(int level)
-{
-    switch (level) {
-    case CR_CPU_C:
-        return &winograd_bf16_c;
-#define CR_KERNEL(family, level, symbol)                                                           \
-    case level:                                                                                    \
-        return &symbol;
-#include "kernels/kernels.inc"
-#undef CR_KERNEL
-    default:
-        return NULL;
-    }
-}
-
-const cr_winograd_bf16_kernel *cr_winograd_bf16_select(unsigned cpu)
-{
-    const cr_winograd_bf16_kernel *best = &winograd_bf16_c;
-    for (int level = 0; level < CR_CPU_LEVELS; level++)
-        if (cr_cpu_has(cpu, (cr_cpu_level)level) && cr_winograd_bf16_level(level))
-            best = cr_winograd_bf16_level(level);
-    return best;
-}
+#define KERNEL_RECORD cr_winograd_bf16_kernel
+#define KERNEL_C      winograd_bf16_c
+#define KERNEL_LEVEL  cr_winograd_bf16_level
+#define KERNEL_SELECT cr_winograd_bf16_select
+#include "kernels/select.h"
 
 bool cr_winograd_bf16_fits(const cr_conv_geometry *g)
 {
