@@ -18,22 +18,12 @@ import time
 import cv2
 import numpy as np
 
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tests", "peers"))
+from vision_opencv import Image, Placement, Preprocess  # noqa: E402
+
 F = np.float32
 CONF, IOU, SIDE = .25, .7, 640
-
-
-class Image(C.Structure):
-    _fields_ = [("width", C.c_int), ("height", C.c_int), ("rgb", C.POINTER(C.c_uint8))]
-
-
-class Preprocess(C.Structure):
-    _fields_ = [("fit", C.c_int), ("width", C.c_int), ("height", C.c_int), ("bgr", C.c_bool),
-                ("mean", C.c_float * 3), ("div", C.c_float * 3), ("pad", C.c_uint8)]
-
-
-class Placement(C.Structure):
-    _fields_ = [("src_width", C.c_int), ("src_height", C.c_int), ("gain_x", C.c_float),
-                ("gain_y", C.c_float), ("pad_x", C.c_float), ("pad_y", C.c_float)]
 
 
 class Head(C.Structure):
@@ -169,11 +159,9 @@ def main():
     own_tensor()
     if not np.array_equal(tensor, np_tensor(bgr)):
         sys.exit("vision.py: the input tensors differ")
-    has_pixels = hasattr(lib, "cr_preprocess_pixels")
-    if has_pixels:
-        own_pixels()
-        if not np.array_equal(pixels, cv_letterbox(bgr)[..., ::-1]):
-            sys.exit("vision.py: the letterboxed pictures differ")
+    own_pixels()
+    if not np.array_equal(pixels, cv_letterbox(bgr)[..., ::-1]):
+        sys.exit("vision.py: the letterboxed pictures differ")
 
     raw = np.ascontiguousarray(head_tensor(args.model, np_tensor(bgr)), F)
     output = Output(raw.ctypes.data, 3, (C.c_int64 * 8)(*raw.shape))
@@ -190,11 +178,10 @@ def main():
         lib.cr_detections_free(C.byref(found))
 
     steps = [("jpeg", own_decode, [("cv2", lambda: cv2.imdecode(encoded, cv2.IMREAD_COLOR))]),
+             ("letterbox", own_pixels, [("cv2", lambda: cv_letterbox(bgr))]),
              ("tensor", own_tensor, [("cv2 + numpy", lambda: np_tensor(bgr)),
                                      ("cv2 + blobFromImage", lambda: cv_blob(bgr))]),
              ("head", own_head, [("numpy + cv2.dnn", lambda: np_head(raw, where))])]
-    if has_pixels:
-        steps.insert(1, ("letterbox", own_pixels, [("cv2", lambda: cv_letterbox(bgr))]))
     result = {"picture": f"{w}x{h}", "opencv": cv2.__version__, "steps": []}
     for name, own, peers in steps:
         times = least_ms([own] + [f for _, f in peers], args.runs)

@@ -82,7 +82,10 @@ class Crayon:
         out, place = np.empty((3, height, width), F), Placement()
         st = self.lib.cr_preprocess_run(C.byref(pre), C.byref(img), pointer(out), C.byref(place), None)
         assert st == 0, st
-        return out, place
+        pixels = np.empty((height, width, 3), np.uint8)
+        st = self.lib.cr_preprocess_pixels(C.byref(pre), C.byref(img), pointer(pixels), None, None)
+        assert st == 0, st
+        return out, place, pixels
 
 
 # --- resize ---------------------------------------------------------------------------------------
@@ -293,13 +296,13 @@ def test_preprocess(cr, rng, cases):
         fit, bgr = FITS[i // 4 % 4], bool(i & 1)
         mean, div = (((0, 0, 0), (255, 255, 255)), ((103.53, 116.28, 123.675), (57.375, 57.12, 58.395)),
                      ((0, 0, 0), (1, 1, 1)))[i % 3]
-        own, place = cr.preprocess(img, fit, w, h, bgr, mean, div)
+        own, place, pixels = cr.preprocess(img, fit, w, h, bgr, mean, div)
         px, where = fitted(img, fit, w, h)
         px = px[..., ::-1] if bgr else px
         ref = ((px.astype(F) - np.array(mean, F)) / np.array(div, F)).transpose(2, 0, 1)
         got = (place.gain_x, place.gain_y, place.pad_x, place.pad_y)
         close = np.allclose(got, where, rtol=1e-6)  # float32 holds 6e-8 of a double; the crop's pad is a product
-        if not np.array_equal(own.view(np.uint32), ref.view(np.uint32)) or not close:
+        if not np.array_equal(own.view(np.uint32), ref.view(np.uint32)) or not close or not np.array_equal(pixels, px):
             bad += 1
             print(f"FAIL preprocess {img.shape} {fit} {w}x{h} {got} {where}")
     print(f"preprocess: {cases} pictures, {bad} differ")

@@ -26,11 +26,14 @@ static size_t rows_above(const float *x, size_t ld, size_t planes, size_t n, flo
     size_t r = 0, count = 0;
     for (; r + 4 * WIDE <= n; r += 4 * WIDE) {
         uint32x4_t above[WIDE];
+#pragma GCC unroll 8
         for (int i = 0; i < WIDE; i++) above[i] = vdupq_n_u32(0);
         const float *p = x + r;
         for (size_t k = 0; k < planes; k++, p += ld)
+#pragma GCC unroll 8
             for (int i = 0; i < WIDE; i++)
                 above[i] = vorrq_u32(above[i], vcgtq_f32(vld1q_f32(p + 4 * i), top));
+#pragma GCC unroll 8
         for (size_t i = 0; i < WIDE; i++) {
             uint32_t lane[4];
             vst1q_u32(lane, above[i]);

@@ -39,6 +39,7 @@ static void halve(const uint8_t *row0, const uint8_t *row1, size_t n, uint8_t *o
     for (; x + 8 <= n; x += 8) {
         const uint8x16x3_t a = vld3q_u8(row0 + 6 * x), b = vld3q_u8(row1 + 6 * x);
         uint8x8x3_t mean;
+#pragma GCC unroll 3
         for (int c = 0; c < 3; c++)
             mean.val[c] = vrshrn_n_u16(vpadalq_u8(vpaddlq_u8(a.val[c]), b.val[c]), 2);
         vst3_u8(out + 3 * x, mean);
@@ -71,6 +72,7 @@ static void planes(const uint8_t *row, size_t n, const float mean[3], const floa
     size_t x = 0;
     for (; x + 8 <= n; x += 8) {
         const uint8x8x3_t p = vld3_u8(row + 3 * x);
+#pragma GCC unroll 3
         for (int c = 0; c < 3; c++) {
             const uint16x8_t v = vmovl_u8(p.val[c]);
             four(out[c] + x, vget_low_u16(v), mean[c], div[c]);

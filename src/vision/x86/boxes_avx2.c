@@ -16,11 +16,14 @@ static size_t rows_above(const float *x, size_t ld, size_t planes, size_t n, flo
     size_t r = 0, count = 0;
     for (; r + 8 * WIDE <= n; r += 8 * WIDE) {
         __m256 best[WIDE];
+#pragma GCC unroll 8
         for (int i = 0; i < WIDE; i++) best[i] = top;
         const float *p = x + r;
         for (size_t k = 0; k < planes; k++, p += ld)
+#pragma GCC unroll 8
             for (int i = 0; i < WIDE; i++)
                 best[i] = _mm256_max_ps(_mm256_loadu_ps(p + 8 * i), best[i]);
+#pragma GCC unroll 8
         for (size_t i = 0; i < WIDE; i++) {
             unsigned m = (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(best[i], top, _CMP_GT_OQ));
             for (; m; m &= m - 1)

@@ -23,11 +23,14 @@ static size_t rows_above(const float *x, size_t ld, size_t planes, size_t n, flo
     size_t r = 0, count = 0;
     for (; r + 16 * WIDE <= n; r += 16 * WIDE) {
         __m512 best[WIDE];
+#pragma GCC unroll 8
         for (int i = 0; i < WIDE; i++) best[i] = top;
         const float *p = x + r;
         for (size_t k = 0; k < planes; k++, p += ld)
+#pragma GCC unroll 8
             for (int i = 0; i < WIDE; i++)
                 best[i] = _mm512_max_ps(_mm512_loadu_ps(p + 16 * i), best[i]);
+#pragma GCC unroll 8
         for (size_t i = 0; i < WIDE; i++)
             count = put(rows, count, r + 16 * i, _mm512_cmp_ps_mask(best[i], top, _CMP_GT_OQ));
     }

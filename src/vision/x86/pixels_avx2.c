@@ -119,6 +119,7 @@ static void planes(const uint8_t *row, size_t n, const float mean[3], const floa
         each_lane(_mm_setr_epi8(0, -1, -1, -1, 3, -1, -1, -1, 6, -1, -1, -1, 9, -1, -1, -1));
     __m256i pick[3];
     __m256 m[3], d[3];
+#pragma GCC unroll 3
     for (int c = 0; c < 3; c++) {
         pick[c] = _mm256_add_epi8(first, _mm256_set1_epi32(c));
         m[c] = _mm256_set1_ps(mean[c]);
@@ -127,6 +128,7 @@ static void planes(const uint8_t *row, size_t n, const float mean[3], const floa
     size_t x = 0;
     for (; 3 * x + 32 <= 3 * n; x += 8) {
         const __m256i pixels = spread(row + 3 * x);
+#pragma GCC unroll 3
         for (int c = 0; c < 3; c++) {
             const __m256 v = _mm256_cvtepi32_ps(_mm256_shuffle_epi8(pixels, pick[c]));
             _mm256_storeu_ps(out[c] + x, _mm256_div_ps(_mm256_sub_ps(v, m[c]), d[c]));

@@ -106,6 +106,7 @@ static void planes(const uint8_t *row, size_t n, const float mean[3], const floa
         each_lane(_mm_setr_epi8(0, -1, -1, -1, 3, -1, -1, -1, 6, -1, -1, -1, 9, -1, -1, -1));
     __m512i pick[3];
     __m512 m[3], d[3];
+#pragma GCC unroll 3
     for (int c = 0; c < 3; c++) {
         /* the bytes that stay -1 keep their high bit, so they stay zero */
         pick[c] = _mm512_add_epi8(first, _mm512_set1_epi32(c));
@@ -115,6 +116,7 @@ static void planes(const uint8_t *row, size_t n, const float mean[3], const floa
     size_t x = 0;
     for (; x + 16 <= n; x += 16) {
         const __m512i pixels = spread(row + 3 * x);
+#pragma GCC unroll 3
         for (int c = 0; c < 3; c++) {
             const __m512 v = _mm512_cvtepi32_ps(_mm512_shuffle_epi8(pixels, pick[c]));
             _mm512_storeu_ps(out[c] + x, _mm512_div_ps(_mm512_sub_ps(v, m[c]), d[c]));
