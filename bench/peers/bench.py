@@ -259,7 +259,7 @@ def checks(args):
 def layers(args, files):
     """`crayon bench --layers` of the INT8 model: its totals."""
     found = call([os.path.join(args.build, "crayon"), "bench", files["yolov8n onnx-int8"], "--layers",
-                  "--json", "--threads", str(args.threads)], args.threads)
+                  "--json", "--runs", "10", "--threads", str(args.threads)], args.threads)
     return {"conv_share": found.get("convolutions", {}).get("peak_share"),
             "other_ms": found.get("other_ms"), "peaks": found.get("peaks"), "why": found.get("why")}
 

@@ -204,8 +204,9 @@ def goals(about, jobs):
     threads = about["threads"]
     rows8, rowsx = (rows_of(jobs, "race", m, threads) for m in ("yolov8n", "yolox_nano"))
     lines = speed_goals(rows8, rowsx)
-    share = about["layers"].get("convolutions", {}).get("peak_share")
-    lines.append(verdict("yolov8n int8, all convolutions together, part of the CPU's int8 peak", share, 0.75))
+    found = about["layers"]
+    lines.append(verdict("yolov8n int8, all convolutions together, part of the CPU's int8 peak",
+                         found["conv_share"], 0.75) + (f" ({found['why']})" if found["why"] else ""))
     lines += [memory_goal(rows, model, precision) for precision in PRECISIONS
               for model, rows in (("yolov8n", rows8), ("yolox_nano", rowsx))]
     lines += loop_goals(about, jobs)
