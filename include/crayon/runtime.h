@@ -35,6 +35,13 @@ CR_API void cr_runner_free(cr_runner **runner);
 /* Input `index`, row-major in the port's type (float32 for pictures: [N,3,H,W]), to be filled before
  * a run; it keeps its content. *bytes (may be NULL) is its size. NULL beyond the last input. */
 CR_API void *cr_runner_input(cr_runner *runner, size_t index, size_t *bytes);
+/* Instead of filling the only input [1,3,H,W]: packed bytes pixels[H,W,3] whose normalised values
+ * (byte - mean[c]) / div[c] it would hold (cr_preprocess_pixels makes them). An INT8 model's first
+ * layer reads such bytes without floats in between; results are the same bits. The pixels must live
+ * until the next cr_runner_run, which alone uses them. false: this model has no use for bytes, so
+ * the input must be filled. */
+CR_API bool cr_runner_put_picture(cr_runner *runner, const uint8_t *pixels, const float mean[3],
+                                  const float div[3]);
 CR_API cr_status cr_runner_run(cr_runner *runner, cr_error *err);
 /* Ends the run in progress after the step that it is in, or else the next run before its first: that
  * run returns CR_ERR_CANCELLED, the ones after it are as ever. May be called from any thread and

@@ -43,6 +43,14 @@ static void quantize_pixels_c(uint8_t *y, const float *const planes[4], size_t n
             y[4 * i + c] = planes[c] ? cr_quantize_u8(planes[c][i], scale, zero_point) : 0;
 }
 
+static void code_pixels_c(uint8_t *y, const uint8_t *x, size_t n, const uint8_t table[3][256])
+{
+    for (size_t i = 0; i < n; i++) {
+        for (int c = 0; c < 3; c++) y[4 * i + c] = table[c][x[3 * i + c]];
+        y[4 * i + 3] = 0;
+    }
+}
+
 static void dequantize_c(float *y, const uint8_t *x, size_t n, float scale, int32_t zero_point)
 {
     for (size_t i = 0; i < n; i++) y[i] = cr_dequantize(x[i], scale, zero_point);
@@ -142,6 +150,7 @@ static const cr_rows rows_c = {.name = "rows c",
                                .act = act_c,
                                .quantize = quantize_c,
                                .quantize_pixels = quantize_pixels_c,
+                               .code_pixels = code_pixels_c,
                                .dequantize = dequantize_c,
                                .table = table_c,
                                .add_u8 = add_u8_c,

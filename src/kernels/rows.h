@@ -44,6 +44,8 @@ typedef struct cr_rows {
     /* Pixels of up to four planes to rows of four codes; planes that are NULL give code 0. */
     void (*quantize_pixels)(uint8_t *y, const float *const planes[4], size_t n, float scale,
                             int32_t zero_point);
+    /* Packed triples to rows of four codes, table[c] for value c of a triple; the fourth is 0. */
+    void (*code_pixels)(uint8_t *y, const uint8_t *x, size_t n, const uint8_t table[3][256]);
     /* y = table[x] on an area; y may be x */
     void (*table)(uint8_t *y, const uint8_t *x, const cr_finish_area *area,
                   const uint8_t table[256]);

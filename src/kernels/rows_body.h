@@ -20,6 +20,7 @@
  * ..._N(p, n): the first n < VN lanes only. Nothing outside a row is touched.
  *
  *   VT, VT_LOAD(t), VT_LOOK(t,x)  optional: a table of 256 bytes in registers, VB_N lookups at once
+ *   VB_TRIPLES(p), VB_SPREAD(x)   optional: VB_N / 4 triples of bytes at p; a 0 behind each
  *   VB_LOAD_N VB_STORE_N          optional: the first n bytes
  *   V_STORE_CODES(p,v,lo,hi,zp)   optional: codesv() and VI_STORE_U8 in fewer operations */
 #include <math.h>
@@ -186,6 +187,21 @@ static void ROWS(quantize_pixels)(uint8_t *y, const float *const planes[4], size
     for (; i < n; i++)
         for (int c = 0; c < 4; c++)
             y[4 * i + c] = planes[c] ? cr_quantize_u8(planes[c][i], scale, zero_point) : 0;
+}
+
+static void ROWS(code_pixels)(uint8_t *y, const uint8_t *x, size_t n, const uint8_t table[3][256])
+{
+    size_t i = 0;
+#ifdef VB_SPREAD
+    const bool same = !memcmp(table[0], table[1], 256) && !memcmp(table[0], table[2], 256);
+    const VT t = VT_LOAD(table[0]);
+    for (; same && i + VB_N / 4 <= n; i += VB_N / 4)
+        VB_STORE(y + 4 * i, VB_SPREAD(VT_LOOK(t, VB_TRIPLES(x + 3 * i))));
+#endif
+    for (; i < n; i++) {
+        for (int c = 0; c < 3; c++) y[4 * i + c] = table[c][x[3 * i + c]];
+        y[4 * i + 3] = 0;
+    }
 }
 
 static void ROWS(dequantize)(float *y, const uint8_t *x, size_t n, float scale, int32_t zero_point)
@@ -451,7 +467,7 @@ static void ROWS(planes)(float *y, int64_t ld_y, const float *x, int64_t ld_x, i
 
 #define ROWS_RECORD(level)                                                                         \
     {                                                                                              \
-        .name = "rows " level, .act = ROWS(act), .quantize = ROWS(quantize), .quantize_pixels = ROWS(quantize_pixels),                       \
+        .name = "rows " level, .act = ROWS(act), .quantize = ROWS(quantize), .quantize_pixels = ROWS(quantize_pixels), .code_pixels = ROWS(code_pixels),                       \
         .dequantize = ROWS(dequantize), .table = ROWS(table), .add_u8 = ROWS(add_u8), .finish_f32 = ROWS(finish_f32),      \
         .finish_u8 = ROWS(finish_u8), .max_f32 = ROWS(max_f32), .max_u8 = ROWS(max_u8),            \
         .add_f32 = ROWS(add_f32), .mul_f32 = ROWS(mul_f32), .exp_sum = ROWS(exp_sum), .exp_mean = ROWS(exp_mean), .planes = ROWS(planes)               \

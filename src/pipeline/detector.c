@@ -11,6 +11,7 @@ enum { MAX_OUTPUTS = 32 };
 struct cr_detector {
     const cr_model *model;
     cr_runner *runner;
+    uint8_t *pixels; /* [height,width,3] of the input, for cr_detector_run; made when first needed */
     cr_detect_times times;
 };
 
@@ -65,6 +66,7 @@ void cr_detector_free(cr_detector **dp)
 {
     if (!dp || !*dp) return;
     cr_runner_free(&(*dp)->runner);
+    cr_free((*dp)->pixels);
     cr_free(*dp);
     *dp = NULL;
 }
@@ -93,13 +95,24 @@ static cr_status run_filled(cr_detector *d, double start, const cr_placement *pl
     return CR_OK;
 }
 
+/* Bytes as they are where the model can take them, else normalised. */
+static cr_status fill(cr_detector *d, const uint8_t *pixels, cr_error *err)
+{
+    const cr_preprocess *pre = &d->model->info.preprocess;
+    if (cr_runner_put_picture(d->runner, pixels, pre->mean, pre->div)) return CR_OK;
+    return cr_preprocess_normalize(pre, pixels, cr_runner_input(d->runner, 0, NULL), err);
+}
+
 cr_status cr_detector_run(cr_detector *d, const cr_image *picture, const cr_detect_options *options,
                           cr_detections *out, cr_error *err)
 {
+    const cr_preprocess *pre = &d->model->info.preprocess;
     cr_placement place;
     const double start = now_ms();
-    CR_TRY(cr_preprocess_run(&d->model->info.preprocess, picture,
-                             cr_runner_input(d->runner, 0, NULL), &place, err));
+    if (!d->pixels) d->pixels = cr_malloc((size_t)pre->width * (size_t)pre->height * 3);
+    if (!d->pixels) return CR_NOMEM(err);
+    CR_TRY(cr_preprocess_pixels(pre, picture, d->pixels, &place, err));
+    CR_TRY(fill(d, d->pixels, err));
     return run_filled(d, start, &place, options, out, err);
 }
 
@@ -108,8 +121,7 @@ cr_status cr_detector_run_pixels(cr_detector *d, const uint8_t *pixels, const cr
                                  cr_error *err)
 {
     const double start = now_ms();
-    CR_TRY(cr_preprocess_normalize(&d->model->info.preprocess, pixels,
-                                   cr_runner_input(d->runner, 0, NULL), err));
+    CR_TRY(fill(d, pixels, err));
     return run_filled(d, start, place, options, out, err);
 }
 

@@ -97,6 +97,12 @@ void *cr_runner_input(cr_runner *r, size_t index, size_t *bytes)
     return cr_session_input_data(r->session, index);
 }
 
+bool cr_runner_put_picture(cr_runner *r, const uint8_t *pixels, const float mean[3],
+                           const float div[3])
+{
+    return cr_session_put_picture(r->session, pixels, mean, div);
+}
+
 cr_status cr_runner_run(cr_runner *r, cr_error *err)
 {
     return cr_session_execute(r->session, err);

@@ -114,14 +114,66 @@ static void convert_pixels(void *ctx, int64_t first, int64_t count, int worker)
     }
 }
 
+/* Bytes of a picture to codes: what each of 256 bytes means, normalised and quantized. */
+typedef struct picture_job {
+    const uint8_t *pixels;
+    uint8_t *codes;
+    int64_t count;
+    uint8_t table[3][256];
+    const cr_rows *k;
+} picture_job;
+
+static void convert_picture(void *ctx, int64_t first, int64_t count, int worker)
+{
+    const picture_job *j = ctx;
+    const int64_t at = first * PIECE, left = j->count - at;
+    const int64_t n = count * PIECE < left ? count * PIECE : left;
+    j->k->code_pixels(j->codes + at * CR_PIXEL, j->pixels + at * 3, (size_t)n,
+                      (const uint8_t(*)[256])j->table);
+}
+
+static void run_picture(cr_session *session, const cr_value *out, uint8_t *codes)
+{
+    const cr_picture *p = &session->picture;
+    picture_job j = {.pixels = p->pixels,
+                     .codes = codes,
+                     .count = out->rows,
+                     .k = cr_rows_get(session->program->cpu)};
+    for (int c = 0; c < 3; c++)
+        for (int b = 0; b < 256; b++)
+            j.table[c][b] =
+                cr_quantize_u8(((float)b - p->mean[c]) / p->div[c], out->scale, out->zero_point);
+    cr_session_rows(session, (j.count + PIECE - 1) / PIECE, 4, convert_picture, &j);
+}
+
 static cr_status run_pixels(const cr_step *s, cr_session *session, cr_error *err)
 {
     const cr_value *out = &session->program->values[s->out[0]];
+    if (session->picture.pixels) {
+        run_picture(session, out, session->data[s->out[0]]);
+        return CR_OK;
+    }
     const cr_shape *shape = &out->tensor->shape;
     pixel_job j = {session->data[s->in[0]],       session->data[s->out[0]], shape->dim[1],
                    shape->dim[2] * shape->dim[3], out,                      cr_rows_get(session->program->cpu)};
     cr_session_rows(session, shape->dim[0] * ((j.plane + PIECE - 1) / PIECE), 2, convert_pixels, &j);
     return CR_OK;
+}
+
+bool cr_reads_pixels(const cr_program *p, int input)
+{
+    const int root = p->values[p->inputs[input]].root;
+    bool any = false;
+    for (size_t i = 0; i < p->step_count; i++)
+        for (int k = 0; k < p->steps[i].n_in; k++) {
+            const int v = p->steps[i].in[k];
+            if (v < 0 || p->values[v].root != root) continue;
+            if (p->steps[i].run != run_pixels) return false;
+            any = true;
+        }
+    for (size_t i = 0; i < p->graph->output_count; i++)
+        if (p->values[p->outputs[i]].root == root) return false;
+    return any;
 }
 
 /* Planes of floats straight to pixels of codes. */

@@ -119,6 +119,8 @@ cr_status cr_lower_reduce(cr_program *p, const cr_node *n, bool *done, cr_error 
 cr_status cr_lower_sample(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_reference(cr_program *p, const cr_node *n, cr_error *err);
 cr_status cr_lower_convert(cr_program *p, int from, int to, cr_error *err);
+/* Do steps read this input only to make codes of its pixels? They can make them of a picture too. */
+bool cr_reads_pixels(const cr_program *p, int input);
 /* The value that a change of layout made this root value from; -1 if something else made it. */
 int cr_layout_source(const cr_program *p, int root);
 cr_status cr_lower_fake_quantize(cr_program *p, int from, int to, const cr_recipe_entry *e,
@@ -148,7 +150,14 @@ cr_status cr_lower_add_bf16(cr_program *p, const cr_node *n, bool *done, cr_erro
 cr_status cr_program_plan(cr_program *p, cr_error *err);
 
 /* ---- session.c: what steps use ---- */
+/* A picture that stands for an input [1,3,H,W]; pixels NULL: none does. */
+typedef struct cr_picture {
+    const uint8_t *pixels; /* [H,W,3] */
+    float mean[3], div[3]; /* value = (byte - mean) / div */
+} cr_picture;
+
 struct cr_session {
+    cr_picture picture;   /* of input 0, for the next run */
     const cr_program *program;
     cr_pool *pool;
     unsigned char *block, *scratch;

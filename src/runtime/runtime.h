@@ -50,6 +50,12 @@ typedef struct cr_observer {
  * makes its own with as many threads as the program was compiled for; one that is given may not
  * have more. */
 cr_status cr_session_open(const cr_program *p, cr_pool *pool, cr_session **out, cr_error *err);
+/* Lets a picture, packed bytes [H,W,3], stand for the only input [1,3,H,W] in the next run: element
+ * (c,y,x) is (byte - mean[c]) / div[c]. false if this program has no use for bytes (a float model, or
+ * one that shows its values to an observer): fill the input then. The bytes are read while it runs. */
+bool cr_session_put_picture(cr_session *s, const uint8_t *pixels, const float mean[3],
+                            const float div[3]);
+
 void cr_session_close(cr_session **s);
 
 /* Input i: row-major, in the tensor's own type (float32 for pictures), to be filled before a run;

@@ -107,7 +107,20 @@ static cr_status stop_if_cancelled(cr_session *s, cr_error *err)
     return cr_fail(err, CR_ERR_CANCELLED, "the run was cancelled");
 }
 
-cr_status cr_session_execute(cr_session *s, cr_error *err)
+bool cr_session_put_picture(cr_session *s, const uint8_t *pixels, const float mean[3],
+                            const float div[3])
+{
+    const cr_graph *g = s->program->graph;
+    if (s->observer || g->input_count != 1 || g->inputs[0]->shape.rank != 4) return false;
+    if (g->inputs[0]->shape.dim[0] != 1 || g->inputs[0]->shape.dim[1] != 3) return false;
+    if (!cr_reads_pixels(s->program, 0)) return false;
+    s->picture.pixels = pixels;
+    memcpy(s->picture.mean, mean, sizeof s->picture.mean);
+    memcpy(s->picture.div, div, sizeof s->picture.div);
+    return true;
+}
+
+static cr_status run_steps(cr_session *s, cr_error *err)
 {
     const cr_program *p = s->program;
     for (size_t i = 0; s->observer && i < p->graph->input_count; i++) show(s, p->inputs[i]);
@@ -123,6 +136,13 @@ cr_status cr_session_execute(cr_session *s, cr_error *err)
     }
     if (s->profile) cr_profile_end_run(s->profile);
     return CR_OK;
+}
+
+cr_status cr_session_execute(cr_session *s, cr_error *err)
+{
+    const cr_status st = run_steps(s, err);
+    s->picture.pixels = NULL;
+    return st;
 }
 
 size_t cr_session_bytes(const cr_session *s)

@@ -97,6 +97,20 @@ static void check_quantize(const row_case *c)
         assert_true(same(floats(&c->y)[i], cr_dequantize(codes[i], scale, zero)));
 }
 
+/* A third of the n bytes as triples, with one table for all and with three. */
+static void check_code_pixels(const row_case *c, const uint8_t *x)
+{
+    uint8_t table[3][256], out[4 * 200];
+    const size_t n = c->n / 3;
+    for (int same = 0; same < 2; same++) {
+        fill_u8(table[0], sizeof table, UNIFORM, c->rng);
+        for (int t = 1; same && t < 3; t++) memcpy(table[t], table[0], 256);
+        c->k->code_pixels(out, x, n, (const uint8_t(*)[256])table);
+        for (size_t i = 0; i < 4 * n; i++)
+            assert_int_equal(out[i], i % 4 == 3 ? 0 : table[i % 4][x[i / 4 * 3 + i % 4]]);
+    }
+}
+
 /* The n bytes as rows of a few columns that leave one byte between them. */
 static void check_sums(const row_case *c, const uint8_t *x, const uint8_t *y)
 {
@@ -127,6 +141,7 @@ static void check_bytes(const row_case *c)
     fill_u8(table, sizeof table, UNIFORM, c->rng);
     fill_u8(x, c->n, UNIFORM, c->rng);
     const cr_finish_area whole = {1, (int64_t)c->n, 0, 0};
+    check_code_pixels(c, x);
     c->k->table(y, x, &whole, table);
     for (size_t i = 0; i < c->n; i++) assert_int_equal(y[i], table[x[i]]);
     check_sums(c, x, y);
