@@ -23,14 +23,15 @@ static const char help[] =
     "\n"
     "  --runs N             runs to measure (50, or as many as 20 seconds allow, at least 5)\n"
     "  --warmup N           runs before them (5)\n"
+    "  --batch N            pictures per run, where the model allows it\n"
     "  --layers             each step as well: time, multiply-adds, share of this CPU's peak, "
     "bytes\n"
     "  --svg FILE           draw the steps under this machine's roofs (.svg or .png); one model\n"
     "  --pipeline PICTURE   time from this file to boxes instead, by stages\n"
     "  --json               print JSON\n" CLI_PRECISION_HELP CLI_COMMON_HELP "\n"
-    "JSON: [{\"model\", \"precision\", \"threads\", \"cpu\", \"level\", \"runs\", \"median_ms\", "
-    "\"min_ms\",\n"
-    "\"p95_ms\", \"load_ms\", \"first_result_ms\", \"peak_rss_mb\"}], MB being 1024*1024 bytes;\n"
+    "JSON: [{\"model\", \"precision\", \"threads\", \"batch\", \"cpu\", \"level\", \"runs\",\n"
+    "\"median_ms\", \"min_ms\", \"p95_ms\", \"load_ms\", \"first_result_ms\", \"peak_rss_mb\"}],\n"
+    "MB being 1024*1024 bytes;\n"
     "--layers adds \"layers\": [{\"node\", \"op\", \"tensor\", \"kernel\", \"type\", \"ms\", "
     "\"macs\",\n"
     "\"bytes\", \"gops\", \"peak_share\", \"ops_per_byte\"}] in the order in which they run, ms "
@@ -58,7 +59,7 @@ typedef struct settings {
 typedef struct figures {
     double load_ms, first_ms, min_ms, median_ms, p95_ms, peak_rss_mb;
     size_t runs;
-    int threads;
+    int threads, batch;
 } figures;
 
 enum { DEFAULT_RUNS = 50, LEAST_RUNS = 5 };
@@ -66,11 +67,12 @@ static const double time_limit_ms = 20000;
 
 /* ---- options ---- */
 
-enum { OPT_RUNS = 256, OPT_WARMUP, OPT_LAYERS, OPT_SVG, OPT_PIPELINE, OPT_JSON };
+enum { OPT_RUNS = 256, OPT_WARMUP, OPT_LAYERS, OPT_SVG, OPT_BATCH, OPT_PIPELINE, OPT_JSON };
 
 static const struct option options[] = {{"runs", required_argument, NULL, OPT_RUNS},
                                         {"warmup", required_argument, NULL, OPT_WARMUP},
                                         {"layers", no_argument, NULL, OPT_LAYERS},
+                                        {"batch", required_argument, NULL, OPT_BATCH},
                                         {"svg", required_argument, NULL, OPT_SVG},
                                         {"pipeline", required_argument, NULL, OPT_PIPELINE},
                                         {"json", no_argument, NULL, OPT_JSON},
@@ -79,7 +81,12 @@ static const struct option options[] = {{"runs", required_argument, NULL, OPT_RU
 
 static int take_option(int code, char **argv, settings *s)
 {
+    long long n;
     switch (code) {
+    case OPT_BATCH:
+        if (!cli_integer("batch", optarg, 1, 1024, &n)) return CLI_USAGE;
+        s->common.batch = (int)n;
+        return CLI_DONE;
     case OPT_RUNS:
         return cli_integer("runs", optarg, 1, 1000000, &s->runs) ? CLI_DONE : CLI_USAGE;
     case OPT_WARMUP:
@@ -161,6 +168,7 @@ static void write_json(FILE *f, const char *path, const char *precision, const f
     cli_json_string(&out, "model", path);
     cli_json_string(&out, "precision", precision);
     cli_json_integer(&out, "threads", x->threads);
+    cli_json_integer(&out, "batch", x->batch);
     cli_json_string(&out, "cpu", cr_cpu_name());
     cli_json_string(&out, "level", cr_cpu_level_name());
     cli_json_integer(&out, "runs", (long long)x->runs);
@@ -222,6 +230,7 @@ static int measure(const settings *s, const char *path, FILE *out)
     cr_status st = cli_open_model(path, &s->common, &model, &err);
     if (st == CR_OK) st = cr_runner_create(model, s->common.threads, &runner, &err);
     x.load_ms = cli_now_ms() - start;
+    if (model) x.batch = cr_model_get_info(model)->batch;
     if (st == CR_OK) fill_inputs(model, runner);
     if (st == CR_OK) st = first_run(runner, &x, &err);
     for (long long i = 0; st == CR_OK && i < s->warmup; i++) st = cr_runner_run(runner, &err);
@@ -318,6 +327,7 @@ int cmd_bench(int argc, char **argv)
         if (status) return status;
     }
     if (s.common.help) return cli_help(help);
+    if (s.common.batch > 1 && s.pipeline) return cli_usage("--pipeline goes without --batch");
     if (optind >= argc) return cli_usage("a model file is missing");
     int status = check_svg(&s, argc - optind);
     if (status) return status;

@@ -63,6 +63,7 @@ double cli_now_ms(void); /* monotonic */
 typedef struct cli_common {
     int threads;       /* 0: all cores */
     int height, width; /* --imgsz; 0: not given */
+    int batch;         /* bench --batch; 0: not given */
     cr_precision precision;
     bool help;
 } cli_common;

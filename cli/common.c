@@ -258,6 +258,7 @@ cr_status cli_open_model(const char *path, const cli_common *common, cr_model **
     options.height = common->height;
     options.width = common->width;
     options.precision = common->precision;
+    options.batch = common->batch;
     return cr_model_open(path, &options, out, err);
 }
 

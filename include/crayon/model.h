@@ -36,6 +36,7 @@ typedef enum cr_precision {
 typedef struct cr_model_options {
     int height, width;   /* of the input, where the file leaves it open; 0: by metadata */
     size_t max_bytes;    /* largest file; default 2 GiB */
+    int batch;           /* pictures per run, for a file with one; 0: as the file says */
     cr_precision precision;
 } cr_model_options;
 

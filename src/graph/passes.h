@@ -28,6 +28,11 @@ cr_status cr_graph_fuse_activations(cr_graph *g, cr_error *err);
 enum { CR_MAX_NODES = 1 << 16 };
 cr_status cr_graph_prepare(cr_graph *g, cr_run_fn run, cr_error *err);
 
+/* Makes the leading 1 of every input n (1 to 1024), if each node provably treats the pictures of a
+ * batch apart (batch.c); CR_ERR_UNSUPPORTED names the one that does not, and the graph is then only
+ * good for being freed. */
+cr_status cr_graph_set_batch(cr_graph *g, int64_t n, cr_error *err);
+
 /* Deep copy; the caller owns *out. `from` must be indexed. */
 cr_status cr_graph_clone(const cr_graph *from, cr_graph **out, cr_error *err);
 

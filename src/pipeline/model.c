@@ -23,7 +23,8 @@ static cr_status read_graph(const char *path, const cr_model_options *o, cr_mode
     CR_TRY(cr_onnx_read(path, &onnx, &m->graph, err));
     CR_TRY(cr_graph_prepare(m->graph, cr_op_run, err));
     CR_TRY(cr_qdq_read(m->graph, &m->recipe, err));
-    return cr_graph_infer(m->graph, err);
+    CR_TRY(cr_graph_infer(m->graph, err));
+    return o->batch ? cr_graph_set_batch(m->graph, o->batch, err) : CR_OK;
 }
 
 static bool is_weight(const cr_tensor *t)

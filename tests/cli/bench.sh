@@ -23,3 +23,6 @@ grep -c '</svg>' r.svg
 fails "$CRAYON" bench "$SAMPLE" --runs 2 --svg r.jpg
 "$CRAYON" bench "$SAMPLE" --runs 2 --svg none/r.svg 2>&1 >/dev/null | grep -c '^crayon: none/r.svg'
 fails "$CRAYON" bench "$SAMPLE" "$SAMPLE" --svg r.svg
+"$CRAYON" bench "$SAMPLE" --batch 3 --runs 2 --json >n.json
+json n.json 'j[0]["batch"]'
+fails "$CRAYON" bench "$SAMPLE" --batch 0
