@@ -183,8 +183,7 @@ static void compute_tile(const void *ctx, const cr_conv_place *p)
     if (c->act.kind != CR_ACT_NONE) c->rows->act(t.c, t.c, (size_t)(p->rows * width), &c->act);
     const int64_t left = c->cout - p->block * nr, cols = left < nr ? left : nr;
     float *y = j->out + p->pixel * j->ld_out + p->group * c->cout + p->block * nr;
-    for (int r = 0; r < p->rows; r++)
-        memcpy(y + r * j->ld_out, t.c + r * width, (size_t)cols * sizeof *y);
+    c->k->put(y, j->ld_out, t.c, width, p->rows, cols);
 }
 
 static void activate_depthwise(const void *ctx, int64_t pixel, int64_t pixels)
@@ -209,8 +208,7 @@ static void run_depthwise(const run_job *j, const float *in, int64_t ld_in, cr_p
                                   .out = j->out,
                                   .ld_in = ld_in,
                                   .ld_out = j->ld_out,
-                                  .finish =
-                                      c->act.kind == CR_ACT_NONE ? NULL : activate_depthwise,
+                                  .finish = c->act.kind == CR_ACT_NONE ? NULL : activate_depthwise,
                                   .ctx = j};
     cr_dwconv_f32_run(&a, pool);
 }

@@ -95,7 +95,24 @@ static void CONV(run)(const cr_conv_f32_tile *t)
     }
 }
 
+CR_INLINE void CONV(put_as)(float *y, int64_t ld, const float *c, int64_t width, int rows,
+                            const int64_t whole, const int rest)
+{
+    for (int r = 0; r < rows; r++, y += ld, c += width) {
+        for (int64_t k = 0; k < whole; k += VN) V_STORE(y + k, V_LOAD(c + k));
+        if (rest) V_STORE_N(y + whole, V_LOAD_N(c + whole, rest), rest);
+    }
+}
+
+static void CONV(put)(float *y, int64_t ld, const float *c, int64_t width, int rows, int64_t cols)
+{
+    if (cols == CONV_NV * VN)
+        CONV(put_as)(y, ld, c, width, rows, CONV_NV * VN, 0);
+    else
+        CONV(put_as)(y, ld, c, width, rows, cols / VN * VN, (int)(cols % VN));
+}
+
 #define CONV_RECORD(text)                                                                          \
     {                                                                                              \
-        text, CONV(run), CONV_MR, CONV_NV *VN, VN                                                  \
+        text, CONV(run), CONV(put), CONV_MR, CONV_NV *VN, VN                                       \
     }

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "kernels/conv_walk.h"
 #include "kernels/rows.h"
 #include "kernels/vec_c.h"
 
@@ -29,6 +30,7 @@ static const cr_winograd_f32_kernel winograd_f32_c = WINO_RECORD("winograd_f32 c
 struct cr_winograd_f32 {
     cr_conv_geometry g;
     const cr_winograd_f32_kernel *k;
+    const cr_conv_f32_kernel *direct; /* for its way to put a tile's rows */
     const cr_rows *rows;
     cr_act act;
     float *u, *bias, *zero; /* u: [block][36][cin][width]; bias: whole vectors; zero: a pixel */
@@ -155,6 +157,7 @@ cr_status cr_winograd_f32_create(const cr_conv_geometry *g, const float *weights
     if (!c) return CR_NOMEM(err);
     c->g = *g;
     c->k = cr_winograd_f32_select(cpu);
+    c->direct = cr_conv_f32_select(cpu);
     c->rows = cr_rows_get(cpu);
     if (act) c->act = *act;
     c->blocks = ceil_div(g->cout, c->k->nr);
@@ -269,12 +272,11 @@ static void store_tile(const wino_run *r, const tile_place *p, const float *y, i
 {
     const cr_conv_geometry *g = &r->c->g;
     const int64_t left = g->cout - channel, high = g->oh - p->y, wide = g->ow - p->x;
-    const size_t bytes = (size_t)(left < width ? left : width) * sizeof *y;
-    for (int i = 0; i < CR_WINO_OUT && i < high; i++) {
-        float *to = r->out + ((p->n * g->oh + p->y + i) * g->ow + p->x) * r->ld_out + channel;
-        for (int j = 0; j < CR_WINO_OUT && j < wide; j++, to += r->ld_out)
-            memcpy(to, y + (i * CR_WINO_OUT + j) * width, bytes);
-    }
+    const int64_t cols = left < width ? left : width;
+    float *to = r->out + ((p->n * g->oh + p->y) * g->ow + p->x) * r->ld_out + channel;
+    for (int i = 0; i < CR_WINO_OUT && i < high; i++)
+        r->c->direct->put(to + i * g->ow * r->ld_out, r->ld_out, y + i * CR_WINO_OUT * width, width,
+                          wide < CR_WINO_OUT ? (int)wide : CR_WINO_OUT, cols);
 }
 
 /* Asks for the cache lines that a tile will be written to: they come while the one before it is
