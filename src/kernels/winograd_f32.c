@@ -69,21 +69,24 @@ static int block_width(const cr_winograd_f32 *c, int64_t block)
 
 /* G of the points 0, +-root, +-2 root, infinity, with the divisors of the interpolation in it. */
 static const double root = 0.70710678118654752440;
+enum { SOME = 4 }; /* divides every level's lanes */
 
 /* y[6] = G x[3], each entry a row of `width` channels. */
 static void transform_weights(const double *x, int64_t x_step, double *y, int64_t y_step, int width)
 {
-    for (int j = 0; j < width; j++) {
-        const double x0 = x[j], x1 = x[x_step + j], x2 = x[2 * x_step + j];
-        const double even1 = (x0 + x2 / 2) / -1.5, odd1 = root * x1 / -1.5;
-        const double even2 = (x0 + x2 * 2) / 6, odd2 = 2 * root * x1 / 6;
-        y[j] = x0;
-        y[y_step + j] = even1 + odd1;
-        y[2 * y_step + j] = even1 - odd1;
-        y[3 * y_step + j] = even2 + odd2;
-        y[4 * y_step + j] = even2 - odd2;
-        y[5 * y_step + j] = x2;
-    }
+    static const double third = 1.0 / 3;
+    for (int at = 0; at < width; at += SOME, x += SOME, y += SOME)
+        for (int j = 0; j < SOME; j++) { /* as many as a compiler turns into vectors */
+            const double x0 = x[j], x1 = x[x_step + j] * (root * third), x2 = x[2 * x_step + j];
+            const double even1 = (x0 + x2 * 0.5) * (-2 * third), odd1 = x1 * -2;
+            const double even2 = (x0 * 0.5 + x2) * third;
+            y[j] = x0;
+            y[y_step + j] = even1 + odd1;
+            y[2 * y_step + j] = even1 - odd1;
+            y[3 * y_step + j] = even2 + x1;
+            y[4 * y_step + j] = even2 - x1;
+            y[5 * y_step + j] = x2;
+        }
 }
 
 /* U = G g G^T of input channel k and the block's output channels; the sums of a spare channel are

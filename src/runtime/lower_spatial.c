@@ -168,7 +168,8 @@ static cr_status run_resize(const cr_step *s, cr_session *session, cr_error *err
     return CR_OK;
 }
 
-/* Runs the node on a picture whose values are its own pixel numbers (exact in float32 to 2^24). */
+/* Runs the node on a picture whose values are its own pixel numbers (exact in float32 to 2^24); one
+ * channel tells as much as all, unless the node has the output's size instead of scales. */
 static cr_status pixel_map(cr_program *p, const cr_node *n, int32_t **map, cr_error *err)
 {
     *map = NULL;
@@ -178,11 +179,12 @@ static cr_status pixel_map(cr_program *p, const cr_node *n, int32_t **map, cr_er
     cr_status st = CR_OK;
     cr_tensor ramp = *n->in[0], out = {.name = "map"};
     ramp.data = NULL;
+    if (n->n_in < 4 || !n->in[3]) ramp.shape.dim[1] = 1;
     const cr_tensor *in[4] = {&ramp, n->n_in > 1 ? n->in[1] : NULL, n->n_in > 2 ? n->in[2] : NULL,
                               n->n_in > 3 ? n->in[3] : NULL};
     cr_tensor *outs[1] = {&out};
     if (!cr_tensor_alloc(&ramp)) return CR_NOMEM(err);
-    for (int64_t i = 0; i < cr_shape_count(x); i++) ((float *)ramp.data)[i] = (float)(i % pixels);
+    for (int64_t i = 0; i < cr_shape_count(&ramp.shape); i++) ((float *)ramp.data)[i] = (float)(i % pixels);
     const cr_op_call call = {n, in, outs, n->n_in, 1};
     CR_TRY_GOTO(cr_op_run(&call, err), done);
     *map = cr_arena_alloc(&p->arena, (size_t)wanted * sizeof **map);
