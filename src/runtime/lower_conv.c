@@ -65,19 +65,6 @@ bool cr_conv_is_fast(const cr_program *p, const cr_node *n)
     return !b || (b->data && b->dtype == CR_DT_F32 && !cr_program_entry(p, b));
 }
 
-/* The activation that is swallowed, and the tensor that the step writes then. */
-static const cr_tensor *fuse_activation(cr_program *p, const cr_node *n, cr_act *act)
-{
-    const cr_tensor *y = n->out[0];
-    *act = (cr_act){.kind = CR_ACT_NONE};
-    if (cr_program_entry(p, y)) return y;
-    const cr_node *next = cr_program_only_reader(p, y);
-    if (!next || !(next->op->flags & CR_OPF_UNARY) || next->in[0] != y) return y;
-    if (!cr_node_activation(next, act)) return y;
-    p->fused[next->index] = true;
-    return next->out[0];
-}
-
 /* An Add behind an integer convolution whose other operand is there in codes and whose sum has an
  * entry is swallowed too: the sum of floats is never stored. Gives the operand, or NULL. */
 static const cr_tensor *fuse_residual(cr_program *p, const cr_tensor **y)
@@ -196,7 +183,7 @@ cr_status cr_lower_conv(cr_program *p, const cr_node *n, bool *done, cr_error *e
     if (!cr_conv_is_fast(p, n) || !read_geometry(n, &shape.own)) return CR_OK;
     const bool integers = cr_conv_takes_integers(p->entries, n);
     if (!integers && cr_float_form(p, n->in[0]) == CR_DT_BF16) {
-        const cr_tensor *last = fuse_activation(p, n, &act);
+        const cr_tensor *last = cr_program_fuse_activation(p, n->out[0], &act);
         *done = true;
         return cr_lower_conv_bf16(p, n, &shape.own, &act, last, err);
     }
@@ -204,7 +191,7 @@ cr_status cr_lower_conv(cr_program *p, const cr_node *n, bool *done, cr_error *e
     if (integers) CR_TRY(focus_input(p, n, &shape, &in, err));
     if (!shape.focused)
         CR_TRY(cr_program_need(p, n->in[0], integers ? CR_DT_U8 : CR_DT_F32, true, &in, err));
-    const cr_tensor *y = fuse_activation(p, n, &act);
+    const cr_tensor *y = cr_program_fuse_activation(p, n->out[0], &act);
     const cr_tensor *other = integers ? fuse_residual(p, &y) : NULL;
     *done = true;
     if (other) CR_TRY(cr_program_need(p, other, CR_DT_U8, true, &added, err));

@@ -90,16 +90,6 @@ static void fuse_bias(cr_program *p, dense *d)
     p->fused[next->index] = true;
 }
 
-const cr_tensor *cr_program_fuse_activation(cr_program *p, const cr_tensor *y, cr_act *act)
-{
-    const cr_node *next = cr_program_entry(p, y) ? NULL : cr_program_only_reader(p, y);
-    *act = (cr_act){.kind = CR_ACT_NONE};
-    if (!next || !(next->op->flags & CR_OPF_UNARY) || next->in[0] != y) return y;
-    if (!cr_node_activation(next, act)) return y;
-    p->fused[next->index] = true;
-    return next->out[0];
-}
-
 static cr_conv_geometry rows_geometry(const dense *d)
 {
     return (cr_conv_geometry){.n = 1,

@@ -86,16 +86,6 @@ static cr_status find_rows(cr_program *p, const cr_node *n, int64_t outer, int *
     return CR_OK;
 }
 
-static const cr_tensor *fuse_activation(cr_program *p, const cr_tensor *y, cr_act *act)
-{
-    const cr_node *next = cr_program_only_reader(p, y);
-    *act = (cr_act){.kind = CR_ACT_NONE};
-    if (!next || !(next->op->flags & CR_OPF_UNARY) || next->in[0] != y) return y;
-    if (!cr_node_activation(next, act)) return y;
-    p->fused[next->index] = true;
-    return next->out[0];
-}
-
 cr_status cr_lower_planes(cr_program *p, const cr_node *n, bool *done, cr_error *err)
 {
     if (n->op->kind != CR_OP_Concat || n->n_in < 1) return CR_OK;
@@ -120,7 +110,7 @@ cr_status cr_lower_planes(cr_program *p, const cr_node *n, bool *done, cr_error 
     }
     op->row = row;
     *done = true;
-    y = fuse_activation(p, y, &op->act);
+    y = cr_program_fuse_activation(p, y, &op->act);
     CR_TRY(cr_program_output(p, y, CR_DT_F32, false, &out, err));
     cr_step *s = cr_program_add_step(p, run_planes, "planes", n, n->n_in, 1);
     if (!s) return CR_NOMEM(err);
