@@ -164,7 +164,8 @@ static float *noise(int64_t n, uint64_t seed)
     return x;
 }
 
-/* Both sides round some 40 times; the largest difference over these seeds is 1.5 ulp of 15. */
+/* Sum and quotient in another order: the largest difference over these seeds was 4.6e-7 of the value
+ * (or of 1). Twice that. */
 static void check_distribution(uint64_t seed)
 {
     enum { SIDES = 4, BINS = 16 };
@@ -193,8 +194,9 @@ static void distributions_are_one_step(void **state)
     each_level(check_distribution);
 }
 
-/* Two scales' scores: convolutions, flattened, side by side, through a sigmoid. The tolerance is
- * that of float convolutions, see session.c. */
+/* Two scales' scores: convolutions, flattened, side by side, through a sigmoid. The convolutions sum
+ * in another order than the reference; the largest difference over these seeds was 2.4e-7, and four
+ * times that leaves room for levels that sum differently again. */
 static void check_planes(uint64_t seed)
 {
     const int classes = 5 + 14 * (int)seed;
@@ -212,7 +214,7 @@ static void check_planes(uint64_t seed)
     attr_int(join, "axis", 2);
     graph_output(g, apply1(g, CR_OP_Sigmoid, done(join)));
     float *input = noise(8 * 11 * 13, seed);
-    run_both(g, input, "planes", 2.6e-5);
+    run_both(g, input, "planes", 1e-6);
     free(input);
     cr_graph_free(&g);
 }
