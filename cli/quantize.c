@@ -4,35 +4,24 @@
  * are enough: up to 16 are set apart, spread evenly over the list. All measuring comes before the
  * first write, and each file is written whole or not at all. */
 #define _POSIX_C_SOURCE 200809L
-#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "cli.h"
-#include "crayon/quantize.h"
+#include "plan_options.h"
 
-static const char help[] =
+static const char help_head[] =
     "usage: crayon quantize MODEL -o OUT --images DIR [options]\n"
     "\n"
     "Makes an INT8 model (ONNX, QuantizeLinear/DequantizeLinear pairs) from a float one. The\n"
     "pictures need no labels; about a hundred that look like those of the real task are enough.\n"
     "\n"
     "  -o, --output OUT     the model to write (.onnx)\n"
-    "  --images DIR         folder, .txt list or pattern of JPEG and PNG pictures\n"
-    "  --samples N          calibrate on at most N of them (128)\n"
-    "  --seed N             which ones, when there are more (0)\n"
-    "  --weights T          int8 or uint8 (int8)\n"
-    "  --activations T      uint8 or int8 (uint8)\n"
-    "  --granularity G      one weight scale per output channel or per tensor: channel, tensor\n"
-    "                       (channel)\n"
-    "  --symmetric          zero point of activations in the middle of the range\n"
-    "  --reduce-range       7-bit weights, for CPUs whose int8 sums saturate\n"
-    "  --keep-float GLOB    leave nodes with such names float; may be repeated\n"
-    "  --only GLOB          quantize only nodes with such names; may be repeated\n"
-    "  --calib METHOD       minmax, moving-average, percentile[:P] or mse (mse; P 99.999)\n"
-    "  --head auto|quantize what lies behind the last convolutions stays float, or not (auto)\n"
+    "  --images DIR         folder, .txt list or pattern of JPEG and PNG pictures\n";
+
+static const char help_tail[] =
     "  --stats FILE         use these statistics in place of pictures\n"
     "  --save-stats FILE    write what calibration saw\n"
     "  --recipe FILE        use this recipe in place of calibrating and planning\n"
@@ -40,14 +29,12 @@ static const char help[] =
     "example: everything by default\n"
     "  crayon quantize yolov8n.onnx -o yolov8n-int8.onnx --images pictures/\n";
 
-enum { MAX_GLOBS = 64, HELD_APART = 16 };
+enum { HELD_APART = 16 };
 
 typedef struct job {
     cli_common common;
-    cr_quantize_options plan;
-    const char *keep_float[MAX_GLOBS], *only[MAX_GLOBS];
+    cli_plan plan;
     const char *model_path, *out, *images, *stats_in, *stats_out, *recipe_in, *recipe_out;
-    bool tuned; /* an option that planning reads was given */
     cr_model *model;
     cr_stats *stats;
     cr_image_list pictures;
@@ -62,110 +49,21 @@ typedef struct job {
 
 /* ---- options ---- */
 
-enum {
-    OPT_IMAGES = 256,
-    OPT_SAMPLES,
-    OPT_SEED,
-    OPT_WEIGHTS,
-    OPT_ACTIVATIONS,
-    OPT_GRANULARITY,
-    OPT_SYMMETRIC,
-    OPT_REDUCE_RANGE,
-    OPT_KEEP_FLOAT,
-    OPT_ONLY,
-    OPT_CALIB,
-    OPT_HEAD,
-    OPT_STATS,
-    OPT_SAVE_STATS,
-    OPT_RECIPE,
-    OPT_SAVE_RECIPE
-};
+enum { OPT_IMAGES = 256, OPT_STATS, OPT_SAVE_STATS, OPT_RECIPE, OPT_SAVE_RECIPE };
 
-static const struct option options[] = {{"output", required_argument, NULL, 'o'},
-                                        {"images", required_argument, NULL, OPT_IMAGES},
-                                        {"samples", required_argument, NULL, OPT_SAMPLES},
-                                        {"seed", required_argument, NULL, OPT_SEED},
-                                        {"weights", required_argument, NULL, OPT_WEIGHTS},
-                                        {"activations", required_argument, NULL, OPT_ACTIVATIONS},
-                                        {"granularity", required_argument, NULL, OPT_GRANULARITY},
-                                        {"symmetric", no_argument, NULL, OPT_SYMMETRIC},
-                                        {"reduce-range", no_argument, NULL, OPT_REDUCE_RANGE},
-                                        {"keep-float", required_argument, NULL, OPT_KEEP_FLOAT},
-                                        {"only", required_argument, NULL, OPT_ONLY},
-                                        {"calib", required_argument, NULL, OPT_CALIB},
-                                        {"head", required_argument, NULL, OPT_HEAD},
-                                        {"stats", required_argument, NULL, OPT_STATS},
-                                        {"save-stats", required_argument, NULL, OPT_SAVE_STATS},
-                                        {"recipe", required_argument, NULL, OPT_RECIPE},
-                                        {"save-recipe", required_argument, NULL, OPT_SAVE_RECIPE},
-                                        CLI_COMMON_OPTIONS};
-
-/* Lists in the order of the enums of crayon/quantize.h. */
-static const char *const weight_types[] = {"int8", "uint8", NULL};
-static const char *const activation_types[] = {"uint8", "int8", NULL};
-static const char *const granularities[] = {"channel", "tensor", NULL};
-static const char *const calibrations[] = {"minmax", "moving-average", "percentile", "mse", NULL};
-static const char *const heads[] = {"auto", "quantize", NULL};
-
-static int take_calibration(job *j, const char *text)
-{
-    int index;
-    if (!strncmp(text, "percentile:", 11)) {
-        j->plan.calibration = CR_CALIB_PERCENTILE;
-        return cli_real("calib percentile", text + 11, 50, 100, &j->plan.percentile) ? CLI_DONE
-                                                                                     : CLI_USAGE;
-    }
-    if (!cli_choice("calib", text, calibrations, &index)) return CLI_USAGE;
-    j->plan.calibration = (cr_calibration)index;
-    return CLI_DONE;
-}
-
-static int take_glob(const char *option, const char **list, size_t *count)
-{
-    if (*count == MAX_GLOBS) return cli_usage("--%s: more than %d patterns", option, MAX_GLOBS);
-    list[(*count)++] = optarg;
-    return CLI_DONE;
-}
-
-/* Options that planning reads. */
-static int take_plan_option(int code, job *j)
-{
-    int index = 0;
-    switch (code) {
-    case OPT_WEIGHTS:
-        if (!cli_choice("weights", optarg, weight_types, &index)) return CLI_USAGE;
-        j->plan.weights = (cr_weight_type)index;
-        return CLI_DONE;
-    case OPT_ACTIVATIONS:
-        if (!cli_choice("activations", optarg, activation_types, &index)) return CLI_USAGE;
-        j->plan.activations = (cr_activation_type)index;
-        return CLI_DONE;
-    case OPT_GRANULARITY:
-        if (!cli_choice("granularity", optarg, granularities, &index)) return CLI_USAGE;
-        j->plan.granularity = (cr_granularity)index;
-        return CLI_DONE;
-    case OPT_HEAD:
-        if (!cli_choice("head", optarg, heads, &index)) return CLI_USAGE;
-        j->plan.head = (cr_head_mode)index;
-        return CLI_DONE;
-    case OPT_SYMMETRIC:
-        j->plan.symmetric = true;
-        return CLI_DONE;
-    case OPT_REDUCE_RANGE:
-        j->plan.reduce_range = true;
-        return CLI_DONE;
-    case OPT_CALIB:
-        return take_calibration(j, optarg);
-    case OPT_KEEP_FLOAT:
-        return take_glob("keep-float", j->keep_float, &j->plan.keep_float_count);
-    default:
-        return take_glob("only", j->only, &j->plan.only_count);
-    }
-}
+static const struct option own_options[] = {
+    {"output", required_argument, NULL, 'o'},
+    {"images", required_argument, NULL, OPT_IMAGES},
+    {"stats", required_argument, NULL, OPT_STATS},
+    {"save-stats", required_argument, NULL, OPT_SAVE_STATS},
+    {"recipe", required_argument, NULL, OPT_RECIPE},
+    {"save-recipe", required_argument, NULL, OPT_SAVE_RECIPE},
+    CLI_COMMON_OPTIONS};
 
 static int take_option(int code, char **argv, job *j)
 {
-    long long n;
+    int status;
+    if (cli_plan_take(code, &j->plan, &status)) return status;
     switch (code) {
     case 'o':
         j->out = optarg;
@@ -185,20 +83,9 @@ static int take_option(int code, char **argv, job *j)
     case OPT_SAVE_RECIPE:
         j->recipe_out = optarg;
         return CLI_DONE;
-    case OPT_SAMPLES:
-        if (!cli_integer("samples", optarg, 1, INT_MAX, &n)) return CLI_USAGE;
-        j->plan.samples = (size_t)n;
-        return CLI_DONE;
-    case OPT_SEED:
-        if (!cli_integer("seed", optarg, 0, LLONG_MAX, &n)) return CLI_USAGE;
-        j->plan.seed = (uint64_t)n;
-        return CLI_DONE;
     default:
-        break;
+        return cli_common_option(code, argv, &j->common);
     }
-    if (code < OPT_WEIGHTS || code > OPT_HEAD) return cli_common_option(code, argv, &j->common);
-    j->tuned = true;
-    return take_plan_option(code, j);
 }
 
 /* Two names of one file: writing OUT would destroy the source. */
@@ -219,7 +106,7 @@ static int check_usage(job *j, int argc, char **argv)
         return cli_usage("-o %s: only names that end in .onnx can be written", j->out);
     if (!j->images && !j->stats_in && !j->recipe_in)
         return cli_usage("--images is missing (or --stats, or --recipe)");
-    if (j->recipe_in && (j->stats_in || j->tuned))
+    if (j->recipe_in && (j->stats_in || j->plan.given))
         return cli_usage("--recipe fixes the plan: options that plan cannot be given with it");
     if (j->stats_out && (j->stats_in || j->recipe_in))
         return cli_usage("--save-stats needs a calibration: not with --stats or --recipe");
@@ -234,7 +121,7 @@ static int check_usage(job *j, int argc, char **argv)
  * serve for both. With statistics or a recipe at hand all pictures are for measuring. */
 static cr_status divide_pictures(job *j, cr_error *err)
 {
-    const size_t n = j->pictures.count, most = j->plan.samples;
+    const size_t n = j->pictures.count, most = j->plan.options.samples;
     const bool calibrate = !j->stats_in && !j->recipe_in;
     const size_t spare = !calibrate ? n : n > most ? n - most : 0;
     size_t take = spare ? spare : n;
@@ -273,7 +160,7 @@ static cr_status get_stats(job *j, cr_error *err)
     const double start = cli_now_ms();
     const cr_progress progress = cli_progress();
     const cr_status st =
-        cr_calibrate(j->model, &j->calibration, &j->plan, &progress, &j->stats, err);
+        cr_calibrate(j->model, &j->calibration, &j->plan.options, &progress, &j->stats, err);
     j->calibration_s = (cli_now_ms() - start) / 1000;
     return st;
 }
@@ -298,7 +185,7 @@ static cr_status plan(job *j, cr_error *err)
 {
     if (j->recipe_in) return cr_model_load_recipe(j->model, j->recipe_in, err);
     const cr_status st = get_stats(j, err);
-    return st == CR_OK ? cr_quantize(j->model, j->stats, &j->plan, &j->report, err) : st;
+    return st == CR_OK ? cr_quantize(j->model, j->stats, &j->plan.options, &j->report, err) : st;
 }
 
 static cr_status write_files(const job *j, cr_error *err)
@@ -322,13 +209,14 @@ static void print_model(const job *j)
 
 static void print_calibration(const job *j)
 {
+    const cr_quantize_options *o = &j->plan.options;
     if (j->recipe_in) {
         printf("calibration  none: recipe %s\n", j->recipe_in);
         return;
     }
     const unsigned long long pictures = (unsigned long long)cr_stats_pictures(j->stats);
-    printf("calibration  %llu pictures, %s", pictures, calibrations[j->plan.calibration]);
-    if (j->plan.calibration == CR_CALIB_PERCENTILE) printf(" %g", j->plan.percentile);
+    printf("calibration  %llu pictures, %s", pictures, cli_calibration_name(o->calibration));
+    if (o->calibration == CR_CALIB_PERCENTILE) printf(" %g", o->percentile);
     if (j->stats_in)
         printf(", statistics of %s\n", j->stats_in);
     else
@@ -337,6 +225,7 @@ static void print_calibration(const job *j)
 
 static void print_plan(const job *j)
 {
+    const cr_quantize_options *o = &j->plan.options;
     const cr_quantize_report *r = &j->report;
     if (j->recipe_in) {
         const cr_model_info *info = cr_model_get_info(j->model);
@@ -345,10 +234,10 @@ static void print_plan(const job *j)
         return;
     }
     printf("quantized    %zu of %zu convolutions and gemms: weights %s per %s, activations %s",
-           r->convs_quantized, r->convs, weight_types[j->plan.weights],
-           granularities[j->plan.granularity], activation_types[j->plan.activations]);
+           r->convs_quantized, r->convs, cli_weights_name(o->weights),
+           cli_granularity_name(o->granularity), cli_activations_name(o->activations));
     if (r->excluded) printf("; %zu nodes kept float as asked", r->excluded);
-    if (j->plan.head == CR_HEAD_AUTO)
+    if (o->head == CR_HEAD_AUTO)
         printf("; head float: %zu nodes behind %zu last convolutions", r->head_nodes,
                r->last_convs);
     putchar('\n');
@@ -400,20 +289,28 @@ static void release(job *j)
     cr_model_free(&j->model);
 }
 
+static int print_help(void)
+{
+    fputs(help_head, stdout);
+    fputs(cli_plan_help, stdout);
+    return cli_help(help_tail);
+}
+
 int cmd_quantize(int argc, char **argv)
 {
-    job j = {.plan = cr_quantize_options_default()};
+    job j = {.plan = cli_plan_default()};
     cr_error err = {0};
+    struct option options[CLI_MAX_OPTIONS];
+    cli_plan_join(own_options, options);
     for (int c; (c = getopt_long(argc, argv, ":o:", options, NULL)) != -1;) {
         const int status = take_option(c, argv, &j);
         if (status) return status;
     }
-    if (j.common.help) return cli_help(help);
+    if (j.common.help) return print_help();
     const int wrong = check_usage(&j, argc, argv);
     if (wrong) return wrong;
-    j.plan.keep_float = j.keep_float;
-    j.plan.only = j.only;
-    j.plan.threads = j.common.threads;
+    cli_plan_finish(&j.plan);
+    j.plan.options.threads = j.common.threads;
     cr_status st = prepare(&j, &err);
     if (st == CR_OK) st = look(&j, "running the float model", &j.seen_float, &err);
     if (st == CR_OK) st = plan(&j, &err);

@@ -1,0 +1,169 @@
+#include "plan_options.h"
+
+#include <limits.h>
+#include <stddef.h>
+#include <string.h>
+
+const char cli_plan_help[] =
+    "  --samples N          calibrate on at most N of them (128)\n"
+    "  --seed N             which ones, when there are more (0)\n"
+    "  --weights T          int8 or uint8 (int8)\n"
+    "  --activations T      uint8 or int8 (uint8)\n"
+    "  --granularity G      one weight scale per output channel or per tensor: channel, tensor\n"
+    "                       (channel)\n"
+    "  --symmetric          zero point of activations in the middle of the range\n"
+    "  --reduce-range       7-bit weights, for CPUs whose int8 sums saturate\n"
+    "  --keep-float GLOB    leave nodes with such names float; may be repeated\n"
+    "  --only GLOB          quantize only nodes with such names; may be repeated\n"
+    "  --calib METHOD       minmax, moving-average, percentile[:P] or mse (mse; P 99.999)\n"
+    "  --head auto|quantize what lies behind the last convolutions stays float, or not (auto)\n";
+
+/* In the order of the enums of crayon/quantize.h. */
+static const char *const weight_types[] = {"int8", "uint8", NULL};
+static const char *const activation_types[] = {"uint8", "int8", NULL};
+static const char *const granularities[] = {"channel", "tensor", NULL};
+static const char *const calibrations[] = {"minmax", "moving-average", "percentile", "mse", NULL};
+static const char *const heads[] = {"auto", "quantize", NULL};
+
+typedef int take_fn(const char *name, cli_plan *p);
+
+/* One option. A choice goes to an enum at `offset` of cr_quantize_options, a flag to a bool there;
+ * everything else has a function. */
+typedef struct plan_option {
+    const char *name;
+    const char *const *choice;
+    size_t offset;
+    take_fn *take;
+    bool not_plan; /* it moves the calibration, not the plan: allowed beside a recipe */
+} plan_option;
+
+static int take_samples(const char *name, cli_plan *p)
+{
+    long long n;
+    if (!cli_integer(name, optarg, 1, INT_MAX, &n)) return CLI_USAGE;
+    p->options.samples = (size_t)n;
+    return CLI_DONE;
+}
+
+static int take_seed(const char *name, cli_plan *p)
+{
+    long long n;
+    if (!cli_integer(name, optarg, 0, LLONG_MAX, &n)) return CLI_USAGE;
+    p->options.seed = (uint64_t)n;
+    return CLI_DONE;
+}
+
+static int take_calibration(const char *name, cli_plan *p)
+{
+    int index;
+    if (!strncmp(optarg, "percentile:", 11)) {
+        p->options.calibration = CR_CALIB_PERCENTILE;
+        return cli_real("calib percentile", optarg + 11, 50, 100, &p->options.percentile)
+                   ? CLI_DONE
+                   : CLI_USAGE;
+    }
+    if (!cli_choice(name, optarg, calibrations, &index)) return CLI_USAGE;
+    p->options.calibration = (cr_calibration)index;
+    return CLI_DONE;
+}
+
+static int add_glob(const char *name, const char **list, size_t *count)
+{
+    if (*count == CLI_MAX_GLOBS)
+        return cli_usage("--%s: more than %d patterns", name, CLI_MAX_GLOBS);
+    list[(*count)++] = optarg;
+    return CLI_DONE;
+}
+
+static int take_keep_float(const char *name, cli_plan *p)
+{
+    return add_glob(name, p->keep_float, &p->options.keep_float_count);
+}
+
+static int take_only(const char *name, cli_plan *p)
+{
+    return add_glob(name, p->only, &p->options.only_count);
+}
+
+#define AT(field) offsetof(cr_quantize_options, field)
+static const plan_option table[] = {
+    {"samples", NULL, 0, take_samples, true},
+    {"seed", NULL, 0, take_seed, true},
+    {"weights", weight_types, AT(weights), NULL, false},
+    {"activations", activation_types, AT(activations), NULL, false},
+    {"granularity", granularities, AT(granularity), NULL, false},
+    {"head", heads, AT(head), NULL, false},
+    {"symmetric", NULL, AT(symmetric), NULL, false},
+    {"reduce-range", NULL, AT(reduce_range), NULL, false},
+    {"calib", NULL, 0, take_calibration, false},
+    {"keep-float", NULL, 0, take_keep_float, false},
+    {"only", NULL, 0, take_only, false},
+};
+enum { TABLE_SIZE = sizeof table / sizeof *table };
+
+static bool is_flag(const plan_option *o)
+{
+    return !o->choice && !o->take;
+}
+
+cli_plan cli_plan_default(void)
+{
+    return (cli_plan){.options = cr_quantize_options_default()};
+}
+
+void cli_plan_join(const struct option *own, struct option out[CLI_MAX_OPTIONS])
+{
+    size_t n = 0;
+    for (; own[n].name; n++) out[n] = own[n];
+    for (int i = 0; i < TABLE_SIZE; i++)
+        out[n++] =
+            (struct option){table[i].name, is_flag(&table[i]) ? no_argument : required_argument,
+                            NULL, CLI_OPT_PLAN + i};
+    out[n] = (struct option){0};
+}
+
+static int take_value(const plan_option *o, cli_plan *p)
+{
+    char *const field = (char *)&p->options + o->offset;
+    int index;
+    if (o->take) return o->take(o->name, p);
+    if (!o->choice) {
+        *(bool *)field = true;
+        return CLI_DONE;
+    }
+    if (!cli_choice(o->name, optarg, o->choice, &index)) return CLI_USAGE;
+    memcpy(field, &index, sizeof index); /* every choice is an enum, as wide as an int */
+    return CLI_DONE;
+}
+
+bool cli_plan_take(int code, cli_plan *p, int *status)
+{
+    if (code < CLI_OPT_PLAN || code >= CLI_OPT_PLAN + TABLE_SIZE) return false;
+    const plan_option *o = &table[code - CLI_OPT_PLAN];
+    p->given |= !o->not_plan;
+    *status = take_value(o, p);
+    return true;
+}
+
+void cli_plan_finish(cli_plan *p)
+{
+    p->options.keep_float = p->keep_float;
+    p->options.only = p->only;
+}
+
+const char *cli_weights_name(cr_weight_type t)
+{
+    return weight_types[t];
+}
+const char *cli_activations_name(cr_activation_type t)
+{
+    return activation_types[t];
+}
+const char *cli_granularity_name(cr_granularity g)
+{
+    return granularities[g];
+}
+const char *cli_calibration_name(cr_calibration c)
+{
+    return calibrations[c];
+}
