@@ -17,6 +17,8 @@ void cr_recipe_release(cr_recipe **r)
 {
     if (!r || !*r) return;
     cr_free((*r)->entries);
+    cr_free((*r)->values);
+    cr_free((*r)->rewrites);
     cr_arena_free(&(*r)->arena);
     cr_free(*r);
     *r = NULL;

@@ -26,10 +26,43 @@ typedef struct cr_recipe_entry {
     const char *note;     /* why, in a few words ("conv input, mse"); may be "" */
 } cr_recipe_entry;
 
+/* A constant of the float graph whose values the plan replaced: weights rounded by a better rule than
+ * to the nearest, corrected biases, equalized weights. Where the tensor has an entry the values lie
+ * on its grid, so that plain quantization of them gives the chosen codes. */
+typedef struct cr_recipe_value {
+    const char *tensor;
+    cr_shape shape;       /* equal to the tensor's */
+    float *data;          /* row-major, finite */
+} cr_recipe_value;
+
+/* A change of the float graph that keeps the function which it computes (but for rounding). Steps
+ * are replayed in order (rewrite.c), values are put in afterwards, so both may name tensors that an
+ * earlier step made. */
+typedef enum cr_rewrite_kind {
+    CR_REWRITE_BRANCH, /* result = tensor * factor[c] along axis 1, or tensor itself without factors */
+    CR_REWRITE_SPLIT   /* result = tensor with the listed channels once more at the end (axis 1), for
+                          one convolution: its weights of these channels are halved and repeated */
+} cr_rewrite_kind;
+
+typedef struct cr_rewrite {
+    cr_rewrite_kind kind;
+    const char *tensor, *result;
+    const char **readers;  /* first outputs of the nodes that read `result` from now on; none: all */
+    size_t reader_count;
+    float *factor;         /* BRANCH: by channel, finite and not 0 */
+    size_t factor_count;
+    int64_t *channel;      /* SPLIT */
+    size_t channel_count;
+} cr_rewrite;
+
 typedef struct cr_recipe {
     cr_arena arena;
     cr_recipe_entry *entries;
     size_t count, cap;
+    cr_recipe_value *values;
+    size_t value_count, value_cap;
+    cr_rewrite *rewrites;
+    size_t rewrite_count, rewrite_cap;
     const char **facts;   /* provenance: key, value, ... ("calibration", "mse", ...) */
     size_t fact_count;    /* pairs */
 } cr_recipe;
@@ -42,6 +75,20 @@ void cr_recipe_release(cr_recipe **r);
 cr_status cr_recipe_add(cr_recipe *r, const char *tensor, bool is_weight, const cr_qparams *q,
                         const char *note, cr_error *err);
 bool cr_recipe_set_fact(cr_recipe *r, const char *key, const char *value);
+
+/* Replaces the values of a constant (a second time too). `data` is copied.
+ * CR_ERR_FORMAT: a value is not finite. */
+cr_status cr_recipe_set_value(cr_recipe *r, const char *tensor, const cr_shape *shape,
+                              const float *data, cr_error *err);
+const cr_recipe_value *cr_recipe_find_value(const cr_recipe *r, const char *tensor);
+/* Appends a step (everything is copied); checks what can be checked without a graph. */
+cr_status cr_recipe_add_rewrite(cr_recipe *r, const cr_rewrite *step, cr_error *err);
+/* Does the recipe speak of a graph other than the float one: has it steps or values? */
+bool cr_recipe_changes_graph(const cr_recipe *r);
+/* A copy of the float graph g with the recipe's steps replayed and its values put in: the graph that
+ * the entries speak of. Steps and values that do not fit g are CR_ERR_ARGUMENT and name the tensor.
+ * The caller owns *out. */
+cr_status cr_recipe_apply(const cr_recipe *r, const cr_graph *g, cr_graph **out, cr_error *err);
 
 /* entries by tensor id of g: found[t->id] is the tensor's entry or NULL. The caller frees the array
  * with cr_free. Checks each entry against its tensor (float32, constant or not, axis, count); names

@@ -81,20 +81,14 @@ cr_status cr_calibrate(const cr_model *m, const cr_image_list *pictures,
     return st;
 }
 
-static void attach(cr_model *m, cr_recipe *r)
-{
-    cr_recipe_release(&m->recipe);
-    m->recipe = r;
-    cr_model_describe_recipe(m);
-}
-
 cr_status cr_quantize(cr_model *m, const cr_stats *stats, const cr_quantize_options *o,
                       cr_quantize_report *report, cr_error *err)
 {
     cr_recipe *r;
     CR_TRY(cr_plan_recipe(m->graph, stats, o, &r, report, err));
-    attach(m, r);
-    return CR_OK;
+    const cr_status st = cr_model_attach(m, r, err);
+    if (st != CR_OK) cr_recipe_release(&r);
+    return st;
 }
 
 cr_status cr_model_save_recipe(const cr_model *m, const char *path, cr_error *err)
@@ -106,19 +100,17 @@ cr_status cr_model_save_recipe(const cr_model *m, const char *path, cr_error *er
 cr_status cr_model_load_recipe(cr_model *m, const char *path, cr_error *err)
 {
     cr_recipe *r;
-    const cr_recipe_entry **found;
     CR_TRY(cr_recipe_read(path, &r, err));
-    const cr_status st = cr_recipe_bind(r, m->graph, &found, err);
-    if (st != CR_OK) {
-        cr_recipe_release(&r);
-        return cr_fail_prefix(err, st, "%s", path);
-    }
-    cr_free(found);
-    attach(m, r);
-    return CR_OK;
+    const cr_status st = cr_model_attach(m, r, err);
+    if (st == CR_OK) return CR_OK;
+    cr_recipe_release(&r);
+    return cr_fail_prefix(err, st, "%s", path);
 }
 
-void cr_model_drop_recipe(cr_model *m) { attach(m, NULL); }
+void cr_model_drop_recipe(cr_model *m)
+{
+    (void)cr_model_attach(m, NULL, NULL); /* nothing has to fit: it cannot fail */
+}
 
 cr_status cr_model_export(const cr_model *m, const char *path, cr_error *err)
 {
@@ -128,7 +120,7 @@ cr_status cr_model_export(const cr_model *m, const char *path, cr_error *err)
     w.opset = opset > CR_ONNX_MAX_WRITE_OPSET ? CR_ONNX_MAX_WRITE_OPSET : opset;
     if (!m->recipe) return cr_onnx_write(m->graph, &w, path, err);
     cr_graph *g;
-    CR_TRY(cr_qdq_write(m->graph, m->recipe, &g, err));
+    CR_TRY(cr_qdq_write(cr_model_graph(m), m->recipe, &g, err));
     const cr_status st = cr_onnx_write(g, &w, path, err);
     cr_graph_free(&g);
     return st;

@@ -108,7 +108,7 @@ static cr_status open_pair(pair *p, const cr_model *const m[2], cr_pool *pool, c
     p->observer[1] = (cr_observer){see_b, c};
     for (int i = 0; i < 2; i++) {
         const cr_program_options o = {.threads = cr_pool_threads(pool), .bf16 = m[i]->bf16};
-        CR_TRY(cr_program_compile(m[i]->graph, m[i]->recipe, &o, &p->program[i], err));
+        CR_TRY(cr_program_compile(cr_model_graph(m[i]), m[i]->recipe, &o, &p->program[i], err));
         CR_TRY(cr_session_open(p->program[i], pool, &p->session[i], err));
         cr_session_set_observer(p->session[i], &p->observer[i]);
     }

@@ -92,6 +92,26 @@ void cr_model_describe_recipe(cr_model *m)
         if (m->graph->nodes[i]->op->flags & CR_OPF_QUANT) info->precision = "int8 (operators)";
 }
 
+cr_status cr_model_attach(cr_model *m, cr_recipe *r, cr_error *err)
+{
+    cr_graph *applied = NULL;
+    const cr_recipe_entry **found = NULL;
+    if (cr_recipe_changes_graph(r)) CR_TRY(cr_recipe_apply(r, m->graph, &applied, err));
+    const cr_status st =
+        r ? cr_recipe_bind(r, applied ? applied : m->graph, &found, err) : CR_OK;
+    cr_free(found);
+    if (st != CR_OK) {
+        cr_graph_free(&applied);
+        return st;
+    }
+    cr_recipe_release(&m->recipe);
+    cr_graph_free(&m->applied);
+    m->recipe = r;
+    m->applied = applied;
+    cr_model_describe_recipe(m);
+    return CR_OK;
+}
+
 cr_status cr_model_open(const char *path, const cr_model_options *options, cr_model **out,
                         cr_error *err)
 {
@@ -119,6 +139,7 @@ void cr_model_free(cr_model **mp)
     if (!mp || !*mp) return;
     cr_model *m = *mp;
     cr_graph_free(&m->graph);
+    cr_graph_free(&m->applied);
     cr_recipe_release(&m->recipe);
     cr_free(m->roles);
     cr_arena_free(&m->arena);

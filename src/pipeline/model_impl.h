@@ -8,7 +8,8 @@
 #include "quant/roles.h"
 
 struct cr_model {
-    cr_graph *graph;
+    cr_graph *graph;       /* as the file has it */
+    cr_graph *applied;     /* the same with the recipe's steps and values; NULL: it has none */
     cr_recipe *recipe;     /* NULL: float */
     bool bf16;             /* float arithmetic; see cr_precision */
     cr_role *roles;        /* by node index */
@@ -18,6 +19,16 @@ struct cr_model {
 
 /* Fills family, task, names, head and preprocessing of m->info from metadata and shapes. */
 cr_status cr_family_guess(cr_model *m, cr_error *err);
+
+/* The graph that the recipe speaks of, which runs and is exported. */
+static inline const cr_graph *cr_model_graph(const cr_model *m)
+{
+    return m->applied ? m->applied : m->graph;
+}
+
+/* Gives the model a recipe (NULL: none), which it owns then, in place of the one it has, and applies
+ * it; on failure the model is as it was and the recipe still the caller's. */
+cr_status cr_model_attach(cr_model *m, cr_recipe *r, cr_error *err);
 
 /* Refreshes what info says about the recipe. */
 void cr_model_describe_recipe(cr_model *m);

@@ -35,7 +35,7 @@ static cr_status compile(const cr_model *m, int threads, shared_program **out, c
     if (!s) return CR_NOMEM(err);
     s->threads = threads;
     atomic_init(&s->users, 1);
-    const cr_status st = cr_program_compile(m->graph, m->recipe, &o, &s->program, err);
+    const cr_status st = cr_program_compile(cr_model_graph(m), m->recipe, &o, &s->program, err);
     *out = st == CR_OK ? s : NULL;
     if (st != CR_OK) cr_free(s);
     return st;

@@ -55,3 +55,46 @@ bool cr_json_get_floats(const json_t *a, float *v, size_t n)
     }
     return true;
 }
+
+static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+json_t *cr_json_bytes(const unsigned char *bytes, size_t n)
+{
+    char *text = cr_malloc((n + 2) / 3 * 4 + 1), *to = text;
+    if (!text) return NULL;
+    for (size_t i = 0; i < n; i += 3) {
+        uint32_t three = (uint32_t)bytes[i] << 16;
+        if (i + 1 < n) three |= (uint32_t)bytes[i + 1] << 8;
+        if (i + 2 < n) three |= bytes[i + 2];
+        *to++ = digits[three >> 18];
+        *to++ = digits[three >> 12 & 63];
+        *to++ = i + 1 < n ? digits[three >> 6 & 63] : '=';
+        *to++ = i + 2 < n ? digits[three & 63] : '=';
+    }
+    json_t *out = json_stringn_nocheck(text, (size_t)(to - text));
+    cr_free(text);
+    return out;
+}
+
+static int digit_value(char c)
+{
+    const char *at = c ? strchr(digits, c) : NULL;
+    return at ? (int)(at - digits) : -1;
+}
+
+bool cr_json_get_bytes(const json_t *text, unsigned char *bytes, size_t n)
+{
+    const char *s = json_string_value(text);
+    if (!s || json_string_length(text) != (n + 2) / 3 * 4) return false;
+    for (size_t i = 0; i < n; i += 3, s += 4) {
+        const size_t left = n - i < 3 ? n - i : 3;
+        uint32_t three = 0;
+        for (size_t k = 0; k < 4; k++) {
+            const int v = digit_value(s[k]);
+            if (k <= left ? v < 0 : s[k] != '=') return false;
+            three = three << 6 | (uint32_t)(k <= left ? v : 0);
+        }
+        for (size_t k = 0; k < left; k++) bytes[i + k] = (unsigned char)(three >> (16 - 8 * k));
+    }
+    return true;
+}

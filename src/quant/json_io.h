@@ -15,4 +15,9 @@ cr_status cr_json_write(const char *path, const json_t *root, cr_error *err);
 json_t *cr_json_floats(const float *v, size_t n);
 bool cr_json_get_floats(const json_t *a, float *v, size_t n);
 
+/* Bytes as a string in base64 (RFC 4648, padded), in json_io.c; NULL without memory. Reading fails
+ * unless the string is base64 of exactly n bytes. */
+json_t *cr_json_bytes(const unsigned char *bytes, size_t n);
+bool cr_json_get_bytes(const json_t *text, unsigned char *bytes, size_t n);
+
 #endif

@@ -4,12 +4,14 @@
  *      "facts": {"calibration": "mse", "pictures": "128", ...},
  *      "activations": {"images": {"type": "uint8", "scale": [0.0039], "zero_point": [0],
  *                                 "note": "convolution input"}, ...},
- *      "weights": {"model.0.conv.weight": {"type": "int8", "axis": 0, "scale": [...], ...}, ...}} */
+ *      "weights": {"model.0.conv.weight": {"type": "int8", "axis": 0, "scale": [...], ...}, ...},
+ *      "rewrites": [...], "values": {...}}                              (recipe_changes.c) */
 #include <string.h>
 
 #include "base/error.h"
 #include "quant/json_io.h"
 #include "quant/plan.h"
+#include "quant/recipe_changes.h"
 
 static json_t *entry_json(const cr_recipe_entry *e)
 {
@@ -37,6 +39,7 @@ cr_status cr_recipe_write(const cr_recipe *r, const char *path, cr_error *err)
     json_object_set_new(root, "facts", facts);
     json_object_set_new(root, "activations", acts);
     json_object_set_new(root, "weights", weights);
+    failed |= !cr_recipe_changes_write(r, root);
     const cr_status st = failed ? cr_fail(err, CR_ERR_FORMAT, "%s: cannot write names as JSON", path)
                                 : cr_json_write(path, root, err);
     json_decref(root);
@@ -116,6 +119,7 @@ cr_status cr_recipe_read(const char *path, cr_recipe **out, cr_error *err)
         json_object_foreach(json_object_get(root, "facts"), key, value)
             if (json_is_string(value) && !cr_recipe_set_fact(r, key, json_string_value(value)))
                 st = CR_NOMEM(err);
+    if (st == CR_OK) st = cr_recipe_changes_read(r, root, err);
     json_decref(root);
     if (st != CR_OK) {
         cr_recipe_release(&r);

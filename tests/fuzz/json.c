@@ -49,6 +49,24 @@ static void add(cr_recipe *r, const char *name, cr_dtype type, int axis, size_t 
     if (cr_recipe_add(r, name, axis >= 0, &q, "seed", &err) != CR_OK) die(err.message);
 }
 
+/* Steps of both kinds, a value as codes and one as floats. */
+static void add_changes(cr_recipe *r)
+{
+    const char *reader = "conv";
+    float factor[4] = {.5f, 1, 2, 4}, value[16];
+    int64_t channel[2] = {1, 3};
+    cr_error err;
+    const cr_rewrite branch = {CR_REWRITE_BRANCH, "features", "scaled", &reader, 1, factor, 4, NULL, 0};
+    const cr_rewrite split = {CR_REWRITE_SPLIT, "scaled", "more", &reader, 1, NULL, 0, channel, 2};
+    const cr_shape shape = {2, {8, 2}};
+    for (int i = 0; i < 16; i++) value[i] = .01f * (float)(i / 2 + 1) * (float)(i - 8);
+    if (cr_recipe_add_rewrite(r, &branch, &err) != CR_OK ||
+        cr_recipe_add_rewrite(r, &split, &err) != CR_OK ||
+        cr_recipe_set_value(r, "weight", &shape, value, &err) != CR_OK ||
+        cr_recipe_set_value(r, "bias", &shape, value, &err) != CR_OK)
+        die(err.message);
+}
+
 static void write_recipe(void)
 {
     cr_recipe *r;
@@ -59,6 +77,7 @@ static void write_recipe(void)
     add(r, "weight", CR_DT_I8, 0, 8);
     add(r, "small", CR_DT_U4, 1, 3);
     if (!cr_recipe_set_fact(r, "calibration", "mse")) die("no memory");
+    add_changes(r);
     if (cr_recipe_write(r, path, &err) != CR_OK) die(err.message);
     cr_recipe_release(&r);
 }
@@ -130,8 +149,13 @@ static void check_recipe(tally *t)
             if (!(q->scale[k] > 0) || q->zero_point[k] < lo || q->zero_point[k] > hi)
                 die("a bad entry was read");
     }
+    for (size_t i = 0; i < r->value_count; i++)
+        for (int64_t k = 0; k < cr_shape_count(&r->values[i].shape); k++)
+            if (!isfinite(r->values[i].data[k])) die("a bad value was read");
     if (cr_recipe_write(r, path, &err) != CR_OK) die(err.message);
     if (cr_recipe_read(path, &again, &err) != CR_OK) die(err.message);
+    if (again->value_count != r->value_count || again->rewrite_count != r->rewrite_count)
+        die("steps or values were lost");
     if (again->count != r->count || again->fact_count != r->fact_count) die("entries were lost");
     cr_recipe_release(&again);
     cr_recipe_release(&r);
