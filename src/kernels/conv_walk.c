@@ -82,53 +82,46 @@ static void advance(const cr_conv_geometry *g, window_place *p, int64_t pixels)
     p->x = p->column * g->stride_w - g->pad_left;
 }
 
-static bool is_inside(const cr_conv_geometry *g, const window_place *p)
-{
-    return p->y >= 0 && p->x >= 0 && p->y + (g->kh - 1) * g->dil_h < g->h &&
-           p->x + (g->kw - 1) * g->dil_w < g->w;
-}
-
-/* Column r of the table for a window that hangs over the picture's edge. */
-static void point_edge(const cr_conv_walk *w, const window_place *p, int64_t channel,
-                       const unsigned char **a)
+/* Windows of neighbouring pixels of a line: `count` columns of the table from column r on. One tap
+ * of them is pointers a constant step apart, but for those that hang over the left or right edge.
+ */
+static void point_segment(const cr_conv_walk *w, const window_place *p, int count, int64_t channel,
+                          const unsigned char **a)
 {
     const cr_conv_geometry *g = w->g;
+    const int64_t pixel = w->ld_in * (int64_t)w->element, step = g->stride_w * pixel;
+    const int64_t reach = (count - 1) * g->stride_w;
     for (int64_t ky = 0; ky < g->kh; ky++) {
         const int64_t y = p->y + ky * g->dil_h;
+        const bool outside = y < 0 || y >= g->h;
+        const int64_t row = ((p->n * g->h + y) * g->w) * pixel + channel * (int64_t)w->element;
         for (int64_t kx = 0; kx < g->kw; kx++, a += w->mr) {
             const int64_t x = p->x + kx * g->dil_w;
-            const bool padding = y < 0 || y >= g->h || x < 0 || x >= g->w;
-            *a = padding ? w->zero
-                         : w->in + (size_t)(((p->n * g->h + y) * g->w + x) * w->ld_in + channel) *
-                                       w->element;
+            const unsigned char *from = w->in + (outside ? 0 : row);
+            int first = 0, end = outside ? 0 : count;
+            while (first < end && x + first * g->stride_w < 0) a[first++] = w->zero;
+            if (x + reach >= g->w)
+                while (end > first && x + (end - 1) * g->stride_w >= g->w) end--;
+            const unsigned char *at = from + (x * pixel + first * step);
+            for (int r = first; r < end; r++, at += step) a[r] = at;
+            for (int r = end; r < count; r++) a[r] = w->zero;
         }
-    }
-}
-
-static void point_inside(const cr_conv_walk *w, const window_place *p, int64_t channel,
-                         const unsigned char **a)
-{
-    const cr_conv_geometry *g = w->g;
-    const size_t step_x = (size_t)(g->dil_w * w->ld_in) * w->element;
-    const size_t step_y = (size_t)(g->dil_h * g->w * w->ld_in) * w->element;
-    const unsigned char *row =
-        w->in + (size_t)(((p->n * g->h + p->y) * g->w + p->x) * w->ld_in + channel) * w->element;
-    for (int64_t ky = 0; ky < g->kh; ky++, row += step_y) {
-        const unsigned char *tap = row;
-        for (int64_t kx = 0; kx < g->kw; kx++, a += w->mr, tap += step_x) *a = tap;
     }
 }
 
 static void point_tile(const cr_conv_walk *w, window_place p, int rows, int64_t channel,
                        const unsigned char **a)
 {
-    for (int r = 0; r < w->mr; r++) {
-        if (is_inside(w->g, &p))
-            point_inside(w, &p, channel, a + r);
-        else
-            point_edge(w, &p, channel, a + r);
-        if (r + 1 < rows) advance(w->g, &p, 1);
+    for (int r = 0; r < rows;) {
+        const int64_t left = w->g->ow - p.column;
+        const int count = left < rows - r ? (int)left : rows - r;
+        point_segment(w, &p, count, channel, a + r);
+        r += count;
+        if (r < rows) advance(w->g, &p, count);
     }
+    const int64_t taps = w->g->kh * w->g->kw;
+    for (int64_t tap = 0; tap < taps && rows < w->mr; tap++, a += w->mr)
+        for (int r = rows; r < w->mr; r++) a[r] = a[rows - 1];
 }
 
 /* The windows of `mr` pixels from p on are side by side and away from the left and right edges. */
