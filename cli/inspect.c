@@ -1,4 +1,5 @@
 /* crayon inspect: what is in a model file, and how it will be used. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
@@ -70,6 +71,74 @@ static void print_names(const cr_model_info *info)
         printf("%s %s", i ? "," : ":", info->names[i]);
     puts(info->name_count > SHOWN ? ", ..." : "");
 }
+
+/* ---- the head's roles ---- */
+
+typedef struct head_row { /* all parts of one role */
+    const char *role;
+    size_t channels, convs;
+    const char *shown[3]; /* the first convolutions */
+} head_row;
+
+enum { MAX_ROLES = 8 };
+
+static size_t sum_roles(const cr_head_part_info *parts, size_t count, head_row rows[MAX_ROLES])
+{
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t k = 0;
+        while (k < n && strcmp(rows[k].role, parts[i].role)) k++;
+        if (k == n) rows[n++] = (head_row){.role = parts[i].role};
+        bool again = false; /* an anchor's part: the convolution is listed already */
+        for (size_t b = 0; b < i; b++)
+            again |= !strcmp(parts[b].node, parts[i].node) && !strcmp(parts[b].role, parts[i].role);
+        rows[k].channels += (size_t)parts[i].count;
+        if (!again && rows[k].convs < 3) rows[k].shown[rows[k].convs] = parts[i].node;
+        rows[k].convs += !again;
+    }
+    return n;
+}
+
+static cr_status print_head(cr_model *model, cr_error *err)
+{
+    head_row rows[MAX_ROLES];
+    cr_head_part_info *parts;
+    size_t count;
+    const cr_status st = cr_model_head_parts(model, &parts, &count, err);
+    if (st != CR_OK) return st;
+    const size_t n = sum_roles(parts, count, rows);
+    for (size_t i = 0; i < n; i++) {
+        printf("%-14s %s: %zu channels of", i ? "" : "head", rows[i].role, rows[i].channels);
+        for (size_t k = 0; k < rows[i].convs && k < 3; k++)
+            printf("%s %s", k ? "," : "", rows[i].shown[k]);
+        puts(rows[i].convs > 3 ? ", ..." : "");
+    }
+    free(parts);
+    return CR_OK;
+}
+
+static cr_status write_head(cli_json *j, cr_model *model, cr_error *err)
+{
+    cr_head_part_info *parts;
+    size_t count;
+    const cr_status st = cr_model_head_parts(model, &parts, &count, err);
+    if (st != CR_OK) return st;
+    cli_json_open(j, "head", '[');
+    for (size_t i = 0; i < count; i++) {
+        cli_json_open(j, NULL, '{');
+        cli_json_string(j, "role", parts[i].role);
+        cli_json_string(j, "node", parts[i].node);
+        cli_json_string(j, "shape", parts[i].shape);
+        cli_json_integer(j, "first", parts[i].first);
+        cli_json_integer(j, "count", parts[i].count);
+        cli_json_close(j, '}');
+    }
+    cli_json_close(j, ']');
+    free(parts);
+    return CR_OK;
+}
+
+/* ---- text, all of it ---- */
 
 static void print_summary(const cr_model *model)
 {
@@ -207,12 +276,13 @@ static cr_status write_layers(cli_json *j, const cr_model *model, cr_error *err)
     return CR_OK;
 }
 
-static cr_status print_json(const cr_model *model, bool layers, cr_error *err)
+static cr_status print_json(cr_model *model, bool layers, cr_error *err)
 {
     cli_json j = {.out = stdout};
     cli_json_open(&j, NULL, '{');
     write_summary(&j, model);
-    const cr_status st = layers ? write_layers(&j, model, err) : CR_OK;
+    cr_status st = write_head(&j, model, err);
+    if (st == CR_OK && layers) st = write_layers(&j, model, err);
     cli_json_close(&j, '}');
     putchar('\n');
     return st;
@@ -268,6 +338,7 @@ static int print_model(const char *path, const settings *s)
     cr_status st = cli_open_model(path, &s->common, &model, &err);
     if (st == CR_OK && s->json) st = print_json(model, s->layers, &err);
     if (st == CR_OK && !s->json) print_summary(model);
+    if (st == CR_OK && !s->json) st = print_head(model, &err);
     if (st == CR_OK && !s->json && s->layers) st = print_layers(model, &err);
     cr_model_free(&model);
     return st == CR_OK ? CLI_DONE : cli_fail(&err);

@@ -16,14 +16,15 @@ const char cli_plan_help[] =
     "  --keep-float GLOB    leave nodes with such names float; may be repeated\n"
     "  --only GLOB          quantize only nodes with such names; may be repeated\n"
     "  --calib METHOD       minmax, moving-average, percentile[:P] or mse (mse; P 99.999)\n"
-    "  --head auto|quantize what lies behind the last convolutions stays float, or not (auto)\n";
+    "  --head MODE          auto: what lies behind the last convolutions stays float; float: they\n"
+    "                       do, too; quantize: nothing does (auto)\n";
 
 /* In the order of the enums of crayon/quantize.h. */
 static const char *const weight_types[] = {"int8", "uint8", NULL};
 static const char *const activation_types[] = {"uint8", "int8", NULL};
 static const char *const granularities[] = {"channel", "tensor", NULL};
 static const char *const calibrations[] = {"minmax", "moving-average", "percentile", "mse", NULL};
-static const char *const heads[] = {"auto", "quantize", NULL};
+static const char *const heads[] = {"auto", "quantize", "float", NULL};
 
 typedef int take_fn(const char *name, cli_plan *p);
 

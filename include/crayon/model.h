@@ -105,6 +105,21 @@ typedef struct cr_layer_info {
 CR_API cr_status cr_model_layer(const cr_model *model, size_t index, cr_layer_info *out,
                                 cr_error *err);
 
+/* What the last convolutions give, by role. Neighbouring channels of one convolution with one meaning
+ * are one part. Found from the graph's structure and values, never from names. */
+typedef struct cr_head_part_info {
+    const char *node;  /* the convolution (gemm) */
+    const char *shape; /* of its output: "1x64x80x80" */
+    const char *role;  /* "box", "box distribution", "score", "objectness", "keypoint",
+                          "mask coefficient", "prototype" or "other" */
+    int first, count;  /* channels */
+} cr_head_part_info;
+
+/* *out is an array of *count parts, in the order of nodes; the caller frees it with free(). The
+ * strings stay the model's. Takes some ten milliseconds: heads are followed cell by cell. */
+CR_API cr_status cr_model_head_parts(cr_model *model, cr_head_part_info **out, size_t *count,
+                                     cr_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -9,6 +9,7 @@
 #include "onnx/qdq.h"
 #include "ops/ref.h"
 #include "pipeline/model_impl.h"
+#include "quant/head_parts.h"
 #include "runtime/runtime.h"
 
 cr_model_options cr_model_options_default(void)
@@ -200,4 +201,27 @@ cr_status cr_model_layer(const cr_model *m, size_t index, cr_layer_info *out, cr
     const bool heavy = n->n_in > 1 && n->in[1] && n->in[1]->data && (n->op->flags & CR_OPF_HEAVY);
     out->weight_type = heavy ? stored_type(m, n->in[1]) : "";
     return CR_OK;
+}
+
+cr_status cr_model_head_parts(cr_model *m, cr_head_part_info **out, size_t *count, cr_error *err)
+{
+    cr_head_parts parts;
+    *out = NULL;
+    *count = 0;
+    CR_TRY(cr_head_parts_find(m->graph, m->roles, NULL, &parts, err));
+    cr_head_part_info *list = calloc(parts.count + 1, sizeof *list);
+    for (size_t i = 0; list && i < parts.count; i++) {
+        const cr_part_run *r = &parts.runs[i];
+        char shape[96];
+        list[i] = (cr_head_part_info){
+            r->node->name,
+            cr_arena_strdup(&m->arena, cr_shape_text(&r->node->out[0]->shape, shape, sizeof shape)),
+            cr_part_name(r->part), r->first, r->count};
+    }
+    if (list) {
+        *out = list;
+        *count = parts.count;
+    }
+    cr_head_parts_release(&parts);
+    return list ? CR_OK : CR_NOMEM(err);
 }

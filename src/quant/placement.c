@@ -35,6 +35,11 @@ static cr_status match_globs(const cr_graph *g, const char *const *globs, size_t
     return CR_OK;
 }
 
+static bool stays_float(cr_role role, cr_head_mode head)
+{
+    return role == CR_ROLE_DECODE || (role == CR_ROLE_LAST_CONV && head == CR_HEAD_FLOAT);
+}
+
 static cr_status choose_nodes(const cr_graph *g, const cr_role *roles, const cr_quantize_options *o,
                               cr_placement_map *m, cr_error *err)
 {
@@ -48,7 +53,7 @@ static cr_status choose_nodes(const cr_graph *g, const cr_role *roles, const cr_
     CR_TRY_GOTO(match_globs(g, o->only, o->only_count, in, err), done);
     for (size_t i = 0; i < g->node_count; i++) {
         const cr_node *n = g->nodes[i];
-        if (!cr_has_weights(n) || roles[i] == CR_ROLE_DECODE || n->in[0]->data) continue;
+        if (!cr_has_weights(n) || stays_float(roles[i], o->head) || n->in[0]->data) continue;
         if (!cr_shape_known(&n->in[0]->shape) || n->in[0]->dtype != CR_DT_F32) continue;
         m->node[i] = !out[i] && (!o->only_count || in[i]);
         m->excluded += !m->node[i];

@@ -26,6 +26,12 @@ static const char *method_name(cr_calibration c)
     return names[c];
 }
 
+static const char *head_name(cr_head_mode h)
+{
+    static const char *const names[] = {"auto", "quantize", "float"};
+    return names[h];
+}
+
 static bool is_graph_input(const cr_graph *g, const cr_tensor *t)
 {
     for (size_t i = 0; i < g->input_count; i++)
@@ -202,7 +208,7 @@ static void write_facts(const planner *p)
     snprintf(text, sizeof text, "%llu", (unsigned long long)p->stats->pictures);
     cr_recipe_set_fact(r, "pictures", text);
     cr_recipe_set_fact(r, "granularity", o->granularity == CR_PER_CHANNEL ? "channel" : "tensor");
-    cr_recipe_set_fact(r, "head", o->head == CR_HEAD_AUTO ? "auto" : "quantize");
+    cr_recipe_set_fact(r, "head", head_name(o->head));
     if (o->reduce_range) cr_recipe_set_fact(r, "reduce_range", "true");
     cr_recipe_set_fact(r, "crayon", CR_VERSION);
 }

@@ -7,5 +7,6 @@ json model.json 'j["task"], j["names"], j["preprocess"]["fit"], j["preprocess"][
 json model.json 'j["precision"], j["quantized"], j["parameters"] > 50000, j["macs"] > 10**7'
 json model.json 'j["inputs"][0]["shape"][:2], j["outputs"][0]["shape"][1]'
 json model.json 'len(j["layers"]) == j["nodes"] == sum(j["operators"].values())'
+json model.json 'sorted({(p["role"], p["count"]) for p in j["head"]})'
 [ "$(json model.json 'j["nodes"]')" = "$(($(wc -l <layers.txt) - $("$CRAYON" inspect "$SAMPLE" | wc -l) - 2))" ] &&
     echo "one line per node"

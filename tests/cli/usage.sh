@@ -21,7 +21,7 @@ fails "$CRAYON" quantize m.onnx -o q.onnx --images a --activations int16
 fails "$CRAYON" quantize m.onnx -o q.onnx --images a --granularity block
 fails "$CRAYON" quantize m.onnx -o q.onnx --images a --calib entropy
 fails "$CRAYON" quantize m.onnx -o q.onnx --images a --calib percentile:20
-fails "$CRAYON" quantize m.onnx -o q.onnx --images a --head float
+fails "$CRAYON" quantize m.onnx -o q.onnx --images a --head none
 fails "$CRAYON" quantize m.onnx -o q.onnx --images a --samples 0
 fails "$CRAYON" quantize m.onnx -o q.onnx --images a --mode dynamic
 fails "$CRAYON" quantize m.onnx -o q.onnx --recipe r.json --symmetric

@@ -12,6 +12,8 @@ FOLDER, and holds each against ONNX Runtime. One line per model:
            by magnitude and not by value, since coordinates are differences of larger numbers.
            Rows chosen by TopK or suppression are compared as sets: near ties may swap.
   family   what `crayon inspect` says.
+  roles    the parts of the head that it finds, against those the family has (ROLES); the names of
+           nodes and tensors have no say in it (tests/unit/head_parts.c renames them).
   int8     `crayon quantize` with eight pictures; the file passes onnx.checker with full_check, and
            ONNX Runtime and OpenVINO run it. ONNX Runtime's INT8 outputs resemble the float ones:
            `cosine` per output >= SAME. Networks of random weights lose more than trained ones.
@@ -97,6 +99,7 @@ CASES = [
     ("yolox-decoded", 320, YOLOX, "11 17"),
     ("nanodet-plus", 320, "NanoDet detector", "11 13"),
     ("picodet", 320, "PicoDet detector", "11 13 18:dynamo"),
+    ("ssdlite", 320, None, "11 13"),
     ("mobilenet_v1", 224, CLS, "7 13"),
     ("mobilenet_v2", 224, CLS, "11 13 18:dynamo"),
     ("mobilenet_v3_small", 224, CLS, "9 12 14 18:dynamo 17:half"),
@@ -108,6 +111,17 @@ CASES = [
     ("densenet121", 224, CLS, "13"),
     ("squeezenet1_1", 224, CLS, "12"),
 ]
+
+# Parts of the head by name of the network, longest match first.
+DFL, BOX = {"box distribution", "score"}, {"box", "score"}
+ROLES = {
+    "yolov8n-seg": DFL | {"mask coefficient", "prototype"}, "yolo11n-seg": DFL | {"mask coefficient", "prototype"},
+    "yolo26n-seg": BOX | {"mask coefficient", "prototype"}, "yolo26n-pose": BOX | {"keypoint"}, "yolo26n": BOX,
+    "yolov8n-pose": DFL | {"keypoint"}, "yolo11n-pose": DFL | {"keypoint"}, "yolov8n-obb": DFL | {"box"},
+    "yolo11n-obb": DFL | {"box"}, "yolo26n-cls": {"score"}, "yolo11n-cls": {"score"}, "yolov8n-cls": {"score"},
+    "yolov5-": BOX | {"objectness"}, "yolov7": BOX | {"objectness"}, "yolox": BOX | {"objectness"},
+    "yolov6-meituan": BOX, "rtdetr": BOX, "ssdlite": BOX, "yolo": DFL, "nanodet": DFL, "picodet": DFL, "": {"score"},
+}
 
 # OpenVINO's low-precision pass throws on a product whose left side joins levels of different scales.
 FLOAT_ONLY = {"rtdetr-resnet50"}
@@ -288,6 +302,11 @@ def check(args, name, size, family, opset, options):
     text += f", {said['family']}"
     if family and said["family"] != family:
         raise Bad(f"{text}: not the family {family}")
+    roles = {part["role"] for part in said["head"]}
+    wanted = ROLES[max((k for k in ROLES if name.startswith(k)), key=len)]
+    if roles != wanted:
+        raise Bad(f"{text}: the head has the roles {sorted(roles)}, not {sorted(wanted)}")
+    text += f", {len(roles)} roles"
     if not args.float and name not in FLOAT_ONLY:
         text += ", " + quantized(args.build, path, path.replace(".onnx", ".int8.onnx"), x, size, floats,
                                  dynamic)

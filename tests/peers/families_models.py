@@ -327,9 +327,28 @@ def mobilenet_v1():
                          nn.Softmax(1))
 
 
+class Ssd(nn.Module):
+    """torchvision's SSDLite without its suppression: [1, N, 4] boxes by priors, [1, N, 91] scores."""
+
+    def __init__(self):
+        super().__init__()
+        import torchvision
+
+        self.net = torchvision.models.detection.ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None)
+
+    def forward(self, x):
+        from torchvision.models.detection.image_list import ImageList
+
+        levels = list(self.net.backbone(x).values())
+        head = self.net.head(levels)
+        priors = self.net.anchor_generator(ImageList(x, [tuple(x.shape[2:])]), levels)[0]
+        boxes = self.net.box_coder.decode_single(head["bbox_regression"].squeeze(0), priors)
+        return boxes.unsqueeze(0), torch.softmax(head["cls_logits"], -1)
+
+
 OWN = {"yolov5-anchors": lambda: yolov5(False), "yolov5-focus": lambda: yolov5(True), "yolov7": yolov7,
        "yolov6-meituan": yolov6, "yolox-raw": lambda: yolox(None), "yolox-decoded": lambda: yolox("exp"),
-       "picodet": picodet, "nanodet-plus": nanodet_plus, "mobilenet_v1": mobilenet_v1}
+       "ssdlite": Ssd, "picodet": picodet, "nanodet-plus": nanodet_plus, "mobilenet_v1": mobilenet_v1}
 
 
 # ---- statistics and export ----
