@@ -56,10 +56,13 @@ typedef struct cr_conv_s8_params {
     const int32_t *bias;     /* [cout] at scale sa*sw[c], or NULL */
     const float *multiplier; /* [cout] see cr_finish in rows.h; not used with raw_out */
     int32_t zero_in;         /* of the input codes, 0..255; also what padding holds */
+    const int32_t *zeros_in; /* [cin] instead, or NULL */
     cr_act act;
     bool float_out;   /* float32 results, else uint8 codes */
     float scale_out;  /* of uint8 codes; > 0 */
     int32_t zero_out; /* of uint8 codes, 0..255 */
+    const float *scales_out;  /* [cout] instead of scale_out and zero_out, or NULL */
+    const int32_t *zeros_out; /* [cout] */
     bool adds;        /* uint8 codes only: a residual is added behind the activation, multiplier is
                          without the output's scale then */
     float scale_added; /* of the residual's codes */

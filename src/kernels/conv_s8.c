@@ -65,6 +65,9 @@ struct cr_conv_s8 {
     unsigned char *zero; /* a row of zero points */
     int32_t *bias;       /* folded: [group][blocks * nr], 0 beyond cout; dw: [channel] */
     float *multiplier;   /* [cout] */
+    float *scales;       /* [cout] of codes out; NULL: finish has one for all */
+    int32_t *zeros_out;  /* [cout] */
+    int32_t *zeros_in;   /* [cin] */
     int64_t taps, cin, cout, blocks, steps; /* per group; steps: over all taps */
     int64_t per_tap;                        /* steps; with CR_S8_TILES, more follow the last tap */
     int step;                               /* codes of a step */
@@ -127,18 +130,23 @@ static void pack_group(cr_conv_s8 *c, const int8_t *src, int64_t group)
     }
 }
 
-/* bias - za * sum w, modulo 2^32; where kernels read code - 128, so does za. */
+/* Zero point that weight i of output channel ch meets. */
+static int64_t zero_of(const cr_conv_s8 *c, int64_t ch, int64_t i)
+{
+    return c->zeros_in[ch / c->cout * c->cin + i / c->taps];
+}
+
+/* bias - sum za * w, modulo 2^32; where kernels read code - 128, so does za. */
 static void fold_bias(cr_conv_s8 *c, const cr_conv_s8_params *p)
 {
     const int64_t stride = c->depthwise ? 1 : c->blocks * c->k->nr, each = c->cin * c->taps;
     const bool shifted = !c->depthwise && c->k->layout == CR_S8_SIGNED;
-    const uint32_t zero = (uint32_t)p->zero_in - (shifted ? 128 : 0);
     memset(c->bias, 0, (size_t)(c->g.groups * stride) * sizeof *c->bias);
     for (int64_t ch = 0; ch < c->g.cout; ch++) {
         int64_t sum = 0;
-        for (int64_t i = 0; i < each; i++) sum += p->weights[ch * each + i];
-        const uint32_t folded =
-            (uint32_t)(p->bias ? p->bias[ch] : 0) - zero * (uint32_t)(uint64_t)sum;
+        for (int64_t i = 0; i < each; i++)
+            sum += (zero_of(c, ch, i) - (shifted ? 128 : 0)) * (int64_t)p->weights[ch * each + i];
+        const uint32_t folded = (uint32_t)(p->bias ? p->bias[ch] : 0) - (uint32_t)(uint64_t)sum;
         c->bias[ch / c->cout * stride + ch % c->cout] = (int32_t)folded;
     }
 }
@@ -161,18 +169,30 @@ static cr_status allocate(cr_conv_s8 *c, cr_error *err)
     c->bias = cr_aligned_alloc(bias);
     c->multiplier = cr_aligned_alloc((size_t)c->g.cout * sizeof *c->multiplier);
     c->zero = cr_aligned_alloc((size_t)(c->g.cin * c->g.kw));
-    if (!c->w || !c->bias || !c->multiplier || !c->zero) return CR_NOMEM(err);
+    c->zeros_in = cr_aligned_alloc((size_t)c->g.cin * sizeof *c->zeros_in);
+    if (!c->w || !c->bias || !c->multiplier || !c->zero || !c->zeros_in) return CR_NOMEM(err);
     if (!c->depthwise) memset(c->w, 0, w);
     return CR_OK;
 }
 
-static cr_status check_params(const cr_conv_s8_params *p, cr_error *err)
+static bool are_codes(const int32_t *zeros, int64_t n)
 {
+    for (int64_t i = 0; zeros && i < n; i++)
+        if (zeros[i] < 0 || zeros[i] > 255) return false;
+    return true;
+}
+
+static cr_status check_params(const cr_conv_geometry *g, const cr_conv_s8_params *p, cr_error *err)
+{
+    CR_CHECK(are_codes(p->zeros_in, g->cin) && are_codes(p->zeros_out, g->cout), err,
+             CR_ERR_ARGUMENT, "convolution: a channel's zero point is outside 0..255");
+    CR_CHECK(!p->scales_out == !p->zeros_out, err, CR_ERR_ARGUMENT,
+             "convolution: scales of channels come with zero points");
     CR_CHECK(p->zero_in >= 0 && p->zero_in <= 255 && p->zero_out >= 0 && p->zero_out <= 255, err,
              CR_ERR_ARGUMENT, "convolution: zero points %d, %d are outside 0..255", p->zero_in,
              p->zero_out);
     CR_CHECK(p->raw_out || p->multiplier, err, CR_ERR_ARGUMENT, "convolution: no multipliers");
-    CR_CHECK(p->raw_out || p->float_out || p->scale_out > 0, err, CR_ERR_ARGUMENT,
+    CR_CHECK(p->raw_out || p->float_out || p->scale_out > 0 || p->scales_out, err, CR_ERR_ARGUMENT,
              "convolution: output scale %g is not positive", (double)p->scale_out);
     CR_CHECK(
         !p->adds || (!p->raw_out && !p->float_out && p->zero_added >= 0 && p->zero_added <= 255),
@@ -187,8 +207,10 @@ static void set_up(cr_conv_s8 *c, const cr_conv_geometry *g, const cr_conv_s8_pa
     c->rows = cr_rows_get(cpu);
     c->raw = p->raw_out;
     c->float_out = p->float_out;
-    c->finish = (cr_finish){
-        NULL, p->act, p->scale_out, p->zero_out, {NULL, 0, p->scale_added, p->zero_added}};
+    c->finish = (cr_finish){.act = p->act,
+                            .scale = p->scale_out,
+                            .zero_point = p->zero_out,
+                            .residual = {NULL, 0, p->scale_added, p->zero_added}};
     c->taps = g->kh * g->kw;
     c->cin = g->cin / g->groups;
     c->cout = g->cout / g->groups;
@@ -202,28 +224,43 @@ static void set_up(cr_conv_s8 *c, const cr_conv_geometry *g, const cr_conv_s8_pa
     c->depthwise = cr_dwconv_s8_takes(g);
 }
 
+/* Zero points and scales of channels. */
+static cr_status copy_columns(cr_conv_s8 *c, const cr_conv_s8_params *p, cr_error *err)
+{
+    const int64_t cin = c->g.cin, cout = c->g.cout;
+    for (int64_t i = 0; i < cin; i++) c->zeros_in[i] = p->zeros_in ? p->zeros_in[i] : p->zero_in;
+    for (int64_t i = 0; i < cin * c->g.kw; i++) c->zero[i] = (unsigned char)c->zeros_in[i % cin];
+    if (!p->scales_out) return CR_OK;
+    c->scales = cr_aligned_alloc((size_t)cout * sizeof *c->scales);
+    c->zeros_out = cr_aligned_alloc((size_t)cout * sizeof *c->zeros_out);
+    if (!c->scales || !c->zeros_out) return CR_NOMEM(err);
+    memcpy(c->scales, p->scales_out, (size_t)cout * sizeof *c->scales);
+    memcpy(c->zeros_out, p->zeros_out, (size_t)cout * sizeof *c->zeros_out);
+    return CR_OK;
+}
+
 cr_status cr_conv_s8_create_with(const cr_conv_s8_kernel *k, const cr_conv_geometry *g,
                                  const cr_conv_s8_params *p, unsigned cpu, cr_conv_s8 **out,
                                  cr_error *err)
 {
     *out = NULL;
     CR_TRY(cr_conv_geometry_check(g, err));
-    CR_TRY(check_params(p, err));
+    CR_TRY(check_params(g, p, err));
     cr_conv_s8 *c = cr_calloc(1, sizeof *c);
     if (!c) return CR_NOMEM(err);
     c->k = k;
     set_up(c, g, p, cpu);
     cr_status st = allocate(c, err);
+    if (st == CR_OK) st = copy_columns(c, p, err);
     if (st == CR_OK) fold_bias(c, p);
     if (st == CR_OK && c->depthwise)
-        st = cr_dwconv_s8_create(g, p->weights, c->bias, p->zero_in, cpu, &c->dw, err);
+        st = cr_dwconv_s8_create(g, p->weights, c->bias, c->zeros_in, cpu, &c->dw, err);
     if (st != CR_OK) {
         cr_conv_s8_free(c);
         return st;
     }
     for (int64_t i = 0; i < g->groups && !c->depthwise; i++) pack_group(c, p->weights, i);
     if (!c->raw) memcpy(c->multiplier, p->multiplier, (size_t)g->cout * sizeof *c->multiplier);
-    memset(c->zero, p->zero_in, (size_t)(g->cin * g->kw));
     *out = c;
     return CR_OK;
 }
@@ -242,6 +279,9 @@ void cr_conv_s8_free(cr_conv_s8 *c)
     cr_aligned_free(c->zero);
     cr_aligned_free(c->bias);
     cr_aligned_free(c->multiplier);
+    cr_aligned_free(c->scales);
+    cr_aligned_free(c->zeros_out);
+    cr_aligned_free(c->zeros_in);
     cr_free(c);
 }
 
@@ -288,6 +328,8 @@ static void finish_tile(const run_job *j, const cr_conv_place *p, const int32_t 
     const size_t at = (size_t)(p->pixel * j->ld_out + channel);
     cr_finish f = c->finish;
     f.multiplier = c->multiplier + channel;
+    f.scales = c->scales ? c->scales + channel : NULL;
+    f.zeros = c->scales ? c->zeros_out + channel : NULL;
     f.residual.data = j->added ? j->added + p->pixel * j->ld_added + channel : NULL;
     f.residual.ld = j->ld_added;
     const cr_finish_area area = {p->rows, cols, ld, j->ld_out};
@@ -353,6 +395,7 @@ static void run(const run_job *j, const uint8_t *in, int64_t ld_in, void *scratc
                             .element = 1,
                             .in = in,
                             .zero = c->zero,
+                            .zero_by_group = c->g.groups > 1,
                             .line_step = c->k->run_line ? c->step : 0,
                             .mr = c->k->mr,
                             .nr = c->k->nr,

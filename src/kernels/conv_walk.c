@@ -82,6 +82,11 @@ static void advance(const cr_conv_geometry *g, window_place *p, int64_t pixels)
     p->x = p->column * g->stride_w - g->pad_left;
 }
 
+static const unsigned char *zero_row(const cr_conv_walk *w, int64_t channel)
+{
+    return w->zero_by_group ? w->zero + (size_t)channel * w->element : w->zero;
+}
+
 /* Windows of neighbouring pixels of a line: `count` columns of the table from column r on. One tap
  * of them is pointers a constant step apart, but for those that hang over the left or right edge.
  */
@@ -91,6 +96,7 @@ static void point_segment(const cr_conv_walk *w, const window_place *p, int coun
     const cr_conv_geometry *g = w->g;
     const int64_t pixel = w->ld_in * (int64_t)w->element, step = g->stride_w * pixel;
     const int64_t reach = (count - 1) * g->stride_w;
+    const unsigned char *zero = zero_row(w, channel);
     for (int64_t ky = 0; ky < g->kh; ky++) {
         const int64_t y = p->y + ky * g->dil_h;
         const bool outside = y < 0 || y >= g->h;
@@ -99,12 +105,12 @@ static void point_segment(const cr_conv_walk *w, const window_place *p, int coun
             const int64_t x = p->x + kx * g->dil_w;
             const unsigned char *from = w->in + (outside ? 0 : row);
             int first = 0, end = outside ? 0 : count;
-            while (first < end && x + first * g->stride_w < 0) a[first++] = w->zero;
+            while (first < end && x + first * g->stride_w < 0) a[first++] = zero;
             if (x + reach >= g->w)
                 while (end > first && x + (end - 1) * g->stride_w >= g->w) end--;
             const unsigned char *at = from + (x * pixel + first * step);
             for (int r = first; r < end; r++, at += step) a[r] = at;
-            for (int r = end; r < count; r++) a[r] = w->zero;
+            for (int r = end; r < count; r++) a[r] = zero;
         }
     }
 }
@@ -151,7 +157,7 @@ static void point_line(const cr_conv_walk *w, const window_place *p, int64_t cha
         const unsigned char *row =
             w->in + ((p->n * g->h + y) * g->w + p->x) * pixel + channel * (int64_t)w->element;
         for (int64_t kx = 0; kx < across; kx++, line++)
-            *line = padding ? (cr_conv_line){w->zero, 0}
+            *line = padding ? (cr_conv_line){zero_row(w, channel), 0}
                             : (cr_conv_line){row + kx * g->dil_w * pixel, g->stride_w * pixel};
     }
 }

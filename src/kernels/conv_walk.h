@@ -118,6 +118,7 @@ typedef struct cr_conv_walk {
     int64_t ld_in;
     size_t element;                 /* bytes per input element */
     const unsigned char *in, *zero; /* zero: cin/groups padding elements (depthwise: cin) */
+    bool zero_by_group;             /* zero: cin elements, each group has its own */
     bool depthwise;                 /* the groups are one block of lanes */
     int line_step;                  /* > 0: lines are wanted, and taps whose elements are a multiple of
                                        this may be joined (zero: kw times as long); 0: tables only */

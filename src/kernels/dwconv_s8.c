@@ -73,8 +73,8 @@ struct cr_dwconv_s8 {
     size_t size, band_size; /* bytes of a vector of weights, of an output row's weights */
     unsigned char *w;
     int32_t *bias;
-    uint8_t *zero; /* a pixel of zero points */
-    int32_t zero_point;
+    uint8_t *zero;      /* a pixel of zero points */
+    unsigned char *pad; /* [vectors] as zipping leaves it */
 };
 
 static int64_t ceil_div(int64_t a, int64_t b)
@@ -118,11 +118,10 @@ static void choose_unit(cr_dwconv_s8 *d)
         d->pixels = ceil_div(d->g.ow, n);
 }
 
-static void set_up(cr_dwconv_s8 *d, const cr_conv_geometry *g, int32_t zero_in, unsigned cpu)
+static void set_up(cr_dwconv_s8 *d, const cr_conv_geometry *g, unsigned cpu)
 {
     d->g = *g;
     d->k = cr_dwconv_s8_select(cpu);
-    d->zero_point = zero_in;
     d->groups = ceil_div(g->kh, d->k->rows);
     d->band = g->dil_h == 1 ? (d->groups * d->k->rows - g->kh) / g->stride_h + 1 : 1;
     if (d->band > g->oh) d->band = g->oh;
@@ -132,6 +131,26 @@ static void set_up(cr_dwconv_s8 *d, const cr_conv_geometry *g, int32_t zero_in, 
     choose_unit(d);
 }
 
+/* A code or a weight at `place` of zipped vectors. */
+static void put_zipped(const cr_dwconv_s8 *d, unsigned char *vectors, int64_t place, int16_t value)
+{
+    const int8_t byte = (int8_t)value;
+    if (d->k->element == 1)
+        memcpy(vectors + place, &byte, 1);
+    else
+        memcpy(vectors + 2 * place, &value, sizeof value);
+}
+
+/* Pixels of zero points, plain and zipped. */
+static void pack_zeros(cr_dwconv_s8 *d, const int32_t *zeros)
+{
+    for (int64_t c = 0; c < d->g.cin; c++) {
+        d->zero[c] = (uint8_t)zeros[c];
+        for (int64_t i = 0; i < d->k->rows; i++)
+            put_zipped(d, d->pad, c * d->k->rows + i, (int16_t)zeros[c]);
+    }
+}
+
 /* A weight where the zipped code is that it is multiplied with. */
 static void put_weight(const cr_dwconv_s8 *d, int64_t row, int64_t channel, int64_t ky, int64_t kx,
                        int8_t weight)
@@ -139,13 +158,7 @@ static void put_weight(const cr_dwconv_s8 *d, int64_t row, int64_t channel, int6
     const int64_t lanes = d->k->lanes, rows = d->k->rows, at = row * d->g.stride_h + ky;
     const int64_t vector =
         ((row * d->vectors + channel / lanes) * d->groups + at / rows) * d->g.kw + kx;
-    unsigned char *w = d->w + (size_t)vector * d->size +
-                       (size_t)((channel % lanes * rows + at % rows) * d->k->element);
-    const int16_t wide = weight;
-    if (d->k->element == 1)
-        memcpy(w, &weight, 1);
-    else
-        memcpy(w, &wide, sizeof wide);
+    put_zipped(d, d->w + (size_t)vector * d->size, channel % lanes * rows + at % rows, weight);
 }
 
 static void pack(cr_dwconv_s8 *d, const int8_t *weights)
@@ -166,19 +179,22 @@ static cr_status allocate(cr_dwconv_s8 *d, cr_error *err)
     d->w = cr_aligned_alloc(w);
     d->bias = cr_aligned_alloc(lanes * sizeof *d->bias);
     d->zero = cr_aligned_alloc((size_t)d->g.cin);
-    if (!d->w || !d->bias || !d->zero) return CR_NOMEM(err);
+    d->pad = cr_aligned_alloc((size_t)d->vectors * d->size);
+    if (!d->w || !d->bias || !d->zero || !d->pad) return CR_NOMEM(err);
+    memset(d->pad, 0, (size_t)d->vectors * d->size);
     memset(d->w, 0, w);
     memset(d->bias, 0, lanes * sizeof *d->bias);
     return CR_OK;
 }
 
 cr_status cr_dwconv_s8_create(const cr_conv_geometry *g, const int8_t *weights, const int32_t *bias,
-                              int32_t zero_in, unsigned cpu, cr_dwconv_s8 **out, cr_error *err)
+                              const int32_t *zeros_in, unsigned cpu, cr_dwconv_s8 **out,
+                              cr_error *err)
 {
     *out = NULL;
     cr_dwconv_s8 *d = cr_calloc(1, sizeof *d);
     if (!d) return CR_NOMEM(err);
-    set_up(d, g, zero_in, cpu);
+    set_up(d, g, cpu);
     const cr_status st = allocate(d, err);
     if (st != CR_OK) {
         cr_dwconv_s8_free(d);
@@ -186,7 +202,7 @@ cr_status cr_dwconv_s8_create(const cr_conv_geometry *g, const int8_t *weights, 
     }
     pack(d, weights);
     memcpy(d->bias, bias, (size_t)g->cout * sizeof *bias);
-    memset(d->zero, zero_in, (size_t)g->cin);
+    pack_zeros(d, zeros_in);
     *out = d;
     return CR_OK;
 }
@@ -197,6 +213,7 @@ void cr_dwconv_s8_free(cr_dwconv_s8 *d)
     cr_aligned_free(d->w);
     cr_aligned_free(d->bias);
     cr_aligned_free(d->zero);
+    cr_aligned_free(d->pad);
     cr_free(d);
 }
 
@@ -253,14 +270,11 @@ static unit find_unit(const run_job *j, int64_t index, int worker)
     return u;
 }
 
-/* Codes of padding, as zipping leaves them. */
-static void fill(const cr_dwconv_s8 *d, unsigned char *out, int64_t columns)
+/* Columns of padding for vector v of channels. */
+static void fill(const cr_dwconv_s8 *d, int64_t v, unsigned char *out, int64_t columns)
 {
-    const size_t bytes = (size_t)columns * d->size;
-    const uint16_t code = (uint16_t)d->zero_point;
-    if (d->k->element == 1) memset(out, d->zero_point, bytes);
-    for (size_t i = 0; d->k->element == 2 && i < bytes; i += sizeof code)
-        memcpy(out + i, &code, sizeof code);
+    const unsigned char *pad = d->pad + (size_t)v * d->size;
+    for (; columns > 0; columns--, out += d->size) memcpy(out, pad, d->size);
 }
 
 /* Group `at` of the unit's input rows: padding left and right, the picture's columns between. */
@@ -276,9 +290,10 @@ static void zip_group(const run_job *j, const unit *u, int64_t at)
                        .channels = u->channels,
                        .plane = d->groups * u->columns * size};
     unsigned char *out = u->zipped + at * u->columns * size;
-    for (int64_t v = 0; v < u->vectors && left; v++) fill(d, out + v * z.plane, left);
+    for (int64_t v = 0; v < u->vectors && left; v++)
+        fill(d, u->v + v, out + v * z.plane, left);
     for (int64_t v = 0; v < u->vectors && right; v++)
-        fill(d, out + v * z.plane + (u->columns - right) * size, right);
+        fill(d, u->v + v, out + v * z.plane + (u->columns - right) * size, right);
     if (z.columns <= 0) return;
     for (int i = 0; i < d->k->rows; i++) {
         const int64_t row = at * d->k->rows + i,

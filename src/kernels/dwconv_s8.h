@@ -64,9 +64,11 @@ typedef void (*cr_dwconv_s8_finish)(const void *ctx, int64_t pixel, int64_t pixe
 
 /* A depthwise convolution whose window is of a size that this is made for; others are grouped. */
 bool cr_dwconv_s8_takes(const cr_conv_geometry *g);
-/* For geometries that are taken. weights [channels][kh][kw], folded bias [channels]: copied. */
+/* For geometries that are taken. weights [channels][kh][kw], folded bias and zero points [channels]:
+ * copied. */
 cr_status cr_dwconv_s8_create(const cr_conv_geometry *g, const int8_t *weights, const int32_t *bias,
-                              int32_t zero_in, unsigned cpu, cr_dwconv_s8 **out, cr_error *err);
+                              const int32_t *zeros_in, unsigned cpu, cr_dwconv_s8 **out,
+                              cr_error *err);
 void cr_dwconv_s8_free(cr_dwconv_s8 *d); /* NULL is fine */
 size_t cr_dwconv_s8_scratch(const cr_dwconv_s8 *d, int threads);
 const char *cr_dwconv_s8_name(const cr_dwconv_s8 *d);

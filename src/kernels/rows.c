@@ -51,6 +51,18 @@ static void code_pixels_c(uint8_t *y, const uint8_t *x, size_t n, const uint8_t 
     }
 }
 
+static void quantize_each_c(uint8_t *y, const float *x, size_t n, const float *scale,
+                            const int32_t *zero_point)
+{
+    for (size_t i = 0; i < n; i++) y[i] = cr_quantize_u8(x[i], scale[i], zero_point[i]);
+}
+
+static void dequantize_each_c(float *y, const uint8_t *x, size_t n, const float *scale,
+                              const int32_t *zero_point)
+{
+    for (size_t i = 0; i < n; i++) y[i] = cr_dequantize(x[i], scale[i], zero_point[i]);
+}
+
 static void dequantize_c(float *y, const uint8_t *x, size_t n, float scale, int32_t zero_point)
 {
     for (size_t i = 0; i < n; i++) y[i] = cr_dequantize(x[i], scale, zero_point);
@@ -82,15 +94,18 @@ static void finish_f32_c(float *y, const int32_t *acc, const cr_finish_area *are
             y[i] = act_one((float)acc[i] * f->multiplier[i], &f->act);
 }
 
-static uint8_t finish_one(int32_t acc, float m, const cr_finish *f, const uint8_t *added)
+/* Column i. */
+static uint8_t finish_one(int32_t acc, int64_t i, const cr_finish *f, const uint8_t *added)
 {
     const cr_codes *r = &f->residual;
+    const float m = f->multiplier[i], scale = f->scales ? f->scales[i] : f->scale;
+    const int32_t zero = f->scales ? f->zeros[i] : f->zero_point;
     if (r->data)
         return cr_quantize_u8(act_one((float)acc * m, &f->act) +
                                   cr_dequantize(*added, r->scale, r->zero_point),
-                              f->scale, f->zero_point);
-    if (f->act.kind == CR_ACT_NONE) return (uint8_t)cr_requantize(acc, m, f->zero_point, 0, 255);
-    return cr_quantize_u8(act_one((float)acc * m, &f->act), f->scale, f->zero_point);
+                              scale, zero);
+    if (f->act.kind == CR_ACT_NONE) return (uint8_t)cr_requantize(acc, m, zero, 0, 255);
+    return cr_quantize_u8(act_one((float)acc * m, &f->act), scale, zero);
 }
 
 static void finish_u8_c(uint8_t *y, const int32_t *acc, const cr_finish_area *area,
@@ -98,7 +113,7 @@ static void finish_u8_c(uint8_t *y, const int32_t *acc, const cr_finish_area *ar
 {
     for (int64_t r = 0; r < area->rows; r++, y += area->ld_out, acc += area->ld_in)
         for (int64_t i = 0; i < area->cols; i++)
-            y[i] = finish_one(acc[i], f->multiplier[i], f, f->residual.data + r * f->residual.ld + i);
+            y[i] = finish_one(acc[i], i, f, f->residual.data + r * f->residual.ld + i);
 }
 
 static void max_f32_c(float *y, const float *x, size_t n)
@@ -152,6 +167,8 @@ static const cr_rows rows_c = {.name = "rows c",
                                .quantize_pixels = quantize_pixels_c,
                                .code_pixels = code_pixels_c,
                                .dequantize = dequantize_c,
+                               .quantize_each = quantize_each_c,
+                               .dequantize_each = dequantize_each_c,
                                .table = table_c,
                                .add_u8 = add_u8_c,
                                .finish_f32 = finish_f32_c,

@@ -26,6 +26,8 @@ typedef struct cr_finish {
     float scale;        /* of the output codes */
     int32_t zero_point; /* 0..255 */
     cr_codes residual;  /* codes out: values that are added behind the activation; data NULL: none */
+    const float *scales;  /* [cols] instead of scale and zero_point; NULL: one for all */
+    const int32_t *zeros; /* [cols] */
 } cr_finish;
 
 /* The part of a result that is finished at once: `rows` pixels of `cols` channels, pixels ld_in
@@ -41,6 +43,11 @@ typedef struct cr_rows {
     /* codes 0..255 */
     void (*quantize)(uint8_t *y, const float *x, size_t n, float scale, int32_t zero_point);
     void (*dequantize)(float *y, const uint8_t *x, size_t n, float scale, int32_t zero_point);
+    /* the same where every element has its own scale and zero point (a row of channels) */
+    void (*quantize_each)(uint8_t *y, const float *x, size_t n, const float *scale,
+                          const int32_t *zero_point);
+    void (*dequantize_each)(float *y, const uint8_t *x, size_t n, const float *scale,
+                            const int32_t *zero_point);
     /* Pixels of up to four planes to rows of four codes; planes that are NULL give code 0. */
     void (*quantize_pixels)(uint8_t *y, const float *const planes[4], size_t n, float scale,
                             int32_t zero_point);

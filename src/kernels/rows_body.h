@@ -213,6 +213,36 @@ static void ROWS(dequantize)(float *y, const uint8_t *x, size_t n, float scale, 
     for (; i < n; i++) y[i] = cr_dequantize(x[i], scale, zero_point);
 }
 
+/* The least value of a code before the zero point is added: exact for codes of up to 16 bits. */
+CR_INLINE VF ROWS(below)(VI zp)
+{
+    return V_SUB(V_SET1(0.0f), VI_TO_F(zp));
+}
+
+static void ROWS(quantize_each)(uint8_t *y, const float *x, size_t n, const float *scale,
+                                const int32_t *zero_point)
+{
+    size_t i = 0;
+    for (; i + VN <= n; i += VN) {
+        const VI zp = VI_LOAD(zero_point + i);
+        const VF lo = ROWS(below)(zp);
+        VI_STORE_U8(y + i, ROWS(codesv)(V_DIV(V_LOAD(x + i), V_LOAD(scale + i)), lo,
+                                        V_ADD(V_SET1(255.0f), lo), zp));
+    }
+    for (; i < n; i++) y[i] = cr_quantize_u8(x[i], scale[i], zero_point[i]);
+}
+
+static void ROWS(dequantize_each)(float *y, const uint8_t *x, size_t n, const float *scale,
+                                  const int32_t *zero_point)
+{
+    size_t i = 0;
+    for (; i + VN <= n; i += VN) {
+        const VF minus_zero = ROWS(below)(VI_LOAD(zero_point + i));
+        V_STORE(y + i, V_MUL(V_ADD(VI_TO_F(V_LOAD_U8(x + i)), minus_zero), V_LOAD(scale + i)));
+    }
+    for (; i < n; i++) y[i] = cr_dequantize(x[i], scale[i], zero_point[i]);
+}
+
 static void ROWS(table)(uint8_t *y, const uint8_t *x, const cr_finish_area *area,
                         const uint8_t table[256])
 {
@@ -289,20 +319,32 @@ CR_INLINE void ROWS(finish_f32_part)(float *y, const int32_t *acc, const cr_fini
     V_EACH if (g < rows) ROWS(store)(y + g * area->ld_out, v[g], n);
 }
 
-/* FINISH(y, acc, area, rows, n, m, column, row) for every group of rows of every vector of columns;
+/* Scales and zero points of n columns from i on; lanes beyond them are not used. */
+CR_INLINE VF ROWS(scales)(const cr_finish *f, int64_t i, int n)
+{
+    return f->scales ? ROWS(load)(f->scales + i, n) : V_SET1(f->scale);
+}
+
+CR_INLINE VI ROWS(zeros)(const cr_finish *f, int64_t i, int n)
+{
+    if (!f->scales) return VI_SET1(f->zero_point);
+    return n == VN ? VI_LOAD(f->zeros + i) : VI_LOAD_N(f->zeros + i, n);
+}
+
+/* FINISH(y, acc, area, rows, n, column, row) for every group of rows of every vector of columns;
  * rows and n are constants where it is whole. */
 #define ROWS_FINISH(FINISH)                                                                        \
     for (int64_t i = 0; i < area->cols; i += VN) {                                                 \
         const int n = area->cols - i < VN ? (int)(area->cols - i) : VN;                            \
-        const VF m = ROWS(load)(own.multiplier + i, n);                                            \
+        const VF m = ROWS(load)(own.multiplier + i, n), s = ROWS(scales)(&own, i, n);              \
+        const VI zp = ROWS(zeros)(&own, i, n);                                                     \
         for (int64_t r = 0; r < area->rows; r += V_GROUP) {                                        \
             const int rows = area->rows - r < V_GROUP ? (int)(area->rows - r) : V_GROUP;           \
             if (rows == V_GROUP && n == VN)                                                        \
-                FINISH(y + r * area->ld_out + i, acc + r * area->ld_in + i, area, V_GROUP, VN, m,  \
-                       i, r);                                                                      \
-            else                                                                                   \
-                FINISH(y + r * area->ld_out + i, acc + r * area->ld_in + i, area, rows, n, m, i,   \
+                FINISH(y + r * area->ld_out + i, acc + r * area->ld_in + i, area, V_GROUP, VN, i,  \
                        r);                                                                         \
+            else                                                                                   \
+                FINISH(y + r * area->ld_out + i, acc + r * area->ld_in + i, area, rows, n, i, r);  \
         }                                                                                          \
     }
 
@@ -310,8 +352,8 @@ CR_INLINE void ROWS(finish_f32_as)(float *y, const int32_t *acc, const cr_finish
                                    const cr_finish *f, const cr_act_kind kind)
 {
     const cr_finish own = *f;
-#define ROWS_FLOATS(y, acc, area, rows, n, m, i, r)                                                \
-    ROWS(finish_f32_part)(y, acc, area, rows, n, m, &own.act, kind)
+#define ROWS_FLOATS(y, acc, area, rows, n, i, r)                                                   \
+    ((void)s, (void)zp, ROWS(finish_f32_part)(y, acc, area, rows, n, m, &own.act, kind))
     ROWS_FINISH(ROWS_FLOATS)
 #undef ROWS_FLOATS
 }
@@ -329,14 +371,12 @@ static void ROWS(finish_f32)(float *y, const int32_t *acc, const cr_finish_area 
     }
 }
 
-/* Codes of a group. A residual is the same piece of another tensor. */
+/* Codes of a group; s, zp: its columns' scales and zero points. A residual is the same piece of another tensor. */
 CR_INLINE void ROWS(finish_u8_part)(uint8_t *y, const int32_t *acc, const cr_finish_area *area,
-                                    int rows, int n, VF m, const cr_finish *f, const uint8_t *added,
-                                    const cr_act_kind kind)
+                                    int rows, int n, VF m, VF s, VI zp, const cr_finish *f,
+                                    const uint8_t *added, const cr_act_kind kind)
 {
-    const VF s = V_SET1(f->scale), lo = V_SET1((float)-f->zero_point);
-    const VF hi = V_SET1((float)(255 - f->zero_point));
-    const VI zp = VI_SET1(f->zero_point);
+    const VF lo = ROWS(below)(zp), hi = V_ADD(V_SET1(255.0f), lo);
     VF v[V_GROUP];
     (void)hi; /* some levels saturate instead */
     ROWS(finish_group)(v, acc, area->ld_in, rows, n, m, &f->act, kind);
@@ -359,11 +399,11 @@ CR_INLINE void ROWS(finish_u8_as)(uint8_t *y, const int32_t *acc, const cr_finis
                                   const cr_finish *f, const cr_act_kind kind)
 {
     const cr_finish own = *f; /* y may alias anything that is a byte, this cannot */
-#define ROWS_PLAIN(y, acc, area, rows, n, m, i, r)                                                 \
-    ROWS(finish_u8_part)(y, acc, area, rows, n, m, &own, NULL, kind)
-#define ROWS_ADDED(y, acc, area, rows, n, m, i, r)                                                 \
+#define ROWS_PLAIN(y, acc, area, rows, n, i, r)                                                    \
+    ROWS(finish_u8_part)(y, acc, area, rows, n, m, s, zp, &own, NULL, kind)
+#define ROWS_ADDED(y, acc, area, rows, n, i, r)                                                    \
     ROWS(finish_u8_part)                                                                           \
-    (y, acc, area, rows, n, m, &own, own.residual.data + (r) * own.residual.ld + (i), kind)
+    (y, acc, area, rows, n, m, s, zp, &own, own.residual.data + (r) * own.residual.ld + (i), kind)
     if (own.residual.data)
         ROWS_FINISH(ROWS_ADDED)
     else
@@ -468,7 +508,8 @@ static void ROWS(planes)(float *y, int64_t ld_y, const float *x, int64_t ld_x, i
 #define ROWS_RECORD(level)                                                                         \
     {                                                                                              \
         .name = "rows " level, .act = ROWS(act), .quantize = ROWS(quantize), .quantize_pixels = ROWS(quantize_pixels), .code_pixels = ROWS(code_pixels),                       \
-        .dequantize = ROWS(dequantize), .table = ROWS(table), .add_u8 = ROWS(add_u8), .finish_f32 = ROWS(finish_f32),      \
+        .dequantize = ROWS(dequantize), .quantize_each = ROWS(quantize_each),                      \
+        .dequantize_each = ROWS(dequantize_each), .table = ROWS(table), .add_u8 = ROWS(add_u8), .finish_f32 = ROWS(finish_f32),      \
         .finish_u8 = ROWS(finish_u8), .max_f32 = ROWS(max_f32), .max_u8 = ROWS(max_u8),            \
         .add_f32 = ROWS(add_f32), .mul_f32 = ROWS(mul_f32), .exp_sum = ROWS(exp_sum), .exp_mean = ROWS(exp_mean), .planes = ROWS(planes)               \
     }

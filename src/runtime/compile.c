@@ -70,6 +70,29 @@ const cr_recipe_entry *cr_program_byte_entry(const cr_program *p, const cr_tenso
     return e->q.type == CR_DT_U8 || e->q.type == CR_DT_I8 ? e : NULL;
 }
 
+const cr_recipe_entry *cr_program_codes_entry(const cr_program *p, const cr_tensor *t)
+{
+    const cr_recipe_entry *e = p->entries[t->id];
+    if (!e || e->is_weight || cr_q_per_tensor(&e->q)) return cr_program_byte_entry(p, t);
+    if (e->q.axis != 1 || t->shape.rank != 4 || t->dtype != CR_DT_F32) return NULL;
+    return e->q.type == CR_DT_U8 || e->q.type == CR_DT_I8 ? e : NULL;
+}
+
+bool cr_program_same_codes(const cr_program *p, const cr_tensor *x, const cr_tensor *y,
+                           int64_t first)
+{
+    const cr_recipe_entry *a = cr_program_codes_entry(p, x), *b = cr_program_codes_entry(p, y);
+    if (!a || !b || a->q.type != b->q.type) return false;
+    const bool one_a = cr_q_per_tensor(&a->q), one_b = cr_q_per_tensor(&b->q);
+    if (one_a != one_b || (!one_a && (size_t)first + b->q.count > a->q.count)) return false;
+    for (size_t i = 0; i < (one_b ? 1 : b->q.count); i++) {
+        const size_t k = one_a ? 0 : (size_t)first + i;
+        if (a->q.scale[k] != b->q.scale[i] || a->q.zero_point[k] != b->q.zero_point[i])
+            return false;
+    }
+    return true;
+}
+
 void cr_byte_params(const cr_recipe_entry *e, float *scale, int32_t *zero_point)
 {
     *scale = e->q.scale[0];
@@ -112,6 +135,8 @@ static int copy_params(cr_program *p, int to, int from)
         p->values[to].quantized = p->values[from].quantized;
         p->values[to].scale = p->values[from].scale;
         p->values[to].zero_point = p->values[from].zero_point;
+        p->values[to].scales = p->values[from].scales;
+        p->values[to].zeros = p->values[from].zeros;
     }
     return to;
 }
@@ -161,14 +186,26 @@ cr_status cr_program_output(cr_program *p, const cr_tensor *t, cr_dtype dtype, b
     return *value < 0 ? CR_NOMEM(err) : CR_OK;
 }
 
+static cr_status set_columns(cr_program *p, cr_value *v, const cr_qparams *q, cr_error *err)
+{
+    int32_t *zeros = cr_arena_alloc(&p->arena, q->count * sizeof *zeros);
+    if (!zeros) return CR_NOMEM(err);
+    for (size_t i = 0; i < q->count; i++)
+        zeros[i] = q->zero_point[i] + (q->type == CR_DT_I8 ? 128 : 0);
+    v->scales = q->scale;
+    v->zeros = zeros;
+    return CR_OK;
+}
+
 cr_status cr_program_output_u8(cr_program *p, const cr_tensor *t, bool nhwc, int *value,
                                cr_error *err)
 {
     CR_TRY(cr_program_output(p, t, CR_DT_U8, nhwc, value, err));
+    const cr_recipe_entry *e = cr_program_codes_entry(p, t);
     cr_value *v = &p->values[*value];
     v->quantized = true;
-    cr_byte_params(cr_program_byte_entry(p, t), &v->scale, &v->zero_point);
-    return CR_OK;
+    cr_byte_params(e, &v->scale, &v->zero_point);
+    return cr_q_per_tensor(&e->q) ? CR_OK : set_columns(p, v, &e->q, err);
 }
 
 /* Takes `value` out of t's list: once t is quantized nobody may read the float it was made from. */
@@ -189,6 +226,21 @@ static bool is_pixels(const cr_tensor *t)
     return t->shape.rank == 4 && t->shape.dim[1] >= 1 && t->shape.dim[1] < CR_PIXEL;
 }
 
+/* Codes with a scale per channel are made of rows of channels. */
+static cr_status finish_columns(cr_program *p, const cr_tensor *t, int value, cr_error *err)
+{
+    int made;
+    if (!p->values[value].nhwc) {
+        int rows;
+        CR_TRY(cr_program_output(p, t, CR_DT_F32, true, &rows, err));
+        hide_value(p, t, rows);
+        CR_TRY(cr_lower_convert(p, value, rows, err));
+        value = rows;
+    }
+    CR_TRY(cr_program_output_u8(p, t, true, &made, err));
+    return cr_lower_convert(p, value, made, err);
+}
+
 cr_status cr_program_finish(cr_program *p, const cr_tensor *t, int value, cr_error *err)
 {
     const cr_recipe_entry *e = cr_program_entry(p, t);
@@ -203,6 +255,7 @@ cr_status cr_program_finish(cr_program *p, const cr_tensor *t, int value, cr_err
         CR_TRY(cr_program_output_u8(p, t, nhwc || is_pixels(t), &made, err));
         return cr_lower_convert(p, value, made, err);
     }
+    if (cr_program_codes_entry(p, t)) return finish_columns(p, t, value, err);
     CR_TRY(cr_program_output(p, t, CR_DT_F32, nhwc, &made, err));
     return cr_lower_fake_quantize(p, value, made, e, err);
 }

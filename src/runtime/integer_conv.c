@@ -1,6 +1,7 @@
+/* The reference's convolution on integers: sums of (a - za)(w - zw) as crayon/arith.h says. They are
+ * formed modulo 2^64; for 8-bit activations the low 32 bits of them are what int32 registers that
+ * wrap give. */
 #include "runtime/integer_conv.h"
-
-#include <string.h>
 
 #include "crayon/arith.h"
 #include "ops/nn_loops.h"
@@ -9,6 +10,11 @@
 static bool plain_bias(const cr_recipe_entry *const *entries, const cr_tensor *b)
 {
     return !b || (b->data && b->dtype == CR_DT_F32 && !entries[b->id]);
+}
+
+static bool is_byte(cr_dtype type)
+{
+    return type == CR_DT_U8 || type == CR_DT_I8;
 }
 
 static bool symmetric(const cr_qparams *w)
@@ -25,133 +31,111 @@ static int channel_axis(const cr_node *n)
     return cr_attr_int(n, "group", 1) == 1 ? 1 : -1;
 }
 
+/* Every output channel sees one input channel, so that input's scale is a factor of its sum. */
+static bool is_depthwise(const cr_node *n)
+{
+    const cr_shape *x = &n->in[0]->shape;
+    return n->op->kind == CR_OP_Conv && x->rank > 2 && cr_attr_int(n, "group", 1) == x->dim[1];
+}
+
+static bool byte_weights(const cr_node *n, const cr_qparams *w)
+{
+    return w->type == CR_DT_I8 && symmetric(w) && (cr_q_per_tensor(w) || w->axis == channel_axis(n));
+}
+
 bool cr_conv_takes_integers(const cr_recipe_entry *const *entries, const cr_node *n)
 {
     if (n->op->kind != CR_OP_Conv && n->op->kind != CR_OP_ConvTranspose) return false;
     if (!n->in[1]->data || n->in[0]->data) return false;
     const cr_recipe_entry *a = entries[n->in[0]->id], *w = entries[n->in[1]->id];
-    if (!a || !w || !cr_q_per_tensor(&a->q)) return false;
-    if (a->q.type != CR_DT_U8 && a->q.type != CR_DT_I8) return false;
-    if (w->q.type != CR_DT_I8 || (w->q.axis != channel_axis(n) && !cr_q_per_tensor(&w->q))) return false;
-    return symmetric(&w->q) && plain_bias(entries, n->n_in > 2 ? n->in[2] : NULL);
+    if (!a || !w || !is_byte(a->q.type) || !byte_weights(n, &w->q)) return false;
+    if (!cr_q_per_tensor(&a->q) && (a->q.axis != 1 || !is_depthwise(n))) return false;
+    return plain_bias(entries, n->n_in > 2 ? n->in[2] : NULL);
 }
 
-/* Codes of a float tensor as a tensor of the entry's 8-bit type. */
-static cr_status codes_of(const cr_tensor *t, const cr_qparams *q, cr_tensor *out, cr_error *err)
+/* Codes minus their zero points, modulo 2^64. */
+static uint64_t *centred(const cr_tensor *t, const cr_qparams *q)
 {
-    *out = *t;
-    out->dtype = q->type;
-    out->data = NULL;
     const int64_t n = cr_shape_count(&t->shape);
-    int32_t *codes = cr_malloc((size_t)n * sizeof *codes);
-    if (!codes || !cr_tensor_alloc(out)) {
-        cr_free(codes);
-        return CR_NOMEM(err);
-    }
-    cr_quantize_tensor(t, q, codes);
-    for (int64_t i = 0; i < n; i++) ((uint8_t *)out->data)[i] = (uint8_t)codes[i];
-    cr_free(codes);
-    return CR_OK;
-}
-
-/* Straight to the output's codes when it has some: one product with m = sa*sw/sy. */
-static float finish_sum(int32_t sum, float sa, float sw, const cr_qparams *out)
-{
-    if (!out) return (float)sum * (sa * sw);
-    int32_t lo = 0, hi = 0;
-    cr_qtype_range(out->type, &lo, &hi);
-    const float m = cr_requant_multiplier(sa, sw, out->scale[0]);
-    const int32_t code = cr_requantize(sum, m, out->zero_point[0], lo, hi);
-    return cr_dequantize(code, out->scale[0], out->zero_point[0]);
-}
-
-static cr_status finish(const cr_recipe_entry *const *entries, const cr_node *n,
-                        const cr_tensor *acc, cr_tensor *y, cr_error *err)
-{
-    const cr_qparams *a = &entries[n->in[0]->id]->q, *w = &entries[n->in[1]->id]->q;
-    const cr_tensor *b = n->n_in > 2 ? n->in[2] : NULL;
-    const cr_recipe_entry *out = entries[n->out[0]->id];
-    if (out && !cr_q_per_tensor(&out->q)) out = NULL;
-    y->shape = acc->shape;
-    y->dtype = CR_DT_F32;
-    if (!y->data && !cr_tensor_alloc(y)) return CR_NOMEM(err);
     int64_t inner = 1;
-    for (int d = 2; d < acc->shape.rank; d++) inner *= acc->shape.dim[d];
-    const int64_t total = cr_shape_count(&acc->shape), channels = acc->shape.dim[1];
-    for (int64_t i = 0; i < total; i++) {
-        const int64_t c = i / inner % channels;
-        const float sw = w->scale[w->count == 1 ? 0 : c];
-        int32_t sum = ((const int32_t *)acc->data)[i];
-        if (b)
-            sum = cr_wrap_add(sum, cr_quantize_bias(((const float *)b->data)[c], a->scale[0], sw));
-        ((float *)y->data)[i] = finish_sum(sum, a->scale[0], sw, out ? &out->q : NULL);
+    for (int d = q->axis + 1; q->count > 1 && d < t->shape.rank; d++) inner *= t->shape.dim[d];
+    int32_t *codes = cr_buffer_zero(n, sizeof *codes);
+    uint64_t *out = cr_buffer_zero(n, sizeof *out);
+    if (codes && out) {
+        cr_quantize_tensor(t, q, codes);
+        for (int64_t i = 0; i < n; i++)
+            out[i] = (uint64_t)((int64_t)codes[i] - q->zero_point[(size_t)(i / inner) % q->count]);
+    } else {
+        cr_free(out);
+        out = NULL;
     }
-    return CR_OK;
-}
-
-/* ConvInteger of the codes. */
-static cr_status conv_sums(const cr_node *n, const cr_tensor *codes, const cr_tensor *k,
-                           int32_t zero_point, cr_tensor *acc, cr_error *err)
-{
-    cr_tensor zero = {.name = "zero", .dtype = codes->dtype};
-    if (!cr_tensor_alloc(&zero)) return CR_NOMEM(err);
-    *(uint8_t *)zero.data = (uint8_t)zero_point;
-    cr_node node = *n;
-    const cr_tensor *in[3] = {codes, k, &zero};
-    cr_tensor *out[1] = {acc};
-    node.op = cr_op_get(CR_OP_ConvInteger);
-    node.n_in = 3;
-    const cr_op_call call = {&node, in, out, 3, 1};
-    const cr_status st = cr_op_run(&call, err);
-    cr_tensor_drop_data(&zero);
-    return st;
-}
-
-/* Codes of an 8-bit tensor as two's complement, minus zero_point. */
-static uint32_t *words_of(const cr_tensor *codes, int32_t zero_point)
-{
-    const int64_t n = cr_shape_count(&codes->shape);
-    uint32_t *out = cr_buffer_zero(n, sizeof *out);
-    for (int64_t i = 0; out && i < n; i++)
-        out[i] = (uint32_t)(cr_tensor_get_i64(codes, (size_t)i) - zero_point);
+    cr_free(codes);
     return out;
 }
 
-/* The same sums for a transposed convolution, for which ONNX has no operator. */
-static cr_status transposed_sums(const cr_node *n, const cr_tensor *codes, const cr_tensor *k,
-                                 int32_t zero_point, cr_tensor *acc, cr_error *err)
+/* What the output channels' sums are worth. */
+typedef struct scales {
+    const cr_qparams *a, *w, *out; /* out NULL: floats */
+    int64_t per_input;             /* output channels of an input channel; 0: `a` has one scale */
+} scales;
+
+static float scale_of(const cr_qparams *q, int64_t channel)
 {
-    const cr_tensor *in[2] = {codes, k};
-    const cr_op_call call = {n, in, n->out, 2, 1};
-    cr_conv_shape c;
-    CR_TRY(cr_conv_transpose_read(&call, &c, err));
-    acc->shape = cr_conv_out_shape(&c);
-    acc->dtype = CR_DT_I32;
-    uint32_t *x = words_of(codes, zero_point), *w = words_of(k, 0);
-    const bool ok = x && w && cr_tensor_alloc(acc);
-    if (ok) {
-        memset(acc->data, 0, cr_tensor_bytes(acc));
-        cr_conv_transpose_u32(&c, x, w, acc->data);
-    }
-    cr_free(x);
-    cr_free(w);
-    return ok ? CR_OK : CR_NOMEM(err);
+    return q->scale[q->count == 1 ? 0 : channel];
+}
+
+/* Straight to the output's codes when it has some: one product with m = sa*sw/sy. */
+static float finish_sum(const scales *s, int64_t c, int64_t sum, const float *bias)
+{
+    const float sa = scale_of(s->a, s->per_input ? c / s->per_input : 0), sw = scale_of(s->w, c);
+    const int32_t b = bias ? cr_quantize_bias(bias[c], sa, sw) : 0;
+    const int32_t acc = cr_wrap_add((int32_t)(uint32_t)(uint64_t)sum, b);
+    if (!s->out) return (float)acc * (sa * sw);
+    int32_t lo = 0, hi = 0;
+    const float sy = scale_of(s->out, c);
+    const int32_t zero = s->out->zero_point[s->out->count == 1 ? 0 : c];
+    cr_qtype_range(s->out->type, &lo, &hi);
+    return cr_dequantize(cr_requantize(acc, cr_requant_multiplier(sa, sw, sy), zero, lo, hi), sy,
+                         zero);
+}
+
+static void finish(const cr_recipe_entry *const *entries, const cr_node *n, const uint64_t *sums,
+                   cr_tensor *y)
+{
+    const cr_recipe_entry *out = entries[n->out[0]->id];
+    const cr_tensor *b = n->n_in > 2 ? n->in[2] : NULL;
+    const int64_t total = cr_shape_count(&y->shape), channels = y->shape.dim[1];
+    scales s = {&entries[n->in[0]->id]->q, &entries[n->in[1]->id]->q, out ? &out->q : NULL, 0};
+    if (!cr_q_per_tensor(s.a)) s.per_input = channels / n->in[0]->shape.dim[1];
+    if (s.out && (!is_byte(s.out->type) || (!cr_q_per_tensor(s.out) && s.out->axis != 1)))
+        s.out = NULL;
+    int64_t inner = 1;
+    for (int d = 2; d < y->shape.rank; d++) inner *= y->shape.dim[d];
+    for (int64_t i = 0; i < total; i++)
+        ((float *)y->data)[i] =
+            finish_sum(&s, i / inner % channels, (int64_t)sums[i], b ? b->data : NULL);
 }
 
 cr_status cr_integer_conv(const cr_recipe_entry *const *entries, const cr_node *n,
                           const cr_tensor *x, cr_tensor *y, cr_error *err)
 {
-    const cr_recipe_entry *a = entries[n->in[0]->id], *w = entries[n->in[1]->id];
-    cr_tensor codes = {0}, k = {0}, acc = {.name = "acc"};
-    cr_status st = CR_OK;
-    CR_TRY_GOTO(codes_of(x, &a->q, &codes, err), done);
-    CR_TRY_GOTO(codes_of(n->in[1], &w->q, &k, err), done);
-    st = (n->op->kind == CR_OP_Conv ? conv_sums : transposed_sums)(n, &codes, &k,
-                                                                   a->q.zero_point[0], &acc, err);
-    if (st == CR_OK) st = finish(entries, n, &acc, y, err);
-done:
-    cr_tensor_drop_data(&codes);
-    cr_tensor_drop_data(&k);
-    cr_tensor_drop_data(&acc);
-    return st;
+    const cr_tensor *in[2] = {x, n->in[1]};
+    const cr_op_call call = {n, in, n->out, 2, 1};
+    const bool forward = n->op->kind == CR_OP_Conv;
+    cr_conv_shape c;
+    CR_TRY(forward ? cr_conv_read(&call, 1, &c, err) : cr_conv_transpose_read(&call, &c, err));
+    y->shape = cr_conv_out_shape(&c);
+    y->dtype = CR_DT_F32;
+    uint64_t *a = centred(x, &entries[n->in[0]->id]->q);
+    uint64_t *w = centred(n->in[1], &entries[n->in[1]->id]->q);
+    uint64_t *sums = cr_buffer_zero(cr_shape_count(&y->shape), sizeof *sums);
+    const bool ok = a && w && sums && (y->data || cr_tensor_alloc(y));
+    if (ok) {
+        (forward ? cr_conv_u64 : cr_conv_transpose_u64)(&c, a, w, sums);
+        finish(entries, n, sums, y);
+    }
+    cr_free(a);
+    cr_free(w);
+    cr_free(sums);
+    return ok ? CR_OK : CR_NOMEM(err);
 }

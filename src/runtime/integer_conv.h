@@ -5,13 +5,13 @@
 #include "base/error.h"
 #include "graph/recipe.h"
 
-/* Does the recipe make `n` an integer (transposed) convolution? Its input has one 8-bit scale, its constant
- * weight symmetric int8 codes (per tensor or per output channel), its bias is a float constant
- * without an entry or absent. Any other convolution works on dequantized floats. */
+/* Does the recipe make `n` an integer (transposed) convolution? Its input has an entry of 8 bits, per
+ * tensor or, if it is depthwise, per channel; its constant weight symmetric int8 codes, per tensor or per output channel; its bias is a float constant without an entry or
+ * absent. Any other convolution works on dequantized floats. */
 bool cr_conv_takes_integers(const cr_recipe_entry *const *entries, const cr_node *n);
 
 /* Runs such a node on x (float32, the value of its input 0). y gets float32 values, rounded to its
- * own entry if that is per tensor; its data are allocated if it has none. */
+ * own entry if that is per tensor or per channel; its data are allocated if it has none. */
 cr_status cr_integer_conv(const cr_recipe_entry *const *entries, const cr_node *n,
                           const cr_tensor *x, cr_tensor *y, cr_error *err);
 

@@ -1,7 +1,9 @@
 /* Convolutions. A Conv with the activation behind it (if nothing else reads what lies between and
  * the recipe has no entry there) is one step: float kernel, or the int8 kernel when both input and
  * weight have entries that bytes can hold. The int8 kernel's epilogue gives codes when the output
- * has an entry, else floats; a residual Add behind it is part of the epilogue. Other convolutions (1-D, 3-D, computed weights) run by reference. */
+ * has an entry, else floats; a residual Add behind it is part of the epilogue, and so is a Mul by powers
+ * of two. Other convolutions (1-D, 3-D, computed weights) run by reference. */
+#include <math.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -72,18 +74,67 @@ static const cr_tensor *fuse_residual(cr_program *p, const cr_tensor **y)
     const cr_node *add = cr_program_entry(p, *y) ? NULL : cr_program_only_reader(p, *y);
     if (!add || add->op->kind != CR_OP_Add || add->in[0] == add->in[1]) return NULL;
     const cr_tensor *other = add->in[add->in[0] == *y ? 1 : 0], *sum = add->out[0];
-    if (!cr_program_byte_entry(p, other) || !cr_program_byte_entry(p, sum)) return NULL;
+    if (!cr_program_byte_entry(p, other) || !cr_program_codes_entry(p, sum)) return NULL;
     if (cr_program_primary(p, other) < 0 || !cr_shape_equal(&other->shape, &(*y)->shape)) return NULL;
     p->fused[add->index] = true;
     *y = sum;
     return other;
 }
 
+/* Is f one of the powers of two that move an exponent and nothing else, whatever it meets here? */
+static bool is_exact_factor(float f)
+{
+    int exponent;
+    return f > 0 && frexpf(f, &exponent) == 0.5f && exponent > -30 && exponent < 30;
+}
+
+/* The constant operand of a Mul of y as one factor per channel of y, if it is that. */
+static const float *channel_factors(const cr_program *p, const cr_node *mul, const cr_tensor *y,
+                                    bool *one)
+{
+    const cr_tensor *f = mul->in[mul->in[0] == y ? 1 : 0];
+    const int64_t n = cr_shape_count(&f->shape), channels = y->shape.dim[1];
+    const int rank = f->shape.rank;
+    if (!f->data || f->dtype != CR_DT_F32 || cr_program_entry(p, f) || rank > 4) return NULL;
+    if (!cr_shape_equal(&mul->out[0]->shape, &y->shape)) return NULL;
+    *one = n == 1;
+    if (!*one && (n != channels || rank < 3 || f->shape.dim[rank - 3] != channels)) return NULL;
+    for (int64_t i = 0; i < n; i++)
+        if (!is_exact_factor(((const float *)f->data)[i])) return NULL;
+    return f->data;
+}
+
+/* A Mul by powers of two per channel behind an integer convolution (what a plan puts there to even
+ * its channels out) is swallowed if its product has an entry: *factors then are its constants.
+ * quantize(v * 2^k) at scale s is quantize(v) at scale s * 2^-k: both products are exact, so both
+ * quotients round the same real number. (Where v * 2^k leaves float32's normal range the code is at
+ * an end of its range or the zero point either way: s is checked to lie well inside.) */
+typedef struct scaling {
+    const float *factors; /* NULL: none */
+    bool one;             /* the same for all channels */
+} scaling;
+
+static scaling fuse_scaling(cr_program *p, const cr_tensor **y)
+{
+    scaling s = {NULL, false};
+    const cr_node *mul = cr_program_entry(p, *y) ? NULL : cr_program_only_reader(p, *y);
+    if (!mul || mul->op->kind != CR_OP_Mul || mul->in[0] == mul->in[1]) return s;
+    const cr_recipe_entry *e = cr_program_codes_entry(p, mul->out[0]);
+    for (size_t i = 0; e && i < e->q.count; i++)
+        if (e->q.scale[i] < 0x1p-60f || e->q.scale[i] > 0x1p60f) return s;
+    if (e) s.factors = channel_factors(p, mul, *y, &s.one);
+    if (!s.factors) return s;
+    p->fused[mul->index] = true;
+    *y = mul->out[0];
+    return s;
+}
+
 /* The int8 kernel multiplies four channels at a time: of an input whose pixels have room for four
  * (CR_PIXEL) it may read the spare ones, if the weights there are 0. */
 static int64_t readable_channels(const cr_conv_geometry *g, const cr_value *in)
 {
-    return g->groups == 1 && g->cin < CR_PIXEL && in->ld == CR_PIXEL ? CR_PIXEL : g->cin;
+    const bool spare = g->groups == 1 && g->cin < CR_PIXEL && in->ld == CR_PIXEL;
+    return spare && !in->scales ? CR_PIXEL : g->cin;
 }
 
 /* Weights [cout][cin][taps] as bytes, with zeros for channels from cin to `channels`. */
@@ -104,10 +155,44 @@ typedef struct conv_shape {
     bool focused;
 } conv_shape;
 
-static cr_status create_s8(cr_program *p, const cr_node *n, const conv_shape *shape,
-                           const cr_act *act, const cr_value *in, const cr_value *added,
-                           const cr_value *out, cr_conv_s8 **conv, cr_error *err)
+/* What stands behind the sums. */
+typedef struct epilogue {
+    cr_act act;
+    scaling scaling;
+    const cr_value *added; /* NULL: no residual */
+    const cr_value *out;
+} epilogue;
+
+static float value_scale(const cr_value *v, int64_t channel)
 {
+    return v->scales ? v->scales[channel] : v->scale;
+}
+
+/* The output's scales by channel, with the factors of a swallowed Mul taken off them; NULL if one
+ * serves all. */
+static cr_status output_columns(const epilogue *e, int64_t channels, cr_arena *arena,
+                                const float **scales, const int32_t **zeros, cr_error *err)
+{
+    *scales = NULL;
+    *zeros = NULL;
+    if (!e->scaling.factors && !e->out->scales) return CR_OK;
+    float *s = cr_arena_alloc(arena, (size_t)channels * sizeof *s);
+    int32_t *z = cr_arena_alloc(arena, (size_t)channels * sizeof *z);
+    if (!s || !z) return CR_NOMEM(err);
+    for (int64_t c = 0; c < channels; c++) {
+        const float *f = e->scaling.factors;
+        s[c] = value_scale(e->out, c) / (f ? f[e->scaling.one ? 0 : c] : 1);
+        z[c] = e->out->zeros ? e->out->zeros[c] : e->out->zero_point;
+    }
+    *scales = s;
+    *zeros = z;
+    return CR_OK;
+}
+
+static cr_status create_s8(cr_program *p, const cr_node *n, const conv_shape *shape,
+                           const cr_value *in, const epilogue *e, cr_conv_s8 **conv, cr_error *err)
+{
+    const cr_value *out = e->out, *added = e->added;
     const cr_recipe_entry *w = cr_program_entry(p, n->in[1]);
     const cr_tensor *b = n->n_in > 2 ? n->in[2] : NULL;
     const cr_conv_geometry *g = &shape->g;
@@ -131,20 +216,28 @@ static cr_status create_s8(cr_program *p, const cr_node *n, const conv_shape *sh
     cr_quantize_tensor(n->in[1], &w->q, codes);
     if (shape->focused) cr_focus_weights(&shape->focus, &shape->own, codes, focused);
     byte_weights(shape->focused ? focused : codes, g, channels, bytes);
+    const float *scales;
+    const int32_t *zeros;
+    CR_TRY_GOTO(output_columns(e, g->cout, &temporary, &scales, &zeros, err), done);
+    const bool direct = out->quantized && e->act.kind == CR_ACT_NONE && !added && !e->scaling.factors;
     for (int64_t c = 0; c < g->cout; c++) {
         const float sw = w->q.scale[w->q.count == 1 ? 0 : c];
-        bias[c] = b ? cr_quantize_bias(((const float *)b->data)[c], in->scale, sw) : 0;
-        m[c] = in->scale * sw;
-        if (out->quantized && act->kind == CR_ACT_NONE && !added)
-            m[c] = cr_requant_multiplier(in->scale, sw, out->scale);
+        const float sa = value_scale(in, c / (g->cout / g->groups) * (g->cin / g->groups));
+        bias[c] = b ? cr_quantize_bias(((const float *)b->data)[c], sa, sw) : 0;
+        m[c] = direct ? cr_requant_multiplier(sa, sw, value_scale(out, c)) : sa * sw;
     }
+    /* A clip to everything changes nothing; codes are then quotients, not products (rows.h). */
+    const cr_act nothing = {CR_ACT_CLIP, -INFINITY, INFINITY};
+    const bool bare = e->scaling.factors && e->act.kind == CR_ACT_NONE;
     const cr_conv_s8_params params = {.weights = bytes, .bias = bias, .multiplier = m,
-                                      .zero_in = in->zero_point, .act = *act,
+                                      .zero_in = in->zero_point, .zeros_in = in->zeros,
+                                      .act = bare ? nothing : e->act,
                                       .adds = added != NULL,
                                       .scale_added = added ? added->scale : 0,
                                       .zero_added = added ? added->zero_point : 0,
                                       .float_out = !out->quantized, .scale_out = out->scale,
-                                      .zero_out = out->zero_point};
+                                      .zero_out = out->zero_point, .scales_out = scales,
+                                      .zeros_out = zeros};
     st = cr_conv_s8_create(&wide, &params, p->cpu, conv, err);
 done:
     cr_arena_free(&temporary);
@@ -158,6 +251,7 @@ static cr_status focus_input(cr_program *p, const cr_node *n, conv_shape *shape,
     const cr_conv_geometry *g = &shape->own;
     const cr_tensor *source;
     if (g->groups != 1 || g->dil_h != 1 || g->dil_w != 1) return CR_OK;
+    if (!cr_program_byte_entry(p, n->in[0])) return CR_OK;
     if (4 * g->kh * g->kw > MAX_TAPS || !cr_focus_find(p, n->in[0], &shape->focus)) return CR_OK;
     source = shape->focus.source;
     const int from = cr_program_primary(p, source);
@@ -192,10 +286,11 @@ cr_status cr_lower_conv(cr_program *p, const cr_node *n, bool *done, cr_error *e
     if (!shape.focused)
         CR_TRY(cr_program_need(p, n->in[0], integers ? CR_DT_U8 : CR_DT_F32, true, &in, err));
     const cr_tensor *y = cr_program_fuse_activation(p, n->out[0], &act);
-    const cr_tensor *other = integers ? fuse_residual(p, &y) : NULL;
+    const scaling factors = integers ? fuse_scaling(p, &y) : (scaling){NULL, false};
+    const cr_tensor *other = integers && !factors.factors ? fuse_residual(p, &y) : NULL;
     *done = true;
     if (other) CR_TRY(cr_program_need(p, other, CR_DT_U8, true, &added, err));
-    if (integers && cr_program_byte_entry(p, y)) CR_TRY(cr_program_output_u8(p, y, true, &out, err));
+    if (integers && cr_program_codes_entry(p, y)) CR_TRY(cr_program_output_u8(p, y, true, &out, err));
     else CR_TRY(cr_program_output(p, y, CR_DT_F32, true, &out, err));
     conv_op *op = cr_arena_alloc(&p->arena, sizeof *op);
     cr_step *s = cr_program_add_step(p, run_conv, "", n, other ? 2 : 1, 1);
@@ -206,8 +301,8 @@ cr_status cr_lower_conv(cr_program *p, const cr_node *n, bool *done, cr_error *e
     s->op = op;
     s->free_op = free_conv;
     if (integers) {
-        CR_TRY(create_s8(p, n, &shape, &act, &p->values[in], other ? &p->values[added] : NULL,
-                         &p->values[out], &op->s8, err));
+        const epilogue e = {act, factors, other ? &p->values[added] : NULL, &p->values[out]};
+        CR_TRY(create_s8(p, n, &shape, &p->values[in], &e, &op->s8, err));
         s->what = cr_conv_s8_name(op->s8);
         s->scratch = cr_conv_s8_scratch(op->s8, p->threads);
     } else {

@@ -1,5 +1,6 @@
 /* Conversions between representations of one tensor: float <-> codes, NCHW <-> NHWC, and fake
- * quantization for entries that no byte storage exists for (per channel, 16 bit). */
+ * quantization for entries that no byte storage exists for (16 bit; per channel of what is no
+ * picture). */
 #include <string.h>
 
 #include "base/error.h"
@@ -17,7 +18,7 @@ typedef struct row_view {
 /* Rows of both sides; contiguous data are cut into pieces of PIECE elements. */
 static row_view pair_rows(const cr_value *a, const cr_value *b)
 {
-    if (a->ld == a->cols && b->ld == b->cols) {
+    if (a->ld == a->cols && b->ld == b->cols && !a->scales && !b->scales) {
         const int64_t n = a->rows * a->cols;
         return (row_view){(n + PIECE - 1) / PIECE, n, PIECE, PIECE};
     }
@@ -40,6 +41,10 @@ static void convert_row(const type_job *j, unsigned char *y, const unsigned char
         half->from_f32((cr_bf16 *)(void *)y, (const float *)(const void *)x, n);
     else if (j->in->dtype == CR_DT_BF16)
         half->to_f32((float *)(void *)y, (const cr_bf16 *)(const void *)x, n);
+    else if (j->out->scales)
+        j->k->quantize_each(y, (const float *)(const void *)x, n, j->out->scales, j->out->zeros);
+    else if (j->in->scales)
+        j->k->dequantize_each((float *)(void *)y, x, n, j->in->scales, j->in->zeros);
     else if (j->in->dtype == CR_DT_F32)
         j->k->quantize(y, (const float *)(const void *)x, n, j->out->scale, j->out->zero_point);
     else

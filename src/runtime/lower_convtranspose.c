@@ -297,16 +297,23 @@ static cr_status create_s8(cr_program *p, const deconv *d, const cr_conv_geometr
     int8_t *w = cr_arena_alloc(a, (size_t)count);
     int32_t *bias = cr_arena_alloc(a, (size_t)g->cout * sizeof *bias);
     float *m = cr_arena_alloc(a, (size_t)g->cout * sizeof *m);
-    if (!codes || !w || !bias || !m) return CR_NOMEM(err);
+    const bool columns = out_value->scales != NULL;
+    float *scales = columns ? cr_arena_alloc(a, (size_t)g->cout * sizeof *scales) : NULL;
+    int32_t *zeros = columns ? cr_arena_alloc(a, (size_t)g->cout * sizeof *zeros) : NULL;
+    if (!codes || !w || !bias || !m || (columns && (!scales || !zeros))) return CR_NOMEM(err);
     cr_quantize_tensor(d->n->in[1], q, codes);
     for (int64_t i = 0; i < count; i++) w[i] = (int8_t)(map[i] < 0 ? 0 : codes[map[i]]);
     for (int64_t i = 0; i < g->cout; i++) {
         const int64_t c = i % d->c.out_channels;
         const float sw = q->scale[q->count == 1 ? 0 : c];
         bias[i] = b ? cr_quantize_bias(b[c], in->scale, sw) : 0;
+        const float sy = columns ? out_value->scales[c] : out_value->scale;
         m[i] = in->scale * sw;
         if (out_value->quantized && d->act.kind == CR_ACT_NONE)
-            m[i] = cr_requant_multiplier(in->scale, sw, out_value->scale);
+            m[i] = cr_requant_multiplier(in->scale, sw, sy);
+        if (!columns) continue;
+        scales[i] = sy;
+        zeros[i] = out_value->zeros[c];
     }
     const cr_conv_s8_params params = {.weights = w,
                                       .bias = bias,
@@ -315,7 +322,9 @@ static cr_status create_s8(cr_program *p, const deconv *d, const cr_conv_geometr
                                       .act = d->act,
                                       .float_out = !out_value->quantized,
                                       .scale_out = out_value->scale,
-                                      .zero_out = out_value->zero_point};
+                                      .zero_out = out_value->zero_point,
+                                      .scales_out = scales,
+                                      .zeros_out = zeros};
     return cr_conv_s8_create(g, &params, p->cpu, &out->s8, err);
 }
 
@@ -388,7 +397,7 @@ cr_status cr_lower_convtranspose(cr_program *p, const cr_node *n, bool *done, cr
     *done = true;
     CR_TRY(cr_program_need(p, n->in[0], d.integers ? CR_DT_U8 : CR_DT_F32, true, &in, err));
     const cr_tensor *y = cr_program_fuse_activation(p, n->out[0], &d.act);
-    if (d.integers && cr_program_byte_entry(p, y))
+    if (d.integers && cr_program_codes_entry(p, y))
         CR_TRY(cr_program_output_u8(p, y, true, &out, err));
     else
         CR_TRY(cr_program_output(p, y, CR_DT_F32, true, &out, err));

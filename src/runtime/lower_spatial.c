@@ -17,19 +17,12 @@ static bool is_picture(const cr_tensor *t)
     return t && t->shape.rank == 4 && t->dtype == CR_DT_F32 && cr_shape_count(&t->shape) > 0;
 }
 
-/* Codes pass through when input and output share their parameters. */
-static bool passes_codes(const cr_program *p, const cr_tensor *x, const cr_tensor *y)
+/* Opens input and output for an operator that passes values of x's channels from `first` on: codes
+ * if both sides mean the same by them. */
+static cr_status open_form(cr_program *p, const cr_tensor *x, const cr_tensor *y, int64_t first,
+                           int *in, int *out, cr_error *err)
 {
-    const cr_recipe_entry *a = cr_program_byte_entry(p, x), *b = cr_program_byte_entry(p, y);
-    return a && b && a->q.type == b->q.type && a->q.scale[0] == b->q.scale[0] &&
-           a->q.zero_point[0] == b->q.zero_point[0];
-}
-
-/* Opens input and output for an operator that passes values on: codes if both sides agree. */
-static cr_status open_form(cr_program *p, const cr_tensor *x, const cr_tensor *y, int *in, int *out,
-                           cr_error *err)
-{
-    const bool codes = passes_codes(p, x, y);
+    const bool codes = cr_program_same_codes(p, x, y, first);
     const cr_dtype type = codes ? CR_DT_U8 : cr_float_form(p, y);
     CR_TRY(cr_program_need(p, x, type, true, in, err));
     return codes ? cr_program_output_u8(p, y, true, out, err)
@@ -94,7 +87,7 @@ static cr_status lower_max_pool(cr_program *p, const cr_node *n, bool *done, cr_
                             .pad_top = w.pad_lo[1], .pad_left = w.pad_lo[2]};
     int in, out;
     *done = true;
-    CR_TRY(open_form(p, x, y, &in, &out, err));
+    CR_TRY(open_form(p, x, y, 0, &in, &out, err));
     return close_step(p, n, "max_pool", run_pool, g, in, out, err);
 }
 
@@ -208,7 +201,7 @@ static cr_status lower_resize(cr_program *p, const cr_node *n, bool *done, cr_er
     if (!map) return CR_OK;
     int in, out;
     *done = true;
-    CR_TRY(open_form(p, n->in[0], n->out[0], &in, &out, err));
+    CR_TRY(open_form(p, n->in[0], n->out[0], 0, &in, &out, err));
     return close_step(p, n, "resize", run_resize, map, in, out, err);
 }
 
@@ -218,7 +211,7 @@ static cr_status channel_view(cr_program *p, const cr_tensor *x, const cr_tensor
                               cr_error *err)
 {
     int in, out;
-    CR_TRY(open_form(p, x, y, &in, &out, err));
+    CR_TRY(open_form(p, x, y, first, &in, &out, err));
     cr_value *v = &p->values[out];
     v->root = p->values[in].root;
     v->offset = p->values[in].offset + first;
@@ -271,6 +264,7 @@ typedef enum move_kind {
 
 typedef struct part {
     move_kind kind;
+    int64_t at; /* the output's channel that it begins at */
     uint8_t table[256];
 } part;
 
@@ -298,6 +292,11 @@ static void part_rows(void *ctx, int64_t first, int64_t count, int worker)
         switch (j->op->kind) {
         case MOVE_COPY: memcpy(y, x, n * size_in); break;
         case MOVE_QUANTIZE:
+            if (j->out->scales) {
+                j->k->quantize_each(y, (const float *)(const void *)x, n, j->out->scales + j->op->at,
+                                    j->out->zeros + j->op->at);
+                break;
+            }
             j->k->quantize(y, (const float *)(const void *)x, n, j->out->scale, j->out->zero_point);
             break;
         case MOVE_DEQUANTIZE:
@@ -326,7 +325,9 @@ static cr_status run_concat(const cr_step *s, cr_session *session, cr_error *err
 
 static void choose_move(const cr_value *in, const cr_value *out, part *m)
 {
-    if (in->quantized && out->quantized) {
+    if (in->quantized && out->scales) {
+        m->kind = MOVE_COPY; /* or it would have come as floats */
+    } else if (in->quantized && out->quantized) {
         m->kind = in->scale == out->scale && in->zero_point == out->zero_point ? MOVE_COPY : MOVE_TABLE;
         for (int q = 0; q < 256; q++)
             m->table[q] = cr_quantize_u8(cr_dequantize(q, in->scale, in->zero_point), out->scale,
@@ -384,6 +385,16 @@ static void place_in_output(cr_program *p, const int *in, int n_in, int out, par
     }
 }
 
+/* Bytes with one scale change it by a table; those with a scale per channel either pass or come as
+ * floats. */
+static cr_dtype part_form(const cr_program *p, const cr_tensor *x, const cr_tensor *y, int64_t at)
+{
+    const bool columns = cr_program_codes_entry(p, y) && !cr_program_byte_entry(p, y);
+    if (columns ? cr_program_same_codes(p, y, x, at) : cr_program_byte_entry(p, x) != NULL)
+        return CR_DT_U8;
+    return cr_float_form(p, y);
+}
+
 static cr_status lower_concat(cr_program *p, const cr_node *n, bool *done, cr_error *err)
 {
     const int64_t axis = cr_attr_int(n, "axis", 0);
@@ -400,11 +411,12 @@ static cr_status lower_concat(cr_program *p, const cr_node *n, bool *done, cr_er
     part *parts = cr_arena_alloc(&p->arena, (size_t)n->n_in * sizeof *parts);
     int *in = cr_arena_alloc(&p->arena, (size_t)n->n_in * sizeof *in);
     if (!parts || !in) return CR_NOMEM(err);
-    for (int i = 0; i < n->n_in; i++) {
-        const cr_dtype type = cr_program_byte_entry(p, n->in[i]) ? CR_DT_U8 : form;
-        CR_TRY(cr_program_need(p, n->in[i], type, true, &in[i], err));
+    int64_t at = 0;
+    for (int i = 0; i < n->n_in; at += n->in[i++]->shape.dim[1]) {
+        parts[i].at = at;
+        CR_TRY(cr_program_need(p, n->in[i], part_form(p, n->in[i], y, at), true, &in[i], err));
     }
-    if (cr_program_byte_entry(p, y)) CR_TRY(cr_program_output_u8(p, y, true, &out, err));
+    if (cr_program_codes_entry(p, y)) CR_TRY(cr_program_output_u8(p, y, true, &out, err));
     else CR_TRY(cr_program_output(p, y, form, true, &out, err));
     for (int i = 0; i < n->n_in; i++) choose_move(&p->values[in[i]], &p->values[out], &parts[i]);
     place_in_output(p, in, n->n_in, out, parts);

@@ -24,6 +24,8 @@ typedef struct cr_value {
     bool dynamic;        /* shape known only at run time: lives on the heap, reference ops only */
     float scale;
     int32_t zero_point;  /* 0..255 (int8 tensors are kept shifted by 128) */
+    const float *scales; /* by channel instead of those (nhwc only); NULL: one for all */
+    const int32_t *zeros;
     int root;            /* value that owns the memory (itself, or the one this is a view into) */
     int64_t offset;      /* elements from the root's start */
     int64_t rows, cols;  /* nhwc: pixels x channels; else 1 x elements */
@@ -86,13 +88,20 @@ cr_status cr_program_finish(cr_program *p, const cr_tensor *t, int value, cr_err
 /* A new value for output tensor t in the form that a float step writes. */
 cr_status cr_program_output(cr_program *p, const cr_tensor *t, cr_dtype dtype, bool nhwc, int *value,
                             cr_error *err);
-/* A U8 value for tensor t by its recipe entry (which must be byte-storable). */
+/* A U8 value for tensor t by its recipe entry (which cr_program_codes_entry gives). One scale per
+ * channel wants nhwc. */
 cr_status cr_program_output_u8(cr_program *p, const cr_tensor *t, bool nhwc, int *value,
                                cr_error *err);
 const cr_recipe_entry *cr_program_entry(const cr_program *p, const cr_tensor *t);
 /* The entry of t if it can be stored as bytes: per tensor, int8 or uint8; else NULL. */
 const cr_recipe_entry *cr_program_byte_entry(const cr_program *p, const cr_tensor *t);
-/* Scale and zero point of such an entry in the uint8 domain. */
+/* The same, or an entry with a scale per channel of a picture: bytes too, but in rows of channels and
+ * only for those who know (depthwise convolutions; others ask for floats and get them dequantized). */
+const cr_recipe_entry *cr_program_codes_entry(const cr_program *p, const cr_tensor *t);
+/* Do y's codes mean what those of x's channels from `first` on do? Then they pass as they are. */
+bool cr_program_same_codes(const cr_program *p, const cr_tensor *x, const cr_tensor *y,
+                           int64_t first);
+/* Scale and zero point of a byte entry in the uint8 domain. */
 void cr_byte_params(const cr_recipe_entry *e, float *scale, int32_t *zero_point);
 /* The single reader of t when it is one node input and no graph output; else NULL. */
 const cr_node *cr_program_only_reader(const cr_program *p, const cr_tensor *t);

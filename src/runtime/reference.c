@@ -68,7 +68,7 @@ static void finish_outputs(machine *m, const cr_node *n)
         if (e && v->dtype == CR_DT_F32) cr_fake_quantize(v, &e->q, v->data);
         if (!m->observer || v->dtype != CR_DT_F32) continue;
         const int64_t count = cr_shape_count(&v->shape);
-        const cr_view view = {n->out[k], CR_DT_F32, v->data, 1, count, count, false, 0, 0};
+        const cr_view view = {n->out[k], CR_DT_F32, v->data, 1, count, count, false, 0, 0, NULL, NULL};
         m->observer->see(m->observer->user, &view);
     }
 }

@@ -39,6 +39,8 @@ typedef struct cr_view {
     bool nhwc;
     float scale;
     int32_t zero_point;
+    const float *scales;  /* by column instead of those; NULL: one for all */
+    const int32_t *zeros;
 } cr_view;
 
 typedef struct cr_observer {

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "crayon/arith.h"
 #include "runtime/program.h"
 
 static void point_values(cr_session *s)
@@ -86,7 +87,8 @@ static void show(cr_session *s, int index)
     if ((!floats && !v->quantized) || v->dynamic) return;
     if (s->program->early[v->tensor->id]) return;
     const cr_view view = {v->tensor, v->dtype, s->data[index], v->rows,  v->cols,
-                          v->ld,     v->nhwc,  v->scale,       v->zero_point};
+                          v->ld,     v->nhwc,  v->scale,       v->zero_point,
+                          v->scales, v->zeros};
     s->observer->see(s->observer->user, &view);
 }
 
@@ -152,6 +154,9 @@ size_t cr_session_bytes(const cr_session *s)
 
 static float view_at(const cr_view *v, int64_t i)
 {
+    if (v->scales)
+        return cr_dequantize(((const uint8_t *)v->data)[i], v->scales[i % v->ld],
+                             v->zeros[i % v->ld]);
     if (v->dtype == CR_DT_F32) return ((const float *)v->data)[i];
     if (v->dtype == CR_DT_BF16) return cr_bf16_to_f32(((const uint16_t *)v->data)[i]);
     return (float)((int32_t)((const uint8_t *)v->data)[i] - v->zero_point) * v->scale;

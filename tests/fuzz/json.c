@@ -88,7 +88,7 @@ static void write_stats(void)
     cr_error err;
     float x[48];
     const cr_tensor t = {.name = "images", .dtype = CR_DT_F32, .shape = {4, {1, 3, 4, 4}}};
-    const cr_view v = {&t, CR_DT_F32, x, 1, 48, 48, false, 0, 0};
+    const cr_view v = {&t, CR_DT_F32, x, 1, 48, 48, false, 0, 0, NULL, NULL};
     if (cr_stats_create(&s, &err) != CR_OK) die(err.message);
     for (int i = 0; i < 48; i++) x[i] = (float)i / 12 - 1;
     cr_stats_add(cr_stats_get(s, "images", 3), &v);

@@ -30,7 +30,8 @@ static int32_t sum_at(const problem *q, int64_t n, int64_t oy, int64_t ox, int64
             const uint8_t *a = q->in + ((n * g->h + y) * g->w + x) * g->ld_in + first;
             for (int64_t c = 0; c < cin; c++) {
                 const int32_t w = q->p.weights[((o * cin + c) * g->kh + ky) * g->kw + kx];
-                acc = cr_wrap_add(acc, (a[c] - q->p.zero_in) * w);
+                const int32_t zero = q->p.zeros_in ? q->p.zeros_in[first + c] : q->p.zero_in;
+                acc = cr_wrap_add(acc, (a[c] - zero) * w);
             }
         }
     return acc;
@@ -50,12 +51,14 @@ static void convert(const problem *q, int32_t acc, int64_t o, unsigned char byte
         return;
     }
     const float y = activate((float)acc * p->multiplier[o], &p->act);
+    const float scale = p->scales_out ? p->scales_out[o] : p->scale_out;
+    const int32_t zero = p->scales_out ? p->zeros_out[o] : p->zero_out;
     if (p->float_out)
         memcpy(bytes, &y, sizeof y);
     else if (p->act.kind == CR_ACT_NONE)
-        bytes[0] = (unsigned char)cr_requantize(acc, p->multiplier[o], p->zero_out, 0, 255);
+        bytes[0] = (unsigned char)cr_requantize(acc, p->multiplier[o], zero, 0, 255);
     else
-        bytes[0] = cr_quantize_u8(y, p->scale_out, p->zero_out);
+        bytes[0] = cr_quantize_u8(y, scale, zero);
 }
 
 static void check_output(const problem *q, const unsigned char *out, const char *level)
@@ -124,6 +127,13 @@ static void fill_multipliers(float *m, int64_t n, cr_rng *rng)
     if (!cr_rng_below(rng, 4)) m[0] = 0;
 }
 
+static int32_t *random_zeros(int64_t n, cr_rng *rng)
+{
+    int32_t *zeros = malloc((size_t)n * sizeof *zeros);
+    for (int64_t i = 0; i < n; i++) zeros[i] = (int32_t)cr_rng_below(rng, 256);
+    return zeros;
+}
+
 static void run_geometry(const cr_conv_geometry *g, pattern kind, bool at_end, cr_rng *rng,
                          cr_pool *pool)
 {
@@ -132,12 +142,15 @@ static void run_geometry(const cr_conv_geometry *g, pattern kind, bool at_end, c
     guarded gi = guarded_alloc(in, at_end), gw = guarded_alloc(w, at_end);
     int32_t *bias = malloc((size_t)g->cout * sizeof *bias);
     float *m = malloc((size_t)g->cout * sizeof *m);
+    float *scales = malloc((size_t)g->cout * sizeof *scales);
+    int32_t *zeros_in = random_zeros(g->cin, rng), *zeros_out = random_zeros(g->cout, rng);
+    for (int64_t i = 0; i < g->cout; i++) scales[i] = (float)cr_rng_range(rng, .005, .05);
     fill_u8(gi.data, in, kind, rng);
     fill_s8((int8_t *)gw.data, w, (pattern)cr_rng_below(rng, PATTERNS), rng);
     fill_bias(bias, g->cout, rng);
     fill_multipliers(m, g->cout, rng);
     problem q = {.g = *g, .in = gi.data};
-    for (int out = 0; out < 3; out++) {
+    for (int out = 0; out < 4; out++) {
         const cr_act_kind act = (cr_act_kind)cr_rng_below(rng, CR_ACT_HARD_SWISH + 1);
         q.p = (cr_conv_s8_params){.weights = (int8_t *)gw.data,
                                   .bias = cr_rng_below(rng, 4) ? bias : NULL,
@@ -148,12 +161,17 @@ static void run_geometry(const cr_conv_geometry *g, pattern kind, bool at_end, c
                                   .float_out = out == 1,
                                   .scale_out = 0.02f,
                                   .zero_out = (int32_t)cr_rng_below(rng, 256)};
+        if (out == 3) q.p.scales_out = scales, q.p.zeros_out = zeros_out;
+        if (cr_rng_below(rng, 2)) q.p.zeros_in = zeros_in;
         run_levels(&q, at_end, pool);
     }
     guarded_free(&gi);
     guarded_free(&gw);
     free(bias);
     free(m);
+    free(scales);
+    free(zeros_in);
+    free(zeros_out);
 }
 
 static void test_random(void **state)
@@ -248,6 +266,11 @@ static void test_refusals(void **state)
     assert_int_equal(cr_conv_s8_create(&g, &p, 1, &c, NULL), CR_OK);
     cr_conv_s8_free(c);
     p.zero_in = 256;
+    assert_int_equal(cr_conv_s8_create(&g, &p, 1, &c, NULL), CR_ERR_ARGUMENT);
+    const int32_t beyond = 256;
+    p = (cr_conv_s8_params){.weights = &w, .multiplier = &m, .scale_out = 1, .zeros_in = &beyond};
+    assert_int_equal(cr_conv_s8_create(&g, &p, 1, &c, NULL), CR_ERR_ARGUMENT);
+    p = (cr_conv_s8_params){.weights = &w, .multiplier = &m, .scales_out = &m};
     assert_int_equal(cr_conv_s8_create(&g, &p, 1, &c, NULL), CR_ERR_ARGUMENT);
     p = (cr_conv_s8_params){.weights = &w, .multiplier = &m};
     assert_int_equal(cr_conv_s8_create(&g, &p, 1, &c, NULL), CR_ERR_ARGUMENT);

@@ -12,7 +12,7 @@ typedef struct problem {
     cr_conv_geometry g;
     const void *in;
     const void *w; /* [channels][kh][kw] */
-    int32_t zero;
+    const int32_t *zeros; /* [channels] */
 } problem;
 
 /* Index of the input value under a tap, or -1 on padding. */
@@ -33,7 +33,7 @@ static int32_t sum_s8(const problem *q, int64_t pixel, int64_t c)
         const int64_t at = find_input(&q->g, pixel, tap);
         if (at < 0) continue;
         sum +=
-            (((const uint8_t *)q->in)[at + c] - q->zero) * ((const int8_t *)q->w)[c * taps + tap];
+            (((const uint8_t *)q->in)[at + c] - q->zeros[c]) * ((const int8_t *)q->w)[c * taps + tap];
     }
     return sum;
 }
@@ -72,7 +72,7 @@ static void check(const problem *q, const unsigned char *out, int level, bool co
 static void run_s8(const problem *q, int level, bool at_end, cr_pool *pool)
 {
     const cr_conv_geometry *g = &q->g;
-    const cr_conv_s8_params p = {.weights = q->w, .zero_in = q->zero, .raw_out = true};
+    const cr_conv_s8_params p = {.weights = q->w, .zeros_in = q->zeros, .raw_out = true};
     cr_conv_s8 *c;
     assert_int_equal(cr_conv_s8_create(g, &p, only_level(level), &c, NULL), CR_OK);
     guarded scratch = guarded_alloc(cr_conv_s8_scratch(c, cr_pool_threads(pool)), false);
@@ -108,13 +108,20 @@ static void run_geometry(const cr_conv_geometry *g, pattern kind, bool at_end, c
     fill_s8((int8_t *)w8.data, n_w, kind, rng);
     fill_f32((float *)(void *)floats.data, n, kind, rng);
     fill_f32((float *)(void *)w32.data, n_w, UNIFORM, rng);
-    const problem integers = {*g, codes.data, w8.data, (int32_t)cr_rng_below(rng, 256)};
-    const problem reals = {*g, floats.data, w32.data, 0};
+    guarded zeros = guarded_alloc((size_t)g->cin * 4, at_end);
+    const bool even = cr_rng_below(rng, 2);
+    for (int64_t c = 0; c < g->cin; c++) {
+        int32_t *zero = (int32_t *)(void *)zeros.data;
+        zero[c] = c && even ? zero[0] : (int32_t)cr_rng_below(rng, 256);
+    }
+    const problem integers = {*g, codes.data, w8.data, (const int32_t *)(void *)zeros.data};
+    const problem reals = {*g, floats.data, w32.data, NULL};
     for (int level = 0; level < CR_CPU_LEVELS; level++) {
         if (!level_runs(level)) continue;
         if (cr_dwconv_s8_level(level)) run_s8(&integers, level, at_end, pool);
         if (cr_dwconv_f32_level(level)) run_f32(&reals, level, at_end, pool);
     }
+    guarded_free(&zeros);
     guarded_free(&codes);
     guarded_free(&w8);
     guarded_free(&floats);
@@ -187,7 +194,8 @@ static void test_extremes(void **state)
         cr_conv_geometry g = {
             .h = K, .w = K, .cin = C, .cout = C, .kh = K, .kw = K, .groups = C, .pad_left = 2};
         finish_geometry(&g);
-        const problem q = {g, in, w, 0};
+        static const int32_t zeros[C] = {0};
+        const problem q = {g, in, w, zeros};
         for (int level = 0; level < CR_CPU_LEVELS; level++)
             if (level_runs(level) && cr_dwconv_s8_level(level)) run_s8(&q, level, true, NULL);
     }

@@ -75,6 +75,44 @@ static float *floats(const guarded *g)
     return (float *)(void *)g->data;
 }
 
+/* A scale and a zero point per column. */
+typedef struct columns {
+    guarded scale, zero;
+} columns;
+
+static columns random_columns(size_t n, cr_rng *rng, bool at_end)
+{
+    const columns c = {guarded_alloc(4 * n, at_end), guarded_alloc(4 * n, at_end)};
+    for (size_t i = 0; i < n; i++) {
+        ((float *)(void *)c.scale.data)[i] = (float)cr_rng_range(rng, 0.001, 0.2);
+        ((int32_t *)(void *)c.zero.data)[i] = (int32_t)cr_rng_below(rng, 256);
+    }
+    return c;
+}
+
+static void free_columns(columns *c)
+{
+    guarded_free(&c->scale);
+    guarded_free(&c->zero);
+}
+
+static void check_columns(const row_case *c)
+{
+    columns own = random_columns(c->n, c->rng, c->n & 1);
+    const float *scale = floats(&own.scale);
+    const int32_t *zero = (const int32_t *)(void *)own.zero.data;
+    uint8_t *q = c->y.data + 3 * c->n, *codes = c->w.data + 3 * c->n;
+    fill_odd(floats(&c->x), c->n, c->rng);
+    c->k->quantize_each(q, floats(&c->x), c->n, scale, zero);
+    for (size_t i = 0; i < c->n; i++)
+        assert_int_equal(q[i], cr_quantize_u8(floats(&c->x)[i], scale[i], zero[i]));
+    fill_u8(codes, c->n, UNIFORM, c->rng);
+    c->k->dequantize_each(floats(&c->y), codes, c->n, scale, zero);
+    for (size_t i = 0; i < c->n; i++)
+        assert_true(same(floats(&c->y)[i], cr_dequantize(codes[i], scale[i], zero[i])));
+    free_columns(&own);
+}
+
 static void check_quantize(const row_case *c)
 {
     const int32_t zero = (int32_t)cr_rng_below(c->rng, 256);
@@ -197,6 +235,7 @@ static void test_lengths(void **state)
                     check_act(c.k, floats(&c.x), n, kind, floats(&c.y));
                 }
                 check_quantize(&c);
+                check_columns(&c);
                 check_bytes(&c);
                 check_pairs(&c);
                 guarded_free(&c.x);
@@ -205,6 +244,16 @@ static void test_lengths(void **state)
             }
         }
     }
+}
+
+static float scale_at(const cr_finish *f, int64_t column)
+{
+    return f->scales ? f->scales[column] : f->scale;
+}
+
+static int32_t zero_at(const cr_finish *f, int64_t column)
+{
+    return f->scales ? f->zeros[column] : f->zero_point;
 }
 
 static void check_residual(const cr_rows *k, const cr_finish_area *a, const cr_finish *f,
@@ -222,7 +271,8 @@ static void check_residual(const cr_rows *k, const cr_finish_area *a, const cr_f
         const int64_t row = i / a->cols, c = i % a->cols;
         const float v = activate((float)sums[row * a->ld_in + c] * f->multiplier[c], &f->act) +
                         cr_dequantize(added.data[row * r->ld + c], r->scale, r->zero_point);
-        assert_int_equal(q.data[row * a->ld_out + c], cr_quantize_u8(v, f->scale, f->zero_point));
+        assert_int_equal(q.data[row * a->ld_out + c],
+                         cr_quantize_u8(v, scale_at(f, c), zero_at(f, c)));
     }
     guarded_free(&added);
     guarded_free(&q);
@@ -251,8 +301,8 @@ static void finish_case(const cr_rows *k, const cr_finish_area *a, const cr_fini
                 const int32_t s = sums[r * a->ld_in + i];
                 want_y = activate((float)s * f->multiplier[i], &f->act);
                 want_q = f->act.kind == CR_ACT_NONE
-                             ? (uint8_t)cr_requantize(s, f->multiplier[i], f->zero_point, 0, 255)
-                             : cr_quantize_u8(want_y, f->scale, f->zero_point);
+                             ? (uint8_t)cr_requantize(s, f->multiplier[i], zero_at(f, i), 0, 255)
+                             : cr_quantize_u8(want_y, scale_at(f, i), zero_at(f, i));
             }
             if (!same(want_y, floats(&y)[r * a->ld_out + i]) || q.data[r * a->ld_out + i] != want_q)
                 fail_msg("%s: activation %d, row %lld, column %lld of %lld", k->name, f->act.kind,
@@ -274,10 +324,19 @@ static void test_finish(void **state)
         if (!has_level(level) || !level_runs(level)) continue;
         for (int kind = 0; kind <= CR_ACT_HARD_SWISH; kind++)
             for (int64_t cols = 1; cols < 70; cols += 1 + cols / 9) {
-                const cr_finish f = {m, *act_of(kind), 0.05f, (int32_t)cr_rng_below(&rng, 256),
-                                     {NULL, cols + cols % 4, 0.03f, (int32_t)cr_rng_below(&rng, 256)}};
+                cr_finish f = {.multiplier = m,
+                               .act = *act_of(kind),
+                               .scale = 0.05f,
+                               .zero_point = (int32_t)cr_rng_below(&rng, 256),
+                               .residual = {NULL, cols + cols % 4, 0.03f,
+                                            (int32_t)cr_rng_below(&rng, 256)}};
                 const cr_finish_area a = {1 + cols % 14, cols, cols + cols % 3, cols + cols % 5};
                 finish_case(cr_rows_level(level), &a, &f, &rng, cols & 1);
+                columns own = random_columns((size_t)cols, &rng, cols & 1);
+                f.scales = (const float *)(void *)own.scale.data;
+                f.zeros = (const int32_t *)(void *)own.zero.data;
+                finish_case(cr_rows_level(level), &a, &f, &rng, cols & 1);
+                free_columns(&own);
             }
     }
 }

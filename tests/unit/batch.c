@@ -9,7 +9,7 @@
 
 #include "crayon/runtime.h"
 #include "runtime/program.h"
-#include "unit/random_net.h"
+#include "unit/random_recipe.h"
 
 static const char *sample = "sample/shapes.onnx";
 

@@ -10,7 +10,7 @@
 
 #include "base/cpu.h"
 #include "runtime/program.h"
-#include "unit/random_net.h"
+#include "unit/random_recipe.h"
 
 enum { H = 22, W = 34, C = 3 };
 

@@ -9,7 +9,7 @@
 
 #include "graph/infer_all.h"
 #include "ops/ref.h"
-#include "unit/random_net.h"
+#include "unit/random_recipe.h"
 
 static void prepare(cr_graph *g)
 {

@@ -31,7 +31,7 @@ static char folder[64], svg[96], png[96];
 static void add(cr_stats *s, const char *name, const float *x, int64_t n)
 {
     const cr_tensor t = {.name = name, .dtype = CR_DT_F32, .shape = {2, {1, n}}};
-    const cr_view v = {&t, CR_DT_F32, (void *)(uintptr_t)x, 1, n, n, false, 0, 0};
+    const cr_view v = {&t, CR_DT_F32, (void *)(uintptr_t)x, 1, n, n, false, 0, 0, NULL, NULL};
     cr_stats_add(cr_stats_get(s, name, 0), &v);
 }
 

@@ -13,7 +13,7 @@
 #include "onnx/onnx.h"
 #include "onnx/qdq.h"
 #include "ops/ref.h"
-#include "unit/random_net.h"
+#include "unit/random_recipe.h"
 
 enum { NETS = 150 };
 

@@ -1,11 +1,9 @@
-/* Random networks of the kind that detectors are made of, and random recipes for them. */
+/* Random networks of the kind that detectors are made of. */
 #ifndef CR_TESTS_RANDOM_NET_H
 #define CR_TESTS_RANDOM_NET_H
 
 #include <math.h>
 
-#include "graph/recipe.h"
-#include "runtime/runtime.h"
 #include "unit/graphs.h"
 
 enum { NET_TENSORS = 96 };
@@ -62,6 +60,20 @@ static inline cr_tensor *random_activation(net *t, cr_tensor *x)
     return done(n);
 }
 
+/* y by a power of two per channel, or now and then by what is none. */
+static inline cr_tensor *random_scaling(net *t, cr_tensor *y)
+{
+    const int c = (int)y->shape.dim[1], form = roll(t, 0, 3);
+    const cr_shape s = form == 0   ? shape_of(1, 1)
+                       : form == 1 ? shape_of(3, c, 1, 1)
+                                   : shape_of(4, 1, c, 1, 1);
+    cr_tensor *f = cr_graph_new_const(t->g, "factors", CR_DT_F32, s);
+    for (int64_t i = 0; i < cr_shape_count(&s); i++)
+        ((float *)f->data)[i] = ldexpf(1, roll(t, -3, 2));
+    if (roll(t, 0, 5) == 0) *(float *)f->data = 1.25f;
+    return roll(t, 0, 1) ? apply2(t->g, CR_OP_Mul, y, f) : apply2(t->g, CR_OP_Mul, f, y);
+}
+
 static inline void random_conv(net *t)
 {
     cr_tensor *x = pick_rank(t, 4);
@@ -91,7 +103,8 @@ static inline void random_conv(net *t)
     attr_ints(t->g, n, "strides", 2, roll(t, 1, 2), roll(t, 1, 2));
     attr_ints(t->g, n, "dilations", 2, d[0], d[1]);
     cr_tensor *y = keep(t, done(n));
-    if (roll(t, 0, 9) < 6) keep(t, random_activation(t, y));
+    if (roll(t, 0, 9) < 6) y = keep(t, random_activation(t, y));
+    if (roll(t, 0, 5) == 0) keep(t, random_scaling(t, y));
 }
 
 static inline void random_unary(net *t)
@@ -545,145 +558,6 @@ static inline cr_graph *random_net(uint64_t seed, bool exact, bool dynamic_tail)
     if (cr_graph_index(t.g, &err) != CR_OK) graph_fail("index", err.message);
     if (cr_graph_compact(t.g, &err) != CR_OK) graph_fail("compact", err.message);
     return t.g;
-}
-
-/* ---- recipes ---- */
-
-typedef struct tensor_range {
-    float lo, hi;
-} tensor_range;
-
-static inline void add_entry(cr_recipe *r, const cr_tensor *t, const cr_qparams *q)
-{
-    cr_error err;
-    const cr_status st = cr_recipe_add(r, t->name, t->data != NULL, q, "random", &err);
-    if (st != CR_OK) graph_fail("recipe", err.message);
-}
-
-static inline void byte_entry(cr_recipe *r, cr_rng *rng, const cr_tensor *t, tensor_range range)
-{
-    float scale = (range.hi - range.lo) / 255 * (float)cr_rng_range(rng, .6, 1.4);
-    if (!(scale > 0)) scale = 1;
-    const bool is_signed = cr_rng_below(rng, 2);
-    int32_t lo, hi, zero;
-    const cr_dtype type = is_signed ? CR_DT_I8 : CR_DT_U8;
-    cr_qtype_range(type, &lo, &hi);
-    const double z = lo - (double)range.lo / (double)scale;
-    zero = z < lo ? lo : z > hi ? hi : (int32_t)z;
-    add_entry(r, t, &(cr_qparams){type, -1, 1, &scale, &zero});
-}
-
-/* 16 bits, or one scale per channel: forms that no byte storage exists for. */
-static inline void odd_entry(cr_recipe *r, cr_rng *rng, const cr_tensor *t, tensor_range range)
-{
-    float scale[128];
-    int32_t zero[128] = {0};
-    const float step = (range.hi - range.lo) / 255 + 1e-6f;
-    const bool channels = t->shape.rank == 4 && t->shape.dim[1] <= 128 && cr_rng_below(rng, 2);
-    const int64_t n = channels ? t->shape.dim[1] : 1;
-    for (int64_t i = 0; i < n; i++) {
-        scale[i] = step * (float)cr_rng_range(rng, .5, 1.5);
-        zero[i] = (int32_t)cr_rng_below(rng, 200);
-    }
-    add_entry(
-        r, t,
-        &(cr_qparams){channels ? CR_DT_U8 : CR_DT_U16, channels ? 1 : -1, (size_t)n, scale, zero});
-}
-
-/* axis -1: one scale. Symmetric int8, as integer convolutions need, or unsigned with zero points.
- */
-static inline void weight_entry(cr_recipe *r, cr_rng *rng, const cr_tensor *t, int axis, bool sym)
-{
-    float scale[512];
-    int32_t zero[512] = {0};
-    const size_t n = axis < 0 ? 1 : (size_t)t->shape.dim[axis];
-    if (n > 512) graph_fail(t->name, "too many channels");
-    for (size_t i = 0; i < n; i++) {
-        scale[i] = (float)cr_rng_range(rng, .002, .01);
-        if (!sym) zero[i] = (int32_t)(100 + cr_rng_below(rng, 56));
-    }
-    add_entry(r, t, &(cr_qparams){sym ? CR_DT_I8 : CR_DT_U8, axis, n, scale, zero});
-}
-
-static inline bool recipe_has(const cr_recipe *r, const cr_tensor *t)
-{
-    for (size_t i = 0; i < r->count; i++)
-        if (!strcmp(r->entries[i].tensor, t->name)) return true;
-    return false;
-}
-
-static inline const cr_recipe_entry *recipe_entry(const cr_recipe *r, const cr_tensor *t)
-{
-    for (size_t i = 0; i < r->count; i++)
-        if (!strcmp(r->entries[i].tensor, t->name)) return &r->entries[i];
-    return NULL;
-}
-
-static inline bool can_quantize(const cr_tensor *t)
-{
-    return t->dtype == CR_DT_F32 && cr_shape_count(&t->shape) > 0;
-}
-
-/* Both sides of a product get entries that make it one on integers; a Transpose in front sometimes
- * shares its entry with its source. */
-static inline void product_entries(cr_recipe *r, cr_rng *rng, const cr_node *n,
-                                   const tensor_range *ranges)
-{
-    for (int i = 0; i < 2; i++) {
-        const cr_tensor *t = n->in[i];
-        if (recipe_has(r, t)) continue;
-        if (t->data) {
-            const int axis = cr_attr_int(n, "transB", 0) ? 0 : 1;
-            weight_entry(r, rng, t, cr_rng_below(rng, 3) ? axis : -1, true);
-            continue;
-        }
-        const cr_tensor *source = t->producer ? t->producer->in[0] : NULL;
-        byte_entry(r, rng, t, ranges[t->id]);
-        if (source && t->producer->op->kind == CR_OP_Transpose && !recipe_has(r, source) &&
-            cr_rng_below(rng, 2))
-            add_entry(r, source, &recipe_entry(r, t)->q);
-    }
-}
-
-/* Every convolution and matrix product runs on integers; other tensors get entries at random, those
- * behind an operator that moves values often the entry of its source. ranges: by tensor id. */
-static inline cr_recipe *random_recipe(const cr_graph *g, uint64_t seed, const tensor_range *ranges)
-{
-    cr_recipe *r;
-    cr_error err;
-    cr_rng rng;
-    if (cr_recipe_create(&r, &err) != CR_OK) graph_fail("recipe", err.message);
-    cr_rng_seed(&rng, seed ^ 0x5eed);
-    for (size_t i = 0; i < g->node_count; i++) {
-        const cr_node *n = g->nodes[i];
-        if (n->op->kind == CR_OP_MatMul || n->op->kind == CR_OP_Gemm)
-            product_entries(r, &rng, n, ranges);
-        const bool turned = n->op->kind == CR_OP_ConvTranspose;
-        if (n->op->kind != CR_OP_Conv && !turned) continue;
-        const int axis = !turned ? 0 : cr_attr_int(n, "group", 1) == 1 ? 1 : -1;
-        if (!recipe_has(r, n->in[0])) byte_entry(r, &rng, n->in[0], ranges[n->in[0]->id]);
-        weight_entry(r, &rng, n->in[1], cr_rng_below(&rng, 3) ? axis : -1, true);
-    }
-    for (size_t i = 0; i < g->tensor_count; i++) {
-        const cr_tensor *t = g->tensors[i];
-        if (t->data || !can_quantize(t) || recipe_has(r, t)) continue;
-        const cr_node *p = t->producer;
-        const cr_recipe_entry *source =
-            p && p->op->flags & CR_OPF_MOVE ? recipe_entry(r, p->in[0]) : NULL;
-        const uint32_t form = cr_rng_below(&rng, 10);
-        if (source && form < 6 && source->q.axis < 0)
-            add_entry(r, t, &source->q);
-        else if (form < 3)
-            byte_entry(r, &rng, t, ranges[i]);
-        else if (form == 3)
-            odd_entry(r, &rng, t, ranges[i]);
-    }
-    for (size_t i = 0; i < g->node_count; i++) {
-        const cr_node *n = g->nodes[i];
-        if (n->op->kind == CR_OP_Add && n->in[1]->data && cr_rng_below(&rng, 4) == 0)
-            weight_entry(r, &rng, n->in[1], -1, false);
-    }
-    return r;
 }
 
 #endif

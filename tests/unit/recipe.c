@@ -11,7 +11,7 @@
 
 #include "base/file.h"
 #include "quant/plan.h"
-#include "unit/random_net.h"
+#include "unit/random_recipe.h"
 
 static char path[64];
 

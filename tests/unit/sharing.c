@@ -13,7 +13,7 @@
 
 #include "crayon/runtime.h"
 #include "runtime/program.h"
-#include "unit/random_net.h"
+#include "unit/random_recipe.h"
 
 enum { THREADS = 4, EACH = 2, ROUNDS = 12, INPUTS = 3 };
 

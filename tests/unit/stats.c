@@ -33,7 +33,7 @@ static void make_data(uint64_t seed)
 static void add(cr_stats *s, int p)
 {
     const cr_tensor t = {.name = "t", .dtype = CR_DT_F32, .shape = {2, {1, COUNT}}};
-    const cr_view v = {&t, CR_DT_F32, data[p], 1, COUNT, COUNT, false, 0, 0};
+    const cr_view v = {&t, CR_DT_F32, data[p], 1, COUNT, COUNT, false, 0, 0, NULL, NULL};
     cr_stats_add(cr_stats_get(s, "t", 0), &v);
     s->pictures++;
 }
