@@ -15,6 +15,8 @@ const char cli_plan_help[] =
     "  --reduce-range       7-bit weights, for CPUs whose int8 sums saturate\n"
     "  --keep-float GLOB    leave nodes with such names float; may be repeated\n"
     "  --only GLOB          quantize only nodes with such names; may be repeated\n"
+    "  --precision-of G=P   layers with names like G in precision P: float, int4 (weights), int8,\n"
+    "                       int16 (activations); may be repeated, a later one overrides\n"
     "  --calib METHOD       minmax, moving-average, percentile[:P] or mse (mse; P 99.999)\n"
     "  --head MODE          auto: what lies behind the last convolutions stays float; float: they\n"
     "                       do, too; quantize: nothing does (auto)\n";
@@ -25,6 +27,7 @@ static const char *const activation_types[] = {"uint8", "int8", NULL};
 static const char *const granularities[] = {"channel", "tensor", NULL};
 static const char *const calibrations[] = {"minmax", "moving-average", "percentile", "mse", NULL};
 static const char *const heads[] = {"auto", "quantize", "float", NULL};
+static const char *const precisions[] = {"float", "int4", "int8", "int16", NULL}; /* one later */
 
 typedef int take_fn(const char *name, cli_plan *p);
 
@@ -86,6 +89,22 @@ static int take_only(const char *name, cli_plan *p)
     return add_glob(name, p->only, &p->options.only_count);
 }
 
+/* GLOB=P; names of nodes may have a '=' in them, precisions have none. */
+static int take_precision_of(const char *name, cli_plan *p)
+{
+    char *equals = strrchr(optarg, '=');
+    int index;
+    if (!equals || equals == optarg)
+        return cli_usage("--%s: '%s' is not of the form GLOB=PRECISION", name, optarg);
+    if (p->options.layer_count == CLI_MAX_GLOBS)
+        return cli_usage("--%s: more than %d patterns", name, CLI_MAX_GLOBS);
+    if (!cli_choice(name, equals + 1, precisions, &index)) return CLI_USAGE;
+    *equals = 0;
+    p->layers[p->options.layer_count++] =
+        (cr_layer_choice){optarg, (cr_layer_precision)(CR_LAYER_FLOAT + index)};
+    return CLI_DONE;
+}
+
 #define AT(field) offsetof(cr_quantize_options, field)
 static const plan_option table[] = {
     {"samples", NULL, 0, take_samples, true},
@@ -99,6 +118,7 @@ static const plan_option table[] = {
     {"calib", NULL, 0, take_calibration, false},
     {"keep-float", NULL, 0, take_keep_float, false},
     {"only", NULL, 0, take_only, false},
+    {"precision-of", NULL, 0, take_precision_of, false},
 };
 enum { TABLE_SIZE = sizeof table / sizeof *table };
 
@@ -150,6 +170,7 @@ void cli_plan_finish(cli_plan *p)
 {
     p->options.keep_float = p->keep_float;
     p->options.only = p->only;
+    p->options.layers = p->layers;
 }
 
 const char *cli_weights_name(cr_weight_type t)

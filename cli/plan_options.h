@@ -12,6 +12,7 @@ enum { CLI_MAX_GLOBS = 64, CLI_MAX_OPTIONS = 96, CLI_OPT_PLAN = 2000 };
 typedef struct cli_plan {
     cr_quantize_options options; /* its lists point into this struct: see cli_plan_finish */
     const char *keep_float[CLI_MAX_GLOBS], *only[CLI_MAX_GLOBS];
+    cr_layer_choice layers[CLI_MAX_GLOBS];
     bool given; /* one of these options stood on the command line */
 } cli_plan;
 

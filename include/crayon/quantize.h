@@ -36,6 +36,21 @@ typedef enum cr_head_mode {
     CR_HEAD_FLOAT     /* the last convolutions stay float, too */
 } cr_head_mode;
 
+/* Of one layer (a convolution or gemm): the types of its weights and of the activations that it reads.
+ * Layers that read one tensor share its entry: the widest of their activations. */
+typedef enum cr_layer_precision {
+    CR_LAYER_PLANNED, /* as `weights` and `activations` say */
+    CR_LAYER_FLOAT,
+    CR_LAYER_INT4,    /* int4 weights, 8-bit activations */
+    CR_LAYER_INT8,    /* 8-bit weights, 8-bit activations */
+    CR_LAYER_INT16    /* 8-bit weights, int16 activations */
+} cr_layer_precision;
+
+typedef struct cr_layer_choice {
+    const char *nodes;            /* glob pattern (* ? [) of node names */
+    cr_layer_precision precision;
+} cr_layer_choice;
+
 typedef struct cr_quantize_options {
     cr_weight_type weights;          /* default int8 */
     cr_activation_type activations;  /* default uint8 */
@@ -49,6 +64,8 @@ typedef struct cr_quantize_options {
     size_t keep_float_count;
     const char *const *only;         /* if any: only nodes that match are quantized */
     size_t only_count;
+    const cr_layer_choice *layers;   /* precision of single layers; a later choice overrides */
+    size_t layer_count;
     size_t samples;                  /* pictures used at most; 0: all. Default 128 */
     uint64_t seed;                   /* which of them, when there are more; default 0 */
     int threads;                     /* 0: all cores */
@@ -84,7 +101,8 @@ typedef struct cr_quantize_report {
 } cr_quantize_report;
 
 /* Plans a recipe for the model from statistics and attaches it (replacing one that it has).
- * CR_ERR_ARGUMENT: the statistics lack a tensor (made with another model), a glob matches nothing. */
+ * CR_ERR_ARGUMENT: the statistics lack a tensor (made with another model), a glob matches nothing
+ * (the message has the nearest names). */
 CR_API cr_status cr_quantize(cr_model *model, const cr_stats *stats,
                              const cr_quantize_options *options, cr_quantize_report *report,
                              cr_error *err);

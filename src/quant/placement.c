@@ -14,26 +14,10 @@
  * twice, cuts Sigmoid from Mul, and needs the head's exclusion by hand. */
 #include "quant/placement.h"
 
-#include <fnmatch.h>
 #include <string.h>
 
 #include "base/error.h"
-
-static cr_status match_globs(const cr_graph *g, const char *const *globs, size_t n, bool *hit,
-                             cr_error *err)
-{
-    for (size_t k = 0; k < n; k++) {
-        bool any = false;
-        for (size_t i = 0; i < g->node_count; i++) {
-            if (fnmatch(globs[k], g->nodes[i]->name, 0)) continue;
-            hit[i] = true;
-            any = true;
-        }
-        CR_CHECK(any, err, CR_ERR_ARGUMENT,
-                 "no node's name matches '%s' (crayon inspect --layers lists the names)", globs[k]);
-    }
-    return CR_OK;
-}
+#include "quant/layer_choice.h"
 
 static bool stays_float(cr_role role, cr_head_mode head)
 {
@@ -43,25 +27,15 @@ static bool stays_float(cr_role role, cr_head_mode head)
 static cr_status choose_nodes(const cr_graph *g, const cr_role *roles, const cr_quantize_options *o,
                               cr_placement_map *m, cr_error *err)
 {
-    cr_status st = CR_OK;
-    bool *out = cr_calloc(g->node_count, sizeof *out), *in = cr_calloc(g->node_count, sizeof *in);
-    if (!out || !in) {
-        st = CR_NOMEM(err);
-        goto done;
-    }
-    CR_TRY_GOTO(match_globs(g, o->keep_float, o->keep_float_count, out, err), done);
-    CR_TRY_GOTO(match_globs(g, o->only, o->only_count, in, err), done);
+    CR_TRY(cr_layer_choices(g, o, &m->precision, err));
     for (size_t i = 0; i < g->node_count; i++) {
         const cr_node *n = g->nodes[i];
         if (!cr_has_weights(n) || stays_float(roles[i], o->head) || n->in[0]->data) continue;
         if (!cr_shape_known(&n->in[0]->shape) || n->in[0]->dtype != CR_DT_F32) continue;
-        m->node[i] = !out[i] && (!o->only_count || in[i]);
+        m->node[i] = m->precision[i] != CR_LAYER_FLOAT;
         m->excluded += !m->node[i];
     }
-done:
-    cr_free(out);
-    cr_free(in);
-    return st;
+    return CR_OK;
 }
 
 /* Integers in, the same integers out (perhaps fewer, or in another order), from input 0 alone. */
@@ -140,15 +114,17 @@ static const char *input_role(const cr_node *n)
 cr_status cr_placement_find(const cr_graph *g, const cr_role *roles, const cr_quantize_options *o,
                             cr_placement_map *m, cr_error *err)
 {
-    *m = (cr_placement_map){cr_calloc(g->node_count, sizeof(bool)),
-                            cr_calloc(g->tensor_count, sizeof(cr_tensor *)),
-                            cr_calloc(g->tensor_count, sizeof(char *)), 0};
-    if (!m->node || !m->source || !m->why) return CR_NOMEM(err);
+    *m = (cr_placement_map){.node = cr_calloc(g->node_count, sizeof(bool)),
+                            .source = cr_calloc(g->tensor_count, sizeof(cr_tensor *)),
+                            .why = cr_calloc(g->tensor_count, sizeof(char *)),
+                            .wide = cr_calloc(g->tensor_count, sizeof(bool))};
+    if (!m->node || !m->source || !m->why || !m->wide) return CR_NOMEM(err);
     CR_TRY(choose_nodes(g, roles, o, m, err));
     for (size_t i = 0; i < g->node_count; i++) {
         const cr_node *n = g->nodes[i];
         if (!m->node[i]) continue;
         mark_path(m, n->in[0], input_role(n));
+        if (m->precision[i] == CR_LAYER_INT16) m->wide[find_source(n->in[0])->id] = true;
         if (o->head == CR_HEAD_QUANTIZE && roles[i] == CR_ROLE_LAST_CONV)
             mark_path(m, kernel_output(g, n), "last convolution's output");
     }
@@ -161,5 +137,7 @@ void cr_placement_release(cr_placement_map *m)
     cr_free(m->node);
     cr_free(m->source);
     cr_free(m->why);
+    cr_free(m->wide);
+    cr_free(m->precision);
     *m = (cr_placement_map){0};
 }

@@ -11,6 +11,8 @@ typedef struct cr_placement_map {
     const cr_tensor **source; /* by tensor id: NULL (float), or the tensor whose scale it takes:
                                  itself, or the source it is passed through from */
     const char **why;      /* by tensor id: a few words for the recipe's note */
+    bool *wide;            /* by tensor id, of sources: a layer reads it in 16 bits */
+    cr_layer_precision *precision; /* by node index: as the options say */
     size_t excluded;
 } cr_placement_map;
 

@@ -41,23 +41,26 @@ static bool is_graph_input(const cr_graph *g, const cr_tensor *t)
 
 /* ---- activations ---- */
 
-static cr_dtype activation_type(const cr_quantize_options *o)
+static cr_dtype activation_type(const planner *p, const cr_tensor *source)
 {
-    return o->activations == CR_ACTIVATIONS_INT8 ? CR_DT_I8 : CR_DT_U8;
+    if (p->map.wide[source->id]) return CR_DT_I16;
+    return p->options->activations == CR_ACTIVATIONS_INT8 ? CR_DT_I8 : CR_DT_U8;
 }
 
-/* A picture's pixels are integers already: its full range keeps them exact (scale 1/255 or 1). */
+/* A picture's pixels are integers already: its full range keeps them exact (scale 1/255 or 1). 16
+ * bits are fine enough for all that was seen, with zero in the middle, which is cheapest to run. */
 static cr_status choose_params(planner *p, const cr_tensor *t, cr_error *err)
 {
     const cr_quantize_options *o = p->options;
     const cr_tensor_stats *s = cr_stats_find(p->stats, t->name);
     CR_CHECK(s, err, CR_ERR_ARGUMENT,
              "the statistics have no tensor '%s': they were made with another model", t->name);
-    const bool picture = is_graph_input(p->graph, t);
+    const bool picture = is_graph_input(p->graph, t), wide = p->map.wide[t->id];
+    const bool symmetric = wide || (o->symmetric && !picture);
     double lo, hi;
-    CR_TRY(cr_range_choose(s, picture ? CR_CALIB_MINMAX : o->calibration, o->percentile, 256,
-                           o->symmetric && !picture, &lo, &hi, err));
-    cr_range_to_params(lo, hi, activation_type(o), o->symmetric && !picture, &p->scale[t->id],
+    CR_TRY(cr_range_choose(s, picture || wide ? CR_CALIB_MINMAX : o->calibration, o->percentile,
+                           256, symmetric, &lo, &hi, err));
+    cr_range_to_params(lo, hi, activation_type(p, t), symmetric, &p->scale[t->id],
                        &p->zero_point[t->id]);
     return CR_OK;
 }
@@ -72,7 +75,7 @@ static cr_status plan_activations(planner *p, cr_quantize_report *report, cr_err
         if (!source) continue;
         p->scale[i] = p->scale[source->id];
         p->zero_point[i] = p->zero_point[source->id];
-        const cr_qparams q = {activation_type(p->options), -1, 1, &p->scale[i], &p->zero_point[i]};
+        const cr_qparams q = {activation_type(p, source), -1, 1, &p->scale[i], &p->zero_point[i]};
         CR_TRY(cr_recipe_add(p->recipe, g->tensors[i]->name, false, &q, p->map.why[i], err));
         report->activations++;
     }
@@ -125,11 +128,18 @@ static float fit_bias(float sw, float sa, const cr_tensor *bias, size_t c, size_
     return (double)sw < least ? (float)least : sw;
 }
 
-static void weight_params(const planner *p, channel_range r, float *scale, int32_t *zero_point)
+static cr_dtype weight_type(const planner *p, const cr_node *n)
+{
+    if (p->map.precision[n->index] == CR_LAYER_INT4) return CR_DT_I4;
+    return p->options->weights == CR_WEIGHTS_INT8 ? CR_DT_I8 : CR_DT_U8;
+}
+
+static void weight_params(const planner *p, cr_dtype type, channel_range r, float *scale,
+                          int32_t *zero_point)
 {
     const cr_quantize_options *o = p->options;
-    if (o->weights == CR_WEIGHTS_INT8) {
-        const int top = o->reduce_range ? 63 : 127;
+    if (type != CR_DT_U8) {
+        const int top = type == CR_DT_I4 ? 7 : o->reduce_range ? 63 : 127;
         const double s = fmax(r.hi, -r.lo) / top;
         *scale = (float)s > 0 ? (float)s : 1.f;
         *zero_point = 0;
@@ -145,6 +155,7 @@ static void weight_params(const planner *p, channel_range r, float *scale, int32
 static cr_status plan_weight(planner *p, const cr_node *n, cr_error *err)
 {
     const cr_tensor *w = n->in[1], *bias = n->n_in > 2 ? n->in[2] : NULL;
+    const cr_dtype type = weight_type(p, n);
     const int axis = p->options->granularity == CR_PER_CHANNEL ? channel_axis(n) : -1;
     const size_t count = axis < 0 ? 1 : (size_t)w->shape.dim[axis];
     cr_status st = CR_OK;
@@ -161,11 +172,10 @@ static cr_status plan_weight(planner *p, const cr_node *n, cr_error *err)
             st = cr_fail(err, CR_ERR_FORMAT, "weight '%s' has NaN or infinite values", w->name);
             goto done;
         }
-        weight_params(p, ranges[c], &scale[c], &zero_point[c]);
+        weight_params(p, type, ranges[c], &scale[c], &zero_point[c]);
         scale[c] = fit_bias(scale[c], p->scale[n->in[0]->id], bias, c, count);
     }
-    const cr_qparams q = {p->options->weights == CR_WEIGHTS_INT8 ? CR_DT_I8 : CR_DT_U8, axis, count,
-                          scale, zero_point};
+    const cr_qparams q = {type, axis, count, scale, zero_point};
     st = cr_recipe_add(p->recipe, w->name, true, &q, "round to nearest", err);
 done:
     cr_free(ranges);

@@ -16,9 +16,9 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/error.h"
+#include "base/nearest.h"
 #include "crayon/quantize.h"
 #include "plot/canvas.h"
 #include "quant/range.h"
@@ -242,52 +242,14 @@ static void draw(cairo_t *cr, void *ctx)
 
 /* ---- names ---- */
 
-enum { NEAR = 3, COMPARED = 128, WRONG = 20 };
-
-/* Edit distance of the last COMPARED characters, case ignored. A character that the name has and
- * the query lacks costs 1, a wrong or surplus one WRONG: part of a name is near to the whole. */
-static int distance(const char *query, const char *name)
-{
-    int row[COMPARED + 1];
-    const size_t q = strlen(query), n = strlen(name);
-    if (q > COMPARED) query += q - COMPARED;
-    if (n > COMPARED) name += n - COMPARED;
-    row[0] = 0;
-    for (int j = 0; query[j]; j++) row[j + 1] = WRONG * (j + 1);
-    for (; *name; name++) {
-        int diagonal = row[0]++;
-        for (int j = 0; query[j]; j++) {
-            const bool same = !strncasecmp(&query[j], name, 1);
-            const int change = diagonal + (same ? 0 : WRONG);
-            diagonal = row[j + 1];
-            const int least = row[j] + WRONG < diagonal + 1 ? row[j] + WRONG : diagonal + 1;
-            row[j + 1] = change < least ? change : least;
-        }
-    }
-    return row[strlen(query)];
-}
-
 static cr_status unknown_tensor(const cr_stats *s, const char *tensor, cr_error *err)
 {
-    const char *names[NEAR] = {"", "", ""};
-    int far[NEAR] = {INT32_MAX, INT32_MAX, INT32_MAX};
-    for (size_t i = 0; i < s->count; i++) {
-        const int d = distance(tensor, s->tensors[i].name);
-        int place = NEAR;
-        while (place > 0 && d < far[place - 1]) place--;
-        for (int k = NEAR - 1; k > place; k--) {
-            names[k] = names[k - 1];
-            far[k] = far[k - 1];
-        }
-        if (place == NEAR) continue;
-        names[place] = s->tensors[i].name;
-        far[place] = d;
-    }
+    char text[320];
+    cr_nearest near = cr_nearest_to(tensor);
     CR_CHECK(s->count > 0, err, CR_ERR_ARGUMENT, "the statistics hold no tensor at all");
-    return cr_fail(err, CR_ERR_ARGUMENT,
-                   "no tensor '%.96s' in the statistics; near names: %.96s%s%.96s%s%.96s", tensor,
-                   names[0], s->count > 1 ? ", " : "", names[1], s->count > 2 ? ", " : "",
-                   names[2]);
+    for (size_t i = 0; i < s->count; i++) cr_nearest_see(&near, s->tensors[i].name);
+    return cr_fail(err, CR_ERR_ARGUMENT, "no tensor '%.96s' in the statistics; near names: %s",
+                   tensor, cr_nearest_text(&near, text, sizeof text));
 }
 
 cr_status cr_stats_plot(const cr_stats *s, const char *tensor, const char *path, cr_error *err)
