@@ -11,8 +11,8 @@ extern "C" {
 /* Marketing name ("AMD EPYC ..."); never NULL; lives as long as the program. */
 CR_API const char *cr_cpu_name(void);
 
-/* Best level in use after the mask: "c", "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16",
- * "amx", "neon", "dotprod" or "i8mm". */
+/* Best level in use after the mask: "c", "avx2", "avxvnni", "avx512", "avx512vnni", "avx512vbmi",
+ * "avx512bf16", "amx", "neon", "dotprod" or "i8mm". */
 CR_API const char *cr_cpu_level_name(void);
 
 /* Uses nothing above `level` (one of the names above) from now on, in this process. Also settable

@@ -19,7 +19,7 @@
 #endif
 
 static const char *const keys[CR_CPU_LEVELS] = {"c",   "avx2", "avxvnni", "avx512", "avx512vnni",
-                                                "avx512bf16", "amx", "neon", "dotprod", "i8mm"};
+                                                "avx512vbmi", "avx512bf16", "amx", "neon", "dotprod", "i8mm"};
 
 const char *cr_cpu_level_key(cr_cpu_level level) { return keys[level]; }
 
@@ -59,8 +59,10 @@ static unsigned detect(void)
     const unsigned f512 = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
     if (!zmm || (b7 & f512) != f512) return flags;
     flags |= BIT(CR_CPU_AVX512);
-    if (!(c7 & 1u << 11) || !(c7 & 1u << 1)) return flags; /* VNNI, VBMI */
+    if (!(c7 & 1u << 11)) return flags; /* VNNI */
     flags |= BIT(CR_CPU_AVX512VNNI);
+    if (!(c7 & 1u << 1)) return flags; /* VBMI */
+    flags |= BIT(CR_CPU_AVX512VBMI);
     if (!(a71 & 1u << 5)) return flags; /* AVX512_BF16 */
     flags |= BIT(CR_CPU_AVX512BF16);
     if (tiles && (d7 & 1u << 24) && (d7 & 1u << 25) && (d7 & 1u << 22) && amx_permission())
@@ -113,7 +115,8 @@ cr_status cr_cpu_limit(const char *level, cr_error *err)
 {
     const int i = find_level(level);
     CR_CHECK(i >= 0, err, CR_ERR_ARGUMENT,
-             "unknown CPU level '%s' (c avx2 avxvnni avx512 avx512vnni avx512bf16 amx neon dotprod i8mm)",
+             "unknown CPU level '%s' (c avx2 avxvnni avx512 avx512vnni avx512vbmi avx512bf16 amx neon dotprod "
+             "i8mm)",
              level);
     CR_CHECK(cr_cpu_has(cr_cpu_hardware(), (cr_cpu_level)i), err, CR_ERR_ARGUMENT,
              "this CPU does not have level '%s'", level);

@@ -13,7 +13,8 @@ typedef enum cr_cpu_level {
     CR_CPU_AVX2,           /* AVX2 + FMA + F16C */
     CR_CPU_AVXVNNI,        /* + AVX-VNNI (256 bit) */
     CR_CPU_AVX512,         /* F BW DQ VL */
-    CR_CPU_AVX512VNNI,     /* + VNNI, VBMI */
+    CR_CPU_AVX512VNNI,     /* + VNNI */
+    CR_CPU_AVX512VBMI,     /* + VBMI: bytes picked from registers */
     CR_CPU_AVX512BF16,     /* + BF16 dot products */
     CR_CPU_AMX,            /* + AMX-INT8, AMX-BF16 tiles, with permission */
     CR_CPU_NEON,           /* arm64 baseline */

@@ -8,7 +8,7 @@ need_sample
 make_scenes 6
 "$CRAYON" quantize "$SAMPLE" -o q.onnx --images scenes >/dev/null
 "$CRAYON" detect q.onnx scenes --cpu c --json c.json >/dev/null
-for level in avx2 avxvnni avx512 avx512vnni avx512bf16 amx neon dotprod i8mm; do
+for level in avx2 avxvnni avx512 avx512vnni avx512vbmi avx512bf16 amx neon dotprod i8mm; do
     "$CRAYON" detect q.onnx scenes --cpu $level --json $level.json >/dev/null 2>&1 || continue
     python3 - $level <<'END'
 import json, sys

@@ -29,14 +29,16 @@ CR_INLINE __m128i load_16(const uint8_t *p, __mmask16 valid)
                            : _mm_maskz_loadu_epi8(valid, p);
 }
 
-CR_INLINE void zip_16(const uint8_t *const row[4], unsigned char *out, __m512i bytes,
+/* The dwords of a channel quartet come together (order), then their bytes are transposed (bytes). */
+CR_INLINE void zip_16(const uint8_t *const row[4], unsigned char *out, __m512i order, __m512i bytes,
                       __mmask16 valid)
 {
     __m512i v = _mm512_castsi128_si512(load_16(row[0], valid));
     v = _mm512_inserti32x4(v, load_16(row[1], valid), 1);
     v = _mm512_inserti32x4(v, load_16(row[2], valid), 2);
     v = _mm512_inserti32x4(v, load_16(row[3], valid), 3);
-    _mm512_store_si512(out, _mm512_permutexvar_epi8(bytes, v));
+    v = _mm512_permutexvar_epi32(order, v);
+    _mm512_store_si512(out, _mm512_shuffle_epi8(v, bytes));
 }
 
 /* One pixel of each row. */
@@ -51,9 +53,9 @@ CR_INLINE void zip_pixel(const uint8_t *const row[4], int64_t channels, unsigned
     for (; c < channels; c += 16, out += plane) {
         const uint8_t *const at[4] = {row[0] + c, row[1] + c, row[2] + c, row[3] + c};
         if (c + 16 <= channels)
-            zip_16(at, out, bytes, 0xFFFF);
+            zip_16(at, out, order, bytes, 0xFFFF);
         else
-            zip_16(at, out, bytes, (__mmask16)((1u << (channels - c)) - 1));
+            zip_16(at, out, order, bytes, (__mmask16)((1u << (channels - c)) - 1));
     }
 }
 
@@ -74,12 +76,7 @@ static int64_t zip_touching(const cr_dwconv_zip *z, const uint8_t *row[4], __m51
 static void DW(zip)(const cr_dwconv_zip *z)
 {
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    const __m512i bytes =
-        _mm512_add_epi8(/* row i's byte c is at 16 * i + c */
-                        _mm512_set1_epi32(0x30201000),
-                        _mm512_mullo_epi32(
-                            _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
-                            _mm512_set1_epi32(0x01010101)));
+    const __m512i bytes = _mm512_set4_epi32(0x0f0b0703, 0x0e0a0602, 0x0d090501, 0x0c080400);
     const uint8_t *row[4] = {z->row[0], z->row[1], z->row[2], z->row[3]};
     for (int64_t x = zip_touching(z, row, order); x < z->columns; x++) {
         zip_pixel((const uint8_t *const *)row, z->channels, z->out + x * 64, z->plane, order,

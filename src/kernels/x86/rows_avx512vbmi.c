@@ -1,6 +1,6 @@
 /* The rows of AVX-512 and, as this level has VBMI, tables in registers: two permutations pick from 128
  * bytes each, the code's top bit picks between them. */
-#define ROWS(name) name##_avx512vnni
+#define ROWS(name) name##_avx512vbmi
 #include "kernels/x86/vec_avx512.h"
 
 typedef struct VT {
@@ -38,5 +38,5 @@ static inline __m512i cr_spread(__m512i x)
 
 #include "kernels/rows_body.h"
 
-extern const cr_rows cr_rows_avx512vnni;
-const cr_rows cr_rows_avx512vnni = ROWS_RECORD("avx512vnni");
+extern const cr_rows cr_rows_avx512vbmi;
+const cr_rows cr_rows_avx512vbmi = ROWS_RECORD("avx512vbmi");
