@@ -247,8 +247,19 @@ const char *cr_conv_bf16_name(const cr_conv_bf16 *c)
 typedef struct weave_job {
     const cr_conv_bf16 *c;
     const float *planes;
+    const uint8_t *pixels; /* not NULL: instead of planes, */
+    uint64_t table[3][256]; /* what a byte of a channel adds to a pixel of four values */
     cr_bf16 *woven;
 } weave_job;
+
+static void weave_bytes(const weave_job *j, int64_t y, cr_bf16 *to, int64_t n)
+{
+    const uint8_t *x = j->pixels + y * j->c->width * 3;
+    for (int64_t i = 0; i < n; i++, x += 3, to += WOVEN) {
+        const uint64_t pixel = j->table[0][x[0]] | j->table[1][x[1]] | j->table[2][x[2]];
+        memcpy(to, &pixel, sizeof pixel);
+    }
+}
 
 /* One row of one picture, with its padding. */
 static void weave_row(void *ctx, size_t index, int worker)
@@ -257,13 +268,16 @@ static void weave_row(void *ctx, size_t index, int worker)
     const cr_conv_bf16 *c = j->c;
     const int64_t n = (int64_t)index / c->g.h, y = (int64_t)index % c->g.h, wide = c->g.w;
     const float *from[WOVEN] = {NULL};
-    for (int64_t i = 0; i < c->planes; i++)
+    for (int64_t i = 0; i < c->planes && j->planes; i++)
         from[i] = j->planes + ((n * c->planes + i) * c->g.h + y) * c->width;
     cr_bf16 *to = j->woven + (int64_t)index * wide * WOVEN;
     const int64_t left = c->pad_left < wide ? c->pad_left : wide;
     const int64_t inside = c->width < wide - left ? c->width : wide - left;
     memset(to, 0, (size_t)(left * WOVEN) * sizeof *to);
-    c->rows_bf16->weave(to + left * WOVEN, from, (size_t)inside);
+    if (j->pixels)
+        weave_bytes(j, y, to + left * WOVEN, inside);
+    else
+        c->rows_bf16->weave(to + left * WOVEN, from, (size_t)inside);
     memset(to + (left + inside) * WOVEN, 0, (size_t)((wide - left - inside) * WOVEN) * sizeof *to);
 }
 
@@ -359,20 +373,19 @@ static void compute_depthwise(const void *ctx, const cr_conv_place *p)
     finish_tile(j, p, t.c, c->g.cout, 0, c->g.cout);
 }
 
-void cr_conv_bf16_run(const cr_conv_bf16 *c, const void *in, int64_t ld_in, void *out,
-                      int64_t ld_out, void *scratch, cr_pool *pool)
+static const cr_bf16 *weave(const cr_conv_bf16 *c, weave_job *j, void *scratch, cr_pool *pool)
+{
+    j->c = c;
+    j->woven = (cr_bf16 *)(void *)((unsigned char *)scratch +
+                                   walk_scratch(c, cr_pool_threads(pool)));
+    cr_pool_run(pool, (size_t)(c->g.n * c->g.h), weave_row, j);
+    return j->woven;
+}
+
+static void walk(const cr_conv_bf16 *c, const void *in, int64_t ld_in, void *out, int64_t ld_out,
+                 void *scratch, cr_pool *pool)
 {
     const run_job j = {c, out, ld_out ? ld_out : c->g.ld_out};
-    if (c->wino) {
-        cr_winograd_bf16_run(c->wino, in, ld_in, out, ld_out, scratch, pool);
-        return;
-    }
-    if (c->planes) {
-        unsigned char *woven = (unsigned char *)scratch + walk_scratch(c, cr_pool_threads(pool));
-        weave_job weave = {c, in, (cr_bf16 *)(void *)woven};
-        cr_pool_run(pool, (size_t)(c->g.n * c->g.h), weave_row, &weave);
-        in = woven;
-    }
     const cr_conv_walk w = {.g = &c->g,
                             .ld_in = ld_in && !c->planes ? ld_in : c->g.ld_in,
                             .element = sizeof(cr_bf16),
@@ -389,4 +402,32 @@ void cr_conv_bf16_run(const cr_conv_bf16 *c, const void *in, int64_t ld_in, void
                             .enter = c->dw ? NULL : c->k->enter,
                             .leave = c->dw ? NULL : c->k->leave};
     cr_conv_walk_run(&w, scratch, pool);
+}
+
+void cr_conv_bf16_run(const cr_conv_bf16 *c, const void *in, int64_t ld_in, void *out,
+                      int64_t ld_out, void *scratch, cr_pool *pool)
+{
+    if (c->wino) {
+        cr_winograd_bf16_run(c->wino, in, ld_in, out, ld_out, scratch, pool);
+        return;
+    }
+    if (c->planes) {
+        weave_job j = {.planes = in};
+        in = weave(c, &j, scratch, pool);
+    }
+    walk(c, in, ld_in, out, ld_out, scratch, pool);
+}
+
+void cr_conv_bf16_run_bytes(const cr_conv_bf16 *c, const uint8_t *pixels,
+                            const cr_bf16 table[3][256], void *out, int64_t ld_out, void *scratch,
+                            cr_pool *pool)
+{
+    weave_job j = {.pixels = pixels};
+    for (int i = 0; i < 3; i++)
+        for (int b = 0; b < 256; b++) {
+            cr_bf16 pixel[WOVEN] = {0};
+            pixel[i] = table[i][b];
+            memcpy(&j.table[i][b], pixel, sizeof pixel);
+        }
+    walk(c, weave(c, &j, scratch, pool), 0, out, ld_out, scratch, pool);
 }

@@ -40,6 +40,11 @@ const char *cr_conv_bf16_name(const cr_conv_bf16 *c);
 void cr_conv_bf16_run(const cr_conv_bf16 *c, const void *in, int64_t ld_in, void *out,
                       int64_t ld_out, void *scratch, cr_pool *pool);
 
+/* The same with planes_in for one picture of three channels, whose bytes [h,w,3] mean table[c][byte]. */
+void cr_conv_bf16_run_bytes(const cr_conv_bf16 *c, const uint8_t *pixels,
+                            const cr_bf16 table[3][256], void *out, int64_t ld_out, void *scratch,
+                            cr_pool *pool);
+
 /* How far a sum of `terms` products and a bias may be from exact. magnitude: the sum of the
  * absolute values of products and bias; largest: the largest absolute value of an input or weight.
  * Every term passes through at most terms + 1 additions, each off by half a unit in the 24th bit

@@ -96,13 +96,33 @@ static void free_conv(void *op)
     cr_conv_bf16_free(op);
 }
 
+/* A picture for the first layer, rounded as planes are. */
+static void run_bytes(const cr_step *s, const cr_picture *picture, cr_session *session)
+{
+    const cr_rows_bf16 *k = cr_rows_bf16_get(session->program->cpu);
+    float values[3][256];
+    cr_bf16 table[3][256];
+    cr_picture_values(picture, values);
+    for (int c = 0; c < 3; c++) k->from_f32(table[c], values[c], 256);
+    cr_conv_bf16_run_bytes(s->op, picture->pixels, (const cr_bf16(*)[256])table,
+                           session->data[s->out[0]], session->program->values[s->out[0]].ld,
+                           session->scratch, session->pool);
+}
+
 static cr_status run_conv(const cr_step *s, cr_session *session, cr_error *err)
 {
     const cr_value *values = session->program->values;
+    const cr_picture *picture = cr_session_picture(session, s->in[0]);
+    if (picture) {
+        run_bytes(s, picture, session);
+        return CR_OK;
+    }
     cr_conv_bf16_run(s->op, session->data[s->in[0]], values[s->in[0]].ld, session->data[s->out[0]],
                      values[s->out[0]].ld, session->scratch, session->pool);
     return CR_OK;
 }
+
+bool cr_conv_bf16_takes_bytes(const cr_step *s) { return s->run == run_conv; }
 
 cr_status cr_lower_conv_bf16(cr_program *p, const cr_node *n, const cr_conv_geometry *g,
                              const cr_act *act, const cr_tensor *y, cr_error *err)

@@ -73,8 +73,49 @@ static cr_status run_type(const cr_step *s, cr_session *session, cr_error *err)
     return CR_OK;
 }
 
+const cr_picture *cr_session_picture(const cr_session *session, int value)
+{
+    const cr_program *p = session->program;
+    const bool reads_it = p->values[value].root == p->values[p->inputs[0]].root;
+    return reads_it && session->picture.pixels ? &session->picture : NULL;
+}
+
+/* ---- bytes of a picture ---- */
+
+void cr_picture_values(const cr_picture *p, float values[3][256])
+{
+    for (int c = 0; c < 3; c++)
+        for (int b = 0; b < 256; b++) values[c][b] = ((float)b - p->mean[c]) / p->div[c];
+}
+
+typedef struct float_job {
+    const uint8_t *pixels;
+    float *rows;
+    int64_t ld;
+    float table[3][256];
+} float_job;
+
+static void fill_floats(void *ctx, int64_t first, int64_t count, int worker)
+{
+    const float_job *j = ctx;
+    const uint8_t *x = j->pixels + first * 3;
+    float *y = j->rows + first * j->ld;
+    for (int64_t i = 0; i < count; i++, x += 3, y += j->ld) {
+        y[0] = j->table[0][x[0]];
+        y[1] = j->table[1][x[1]];
+        y[2] = j->table[2][x[2]];
+    }
+}
+
+static bool makes_float_rows(const cr_program *p, const cr_step *s)
+{
+    const cr_value *out = &p->values[s->out[0]];
+    return out->nhwc && out->dtype == CR_DT_F32;
+}
+
 static cr_status run_layout(const cr_step *s, cr_session *session, cr_error *err)
 {
+    const cr_picture *picture = cr_session_picture(session, s->in[0]);
     const cr_value *in = &session->program->values[s->in[0]];
     const cr_value *out = &session->program->values[s->out[0]];
     const cr_shape *shape = &in->tensor->shape;
@@ -82,6 +123,12 @@ static cr_status run_layout(const cr_step *s, cr_session *session, cr_error *err
                               .pixels = shape->dim[2] * shape->dim[3],
                               .ld = in->nhwc ? in->ld : out->ld,
                               .element = cr_dtype_size(in->dtype)};
+    if (picture) {
+        float_job j = {picture->pixels, session->data[s->out[0]], out->ld, {{0}}};
+        cr_picture_values(picture, j.table);
+        cr_session_rows(session, out->rows, PIECE, fill_floats, &j);
+        return CR_OK;
+    }
     if (in->nhwc) cr_nhwc_to_nchw(&a, session->data[s->in[0]], session->data[s->out[0]], session->pool);
     else cr_nchw_to_nhwc(&a, session->data[s->in[0]], session->data[s->out[0]], session->pool);
     return CR_OK;
@@ -119,7 +166,7 @@ static void convert_pixels(void *ctx, int64_t first, int64_t count, int worker)
     }
 }
 
-/* Bytes of a picture to codes: what each of 256 bytes means, normalised and quantized. */
+/* Bytes of a picture to codes. */
 typedef struct picture_job {
     const uint8_t *pixels;
     uint8_t *codes;
@@ -137,25 +184,27 @@ static void convert_picture(void *ctx, int64_t first, int64_t count, int worker)
                       (const uint8_t(*)[256])j->table);
 }
 
-static void run_picture(cr_session *session, const cr_value *out, uint8_t *codes)
+static void run_picture(cr_session *session, const cr_picture *p, const cr_value *out,
+                        uint8_t *codes)
 {
-    const cr_picture *p = &session->picture;
     picture_job j = {.pixels = p->pixels,
                      .codes = codes,
                      .count = out->rows,
                      .k = cr_rows_get(session->program->cpu)};
+    float values[3][256];
+    cr_picture_values(p, values);
     for (int c = 0; c < 3; c++)
         for (int b = 0; b < 256; b++)
-            j.table[c][b] =
-                cr_quantize_u8(((float)b - p->mean[c]) / p->div[c], out->scale, out->zero_point);
+            j.table[c][b] = cr_quantize_u8(values[c][b], out->scale, out->zero_point);
     cr_session_rows(session, (j.count + PIECE - 1) / PIECE, 4, convert_picture, &j);
 }
 
 static cr_status run_pixels(const cr_step *s, cr_session *session, cr_error *err)
 {
     const cr_value *out = &session->program->values[s->out[0]];
-    if (session->picture.pixels) {
-        run_picture(session, out, session->data[s->out[0]]);
+    const cr_picture *picture = cr_session_picture(session, s->in[0]);
+    if (picture) {
+        run_picture(session, picture, out, session->data[s->out[0]]);
         return CR_OK;
     }
     const cr_shape *shape = &out->tensor->shape;
@@ -173,7 +222,10 @@ bool cr_reads_pixels(const cr_program *p, int input)
         for (int k = 0; k < p->steps[i].n_in; k++) {
             const int v = p->steps[i].in[k];
             if (v < 0 || p->values[v].root != root) continue;
-            if (p->steps[i].run != run_pixels) return false;
+            const cr_step *s = &p->steps[i];
+            const bool takes = s->run == run_pixels || cr_conv_bf16_takes_bytes(s) ||
+                               (s->run == run_layout && makes_float_rows(p, s));
+            if (!takes) return false;
             any = true;
         }
     for (size_t i = 0; i < p->graph->output_count; i++)

@@ -128,7 +128,7 @@ cr_status cr_lower_reduce(cr_program *p, const cr_node *n, bool *done, cr_error 
 cr_status cr_lower_sample(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_reference(cr_program *p, const cr_node *n, cr_error *err);
 cr_status cr_lower_convert(cr_program *p, int from, int to, cr_error *err);
-/* Do steps read this input only to make codes of its pixels? They can make them of a picture too. */
+/* Do steps read this input only to change its type or layout, which they can do with a picture too? */
 bool cr_reads_pixels(const cr_program *p, int input);
 /* The value that a change of layout made this root value from; -1 if something else made it. */
 int cr_layout_source(const cr_program *p, int root);
@@ -152,6 +152,8 @@ cr_dtype cr_float_form(const cr_program *p, const cr_tensor *t);
 /* y: what the step writes, behind the activation. */
 cr_status cr_lower_conv_bf16(cr_program *p, const cr_node *n, const cr_conv_geometry *g,
                              const cr_act *act, const cr_tensor *y, cr_error *err);
+/* Is it a first layer that rounds its pixels itself? */
+bool cr_conv_bf16_takes_bytes(const cr_step *s);
 cr_status cr_lower_add_bf16(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 
 /* ---- plan_memory.c ---- */
@@ -177,6 +179,11 @@ struct cr_session {
     bool owns_pool;
     atomic_bool cancel;   /* asked for; the run that sees it takes it back */
 };
+
+/* What its bytes mean: the subtraction and division that preprocessing does, in tables. */
+void cr_picture_values(const cr_picture *p, float values[3][256]);
+/* The picture that stands for this value in the run in progress; NULL: the value is what is read. */
+const cr_picture *cr_session_picture(const cr_session *session, int value);
 
 /* ---- profile.c: what the loop over steps uses ---- */
 uint64_t cr_profile_now(void); /* nanoseconds */

@@ -53,8 +53,8 @@ typedef struct cr_observer {
  * have more. */
 cr_status cr_session_open(const cr_program *p, cr_pool *pool, cr_session **out, cr_error *err);
 /* Lets a picture, packed bytes [H,W,3], stand for the only input [1,3,H,W] in the next run: element
- * (c,y,x) is (byte - mean[c]) / div[c]. false if this program has no use for bytes (a float model, or
- * one that shows its values to an observer): fill the input then. The bytes are read while it runs. */
+ * (c,y,x) is (byte - mean[c]) / div[c]. false if this program has no use for bytes (its first nodes
+ * are no convolution, or it shows its values to an observer): fill the input then. The bytes are read while it runs. */
 bool cr_session_put_picture(cr_session *s, const uint8_t *pixels, const float mean[3],
                             const float div[3]);
 

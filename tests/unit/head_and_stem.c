@@ -107,6 +107,42 @@ static void check_stem(bool focus, uint64_t seed, bool same_planes)
     cr_graph_free(&g);
 }
 
+/* Floats and bfloat16: the bits of a run on filled planes. */
+static void check_float_stem(bool bf16, uint64_t seed)
+{
+    static uint8_t pixels[H * W * C];
+    static float x[C * H * W];
+    const float mean[3] = {120, 110, 103.5f}, div[3] = {58, 57, 55.5f};
+    const cr_program_options options = {.threads = 2, .bf16 = bf16};
+    cr_error err;
+    cr_rng rng;
+    cr_recipe *r;
+    cr_program *p;
+    cr_session *s;
+    cr_rng_seed(&rng, seed);
+    cr_graph *g = stem(false, &r, &rng);
+    for (size_t i = 0; i < sizeof pixels; i++) pixels[i] = (uint8_t)cr_rng_below(&rng, 256);
+    normalize(pixels, mean, div, x);
+    if (cr_program_compile(g, NULL, &options, &p, &err) != CR_OK) fail_msg("%s", err.message);
+    if (cr_session_open(p, NULL, &s, &err) != CR_OK) fail_msg("%s", err.message);
+    memcpy(cr_session_input_data(s, 0), x, sizeof x);
+    assert_int_equal(cr_session_execute(s, &err), CR_OK);
+    const cr_tensor *y = cr_session_output_tensor(s, 0);
+    void *want = malloc(cr_tensor_bytes(y));
+    memcpy(want, y->data, cr_tensor_bytes(y));
+    memset(cr_session_input_data(s, 0), 0, sizeof x);
+    assert_true(cr_session_put_picture(s, pixels, mean, div));
+    assert_int_equal(cr_session_execute(s, &err), CR_OK);
+    assert_memory_equal(y->data, want, cr_tensor_bytes(y));
+    assert_int_equal(cr_session_execute(s, &err), CR_OK); /* the picture was for one run */
+    assert_memory_not_equal(y->data, want, cr_tensor_bytes(y));
+    free(want);
+    cr_session_close(&s);
+    cr_program_free(&p);
+    cr_recipe_release(&r);
+    cr_graph_free(&g);
+}
+
 static void each_level(void (*check)(uint64_t seed))
 {
     cr_error err;
@@ -120,6 +156,7 @@ static void each_level(void (*check)(uint64_t seed))
 
 static void check_stems(uint64_t seed)
 {
+    check_float_stem(seed & 1, seed);
     check_stem(seed & 1, seed, seed & 2);
 }
 
