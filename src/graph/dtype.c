@@ -23,7 +23,7 @@ int cr_dtype_to_onnx(cr_dtype t) { return table[t].onnx; }
 
 cr_dtype cr_dtype_from_onnx(int number)
 {
-    for (int i = 1; i < CR_DT_COUNT; i++)
+    for (int i = 1; i < CR_DT_COUNT && number > 0; i++)
         if (table[i].onnx == number) return (cr_dtype)i;
     return CR_DT_NONE;
 }
@@ -94,9 +94,12 @@ int64_t cr_tensor_get_i64(const cr_tensor *t, size_t i)
     case CR_DT_I16: return LOAD(int16_t);
     case CR_DT_U16: return LOAD(uint16_t);
     case CR_DT_I8:
-    case CR_DT_I4: return LOAD(int8_t);
+    case CR_DT_I4:
+    case CR_DT_I2:
+    case CR_DT_I1: return LOAD(int8_t);
     case CR_DT_U8:
     case CR_DT_U4:
+    case CR_DT_U2:
     case CR_DT_BOOL: return LOAD(uint8_t);
     default: break;
     }

@@ -6,7 +6,8 @@
 
 static const unsigned byte_types = CR_DT_BIT(I8) | CR_DT_BIT(U8);
 static const unsigned quant_types =
-    CR_DT_BIT(I8) | CR_DT_BIT(U8) | CR_DT_BIT(I16) | CR_DT_BIT(U16) | CR_DT_BIT(I4) | CR_DT_BIT(U4);
+    CR_DT_BIT(I8) | CR_DT_BIT(U8) | CR_DT_BIT(I16) | CR_DT_BIT(U16) | CR_DT_BIT(I4) |
+    CR_DT_BIT(U4) | CR_DT_BIT(I2) | CR_DT_BIT(U2);
 static const unsigned scale_types = CR_DT_BIT(F32) | CR_DT_BIT(F16) | CR_DT_BIT(BF16);
 
 static cr_status check_blocks(const cr_op_call *call, int axis, int64_t block, cr_error *err)

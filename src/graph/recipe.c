@@ -33,18 +33,55 @@ bool cr_qtype_range(cr_dtype type, int32_t *lo, int32_t *hi)
     case CR_DT_U16: *lo = 0, *hi = 65535; return true;
     case CR_DT_I4: *lo = -8, *hi = 7; return true;
     case CR_DT_U4: *lo = 0, *hi = 15; return true;
+    case CR_DT_I2: *lo = -2, *hi = 1; return true;
+    case CR_DT_U2: *lo = 0, *hi = 3; return true;
+    case CR_DT_I1: *lo = -1, *hi = 1; return true;
     case CR_DT_I32: *lo = INT32_MIN, *hi = INT32_MAX; return true;
     default: return false;
     }
 }
 
-static cr_status check_params(const char *tensor, const cr_qparams *q, cr_error *err)
+void cr_q_range(const cr_qparams *q, int32_t *lo, int32_t *hi)
+{
+    *lo = *hi = 0;
+    cr_qtype_range(q->type, lo, hi);
+    if (q->lo || q->hi) *lo = q->lo, *hi = q->hi;
+}
+
+static bool is_activation_type(cr_dtype type)
+{
+    return type == CR_DT_I8 || type == CR_DT_U8 || type == CR_DT_I16 || type == CR_DT_U16;
+}
+
+/* What only weights have: fewer than 8 bits, blocks, a range of codes. */
+static cr_status check_form(const char *tensor, bool is_weight, const cr_qparams *q, cr_error *err)
+{
+    int32_t lo = 0, hi = 0;
+    cr_qtype_range(q->type, &lo, &hi);
+    CR_CHECK(is_weight || is_activation_type(q->type), err, CR_ERR_FORMAT,
+             "recipe: tensor '%s': %s is a type for weights only", tensor, cr_dtype_key(q->type));
+    CR_CHECK(is_weight || (!q->block && !q->lo && !q->hi), err, CR_ERR_FORMAT,
+             "recipe: tensor '%s': blocks and ranges of codes are for weights only", tensor);
+    CR_CHECK(q->block >= 0 && (!q->block || q->axis >= 0), err, CR_ERR_FORMAT,
+             "recipe: tensor '%s': a block of %lld along axis %d", tensor, (long long)q->block,
+             q->axis);
+    CR_CHECK((!q->lo && !q->hi) || (q->lo < q->hi && q->lo >= lo && q->hi <= hi), err,
+             CR_ERR_FORMAT, "recipe: tensor '%s': %d to %d is no range of %s codes", tensor, q->lo,
+             q->hi, cr_dtype_key(q->type));
+    return CR_OK;
+}
+
+static cr_status check_params(const char *tensor, bool is_weight, const cr_qparams *q,
+                              cr_error *err)
 {
     int32_t lo, hi;
     CR_CHECK(q->type != CR_DT_I32 && cr_qtype_range(q->type, &lo, &hi), err, CR_ERR_FORMAT,
              "recipe: tensor '%s': %s is not a quantized type", tensor, cr_dtype_key(q->type));
     CR_CHECK(q->count >= 1 && (q->axis >= 0 || q->count == 1), err, CR_ERR_FORMAT,
              "recipe: tensor '%s': %zu scales without an axis", tensor, q->count);
+    CR_TRY(check_form(tensor, is_weight, q, err));
+    cr_q_range(q, &lo, &hi);
+    if (q->type == CR_DT_I1) lo = hi = 0; /* zero points */
     for (size_t i = 0; i < q->count; i++) {
         CR_CHECK(isfinite(q->scale[i]) && q->scale[i] > 0, err, CR_ERR_FORMAT,
                  "recipe: tensor '%s': scale %g is not positive and finite", tensor,
@@ -59,7 +96,7 @@ static cr_status check_params(const char *tensor, const cr_qparams *q, cr_error 
 cr_status cr_recipe_add(cr_recipe *r, const char *tensor, bool is_weight, const cr_qparams *q,
                         const char *note, cr_error *err)
 {
-    CR_TRY(check_params(tensor, q, err));
+    CR_TRY(check_params(tensor, is_weight, q, err));
     for (size_t i = 0; i < r->count; i++)
         CR_CHECK(strcmp(r->entries[i].tensor, tensor), err, CR_ERR_FORMAT,
                  "recipe: two entries for tensor '%s'", tensor);
@@ -108,10 +145,8 @@ static cr_status check_fit(const cr_recipe_entry *e, const cr_tensor *t, cr_erro
     CR_CHECK(e->is_weight == cr_tensor_is_const(t), err, CR_ERR_FORMAT,
              "recipe: tensor '%s' is %s in the model", t->name,
              e->is_weight ? "no weight" : "a weight");
-    if (e->q.axis < 0) return CR_OK;
-    CR_CHECK(e->q.axis < t->shape.rank && t->shape.dim[e->q.axis] == (int64_t)e->q.count, err,
-             CR_ERR_FORMAT, "recipe: tensor '%s': %zu scales do not fit axis %d", t->name,
-             e->q.count, e->q.axis);
+    CR_CHECK(cr_q_fits(&e->q, &t->shape), err, CR_ERR_FORMAT,
+             "recipe: tensor '%s': %zu scales do not fit axis %d", t->name, e->q.count, e->q.axis);
     return CR_OK;
 }
 
@@ -147,39 +182,69 @@ done:
     return st;
 }
 
-/* Elements that lie together and share a scale; run r has scale r % count. */
-static int64_t run_length(const cr_tensor *t, const cr_qparams *q)
+bool cr_q_fits(const cr_qparams *q, const cr_shape *s)
 {
-    int64_t n = 1;
-    if (cr_q_per_tensor(q)) return cr_shape_count(&t->shape);
-    for (int i = q->axis + 1; i < t->shape.rank; i++) n *= t->shape.dim[i];
-    return n;
+    if (q->axis < 0) return q->block == 0;
+    if (q->axis >= s->rank) return false;
+    if (q->block == 0) return s->dim[q->axis] == (int64_t)q->count;
+    const cr_q_grain g = cr_q_grain_of(q, s);
+    return g.outer * g.blocks * g.inner == (int64_t)q->count;
+}
+
+cr_q_grain cr_q_grain_of(const cr_qparams *q, const cr_shape *s)
+{
+    cr_q_grain g = {1, 1, 1, q->block, 0};
+    if (q->axis < 0 || (q->block == 0 && q->count == 1)) {
+        g.inner = cr_shape_count(s);
+        return g;
+    }
+    for (int d = 0; d < s->rank; d++)
+        *(d < q->axis ? &g.outer : d == q->axis ? &g.length : &g.inner) *= s->dim[d];
+    if (g.block) g.blocks = g.length / g.block + (g.length % g.block != 0);
+    return g;
+}
+
+static int32_t code_of(cr_dtype type, float x, float scale, int32_t zero, int32_t lo, int32_t hi)
+{
+    if (type == CR_DT_I1) return x < 0 ? -1 : 1;
+    return cr_quantize(x, scale, zero, lo, hi);
+}
+
+int32_t cr_q_code(const cr_qparams *q, size_t k, float x)
+{
+    int32_t lo, hi;
+    cr_q_range(q, &lo, &hi);
+    return code_of(q->type, x, q->scale[k], q->zero_point[k], lo, hi);
+}
+
+/* Exactly one of codes and out is given. */
+static void quantize_all(const cr_tensor *t, const cr_qparams *q, int32_t *codes, float *out)
+{
+    const cr_q_grain g = cr_q_grain_of(q, &t->shape);
+    const float *x = t->data;
+    int32_t lo, hi;
+    cr_q_range(q, &lo, &hi);
+    for (int64_t run = 0; run < g.outer * g.length; run++) {
+        size_t k = cr_q_first_scale(&g, run / g.length, run % g.length);
+        float scale = q->scale[k];
+        int32_t zero = q->zero_point[k];
+        for (int64_t i = run * g.inner; i < (run + 1) * g.inner; i++) {
+            const int32_t code = code_of(q->type, x[i], scale, zero, lo, hi);
+            if (codes) codes[i] = code;
+            else out[i] = cr_dequantize(code, scale, zero);
+            if (!g.block || i + 1 == (run + 1) * g.inner) continue;
+            scale = q->scale[++k];
+            zero = q->zero_point[k];
+        }
+    }
 }
 
 void cr_quantize_tensor(const cr_tensor *t, const cr_qparams *q, int32_t *codes)
 {
-    const int64_t total = cr_shape_count(&t->shape), each = run_length(t, q);
-    const float *x = t->data;
-    int32_t lo = 0, hi = 0;
-    cr_qtype_range(q->type, &lo, &hi);
-    for (int64_t first = 0, run = 0; first < total; first += each, run++) {
-        const float scale = q->scale[(size_t)run % q->count];
-        const int32_t zero = q->zero_point[(size_t)run % q->count];
-        for (int64_t i = first; i < first + each; i++)
-            codes[i] = cr_quantize(x[i], scale, zero, lo, hi);
-    }
+    quantize_all(t, q, codes, NULL);
 }
 
 void cr_fake_quantize(const cr_tensor *t, const cr_qparams *q, float *out)
 {
-    const int64_t total = cr_shape_count(&t->shape), each = run_length(t, q);
-    const float *x = t->data;
-    int32_t lo = 0, hi = 0;
-    cr_qtype_range(q->type, &lo, &hi);
-    for (int64_t first = 0, run = 0; first < total; first += each, run++) {
-        const float scale = q->scale[(size_t)run % q->count];
-        const int32_t zero = q->zero_point[(size_t)run % q->count];
-        for (int64_t i = first; i < first + each; i++)
-            out[i] = cr_dequantize(cr_quantize(x[i], scale, zero, lo, hi), scale, zero);
-    }
+    quantize_all(t, q, NULL, out);
 }

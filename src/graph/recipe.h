@@ -12,11 +12,17 @@
 #include "graph/graph.h"
 
 typedef struct cr_qparams {
-    cr_dtype type;        /* I8, U8, I16, U16, I4, U4 */
-    int axis;             /* -1: one scale for all; else the axis that `count` scales run along */
-    size_t count;         /* 1, or the size of that axis */
+    cr_dtype type;        /* I8, U8, I16, U16; weights also I4, U4, I2, U2 and I1 (-1 and +1) */
+    int axis;             /* -1: one scale for all; else the axis that the scales run along */
+    size_t count;         /* scales: 1, or the size of that axis, or see block */
     float *scale;         /* > 0, finite */
-    int32_t *zero_point;  /* within the type's range */
+    int32_t *zero_point;  /* within the codes' range; 0 for I1 */
+    int64_t block;        /* weights: 0, or so many neighbours along `axis` share a scale. Scales then
+                             have the tensor's shape with that axis divided by block, rounded up
+                             (row-major; ONNX's blocked form, opset 21) */
+    int32_t lo, hi;       /* weights: the codes that rounding may give; both 0: all of the type.
+                             -1..1 of I2 is ternary, -63..63 of I8 has seven bits. A file does not
+                             tell it: entries read from one have 0, 0 */
 } cr_qparams;
 
 typedef struct cr_recipe_entry {
@@ -98,11 +104,37 @@ cr_status cr_recipe_bind(const cr_recipe *r, const cr_graph *g, const cr_recipe_
 
 /* Smallest and largest value of an integer type; false if it cannot be a quantized type. */
 bool cr_qtype_range(cr_dtype type, int32_t *lo, int32_t *hi);
+/* The codes that rounding may give: q->lo..hi, or the type's range. */
+void cr_q_range(const cr_qparams *q, int32_t *lo, int32_t *hi);
 
 static inline bool cr_q_per_tensor(const cr_qparams *q) { return q->axis < 0 || q->count == 1; }
+/* Do the codes of a weight fit int8: I8, I4, I2, I1? */
+static inline bool cr_q_int8_codes(cr_dtype type)
+{
+    return type == CR_DT_I8 || type == CR_DT_I4 || type == CR_DT_I2 || type == CR_DT_I1;
+}
+/* Does an entry of this form fit a tensor of this shape (axis, number of scales)? */
+bool cr_q_fits(const cr_qparams *q, const cr_shape *s);
 
-/* Integer codes of a float tensor, row-major, one int32 per element (any type), by
- * clamp(round_half_even(x / s) + z). `codes` has room for the tensor's elements. */
+/* Where the scales of a tensor's elements are: element [o][a][i] of outer x length x inner (row-major
+ * around the axis) has scale `a`; with blocks, scale (o * blocks + a / block) * inner + i. */
+typedef struct cr_q_grain {
+    int64_t outer, length, inner, block, blocks;
+} cr_q_grain;
+
+/* q fits s. */
+cr_q_grain cr_q_grain_of(const cr_qparams *q, const cr_shape *s);
+/* The scale of the first element of run [o][a]; the others have the same, or with blocks the next. */
+static inline size_t cr_q_first_scale(const cr_q_grain *g, int64_t o, int64_t a)
+{
+    return (size_t)(g->block ? (o * g->blocks + a / g->block) * g->inner : a);
+}
+
+/* Code of x at scale k: clamp(round_half_even(x / s) + z), the sign for I1. */
+int32_t cr_q_code(const cr_qparams *q, size_t k, float x);
+
+/* Integer codes of a float tensor, row-major, one int32 per element (any type), by cr_q_code.
+ * `codes` has room for the tensor's elements. */
 void cr_quantize_tensor(const cr_tensor *t, const cr_qparams *q, int32_t *codes);
 /* out[i] = dequantize(quantize(x[i])); out may be the tensor's own data. */
 void cr_fake_quantize(const cr_tensor *t, const cr_qparams *q, float *out);

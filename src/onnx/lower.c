@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "onnx/onnx_tensor.h"
 
 static const struct {
     cr_op_kind op;
@@ -462,25 +463,24 @@ static const struct {
     {CR_OP_Swish, 24, lower_swish},
 };
 
-static bool is_newer_type(const cr_node *n, const cr_tensor *t)
+/* The opset that a tensor's type came with at this node: 2-bit types 25, 4-bit types and 16-bit
+ * quantization 21. */
+static int type_since(const cr_node *n, const cr_tensor *t)
 {
     const bool quantizer =
         n->op->kind == CR_OP_QuantizeLinear || n->op->kind == CR_OP_DequantizeLinear;
-    if (!t) return false;
-    if (t->dtype == CR_DT_I4 || t->dtype == CR_DT_U4) return true;
-    return quantizer && (t->dtype == CR_DT_I16 || t->dtype == CR_DT_U16);
+    if (!t) return 0;
+    if (cr_onnx_packed_bits(t->dtype)) return cr_onnx_packed_bits(t->dtype) == 2 ? 25 : 21;
+    return quantizer && (t->dtype == CR_DT_I16 || t->dtype == CR_DT_U16) ? 21 : 0;
 }
 
-/* 4-bit types and 16-bit quantization came with opset 21. */
 static cr_status check_types(const cr_onnx_out *o, const cr_node *n, cr_error *err)
 {
-    if (o->opset >= 21) return CR_OK;
-    for (int i = 0; i < n->n_in; i++)
-        if (is_newer_type(n, n->in[i]))
-            return too_new(o, n, cr_dtype_key(n->in[i]->dtype), 21, err);
-    for (int i = 0; i < n->n_out; i++)
-        if (is_newer_type(n, n->out[i]))
-            return too_new(o, n, cr_dtype_key(n->out[i]->dtype), 21, err);
+    for (int i = 0; i < n->n_in + n->n_out; i++) {
+        const cr_tensor *t = i < n->n_in ? n->in[i] : n->out[i - n->n_in];
+        const int since = type_since(n, t);
+        if (o->opset < since) return too_new(o, n, cr_dtype_key(t->dtype), since, err);
+    }
     return CR_OK;
 }
 

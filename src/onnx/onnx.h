@@ -13,7 +13,8 @@ enum {
     CR_ONNX_MIN_OPSET = 7,
     CR_ONNX_MAX_OPSET = 28,       /* the newest whose forms of our operators have been checked */
     CR_ONNX_MIN_WRITE_OPSET = 13, /* per-channel QuantizeLinear begins there */
-    CR_ONNX_MAX_WRITE_OPSET = 22
+    CR_ONNX_USUAL_OPSET = 22,     /* the newest that is written unasked: older runtimes end there */
+    CR_ONNX_MAX_WRITE_OPSET = 25  /* 2-bit types begin there */
 };
 
 typedef struct cr_onnx_options { /* all zero: the defaults */

@@ -31,35 +31,44 @@ const char *cr_onnx_type_name(int data_type)
     } others[] = {{0, "undefined"},   {8, "string"},          {14, "complex64"},
                   {15, "complex128"}, {17, "float8e4m3fn"},   {18, "float8e4m3fnuz"},
                   {19, "float8e5m2"}, {20, "float8e5m2fnuz"}, {23, "float4e2m1"},
-                  {24, "float8e8m0"}, {25, "uint2"},          {26, "int2"}};
+                  {24, "float8e8m0"}};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (others[i].number == data_type) return others[i].name;
     return cr_dtype_key(cr_dtype_from_onnx(data_type));
 }
 
-static bool is_4bit(cr_dtype t)
+int cr_onnx_packed_bits(cr_dtype dtype)
 {
-    return t == CR_DT_I4 || t == CR_DT_U4;
+    if (dtype == CR_DT_I4 || dtype == CR_DT_U4) return 4;
+    return dtype == CR_DT_I2 || dtype == CR_DT_U2 ? 2 : 0;
 }
 
 size_t cr_onnx_stored_bytes(cr_dtype dtype, size_t count)
 {
-    return is_4bit(dtype) ? count / 2 + count % 2 : count * cr_dtype_size(dtype);
+    const size_t bits = (size_t)cr_onnx_packed_bits(dtype), each = bits ? 8 / bits : 1;
+    return bits ? count / each + (count % each != 0) : count * cr_dtype_size(dtype);
 }
 
-void cr_onnx_unpack4(const uint8_t *packed, size_t count, bool is_signed, uint8_t *out)
+/* Element i % (8 / bits) of a byte, its sign extended. */
+static uint8_t element_of(uint8_t byte, size_t i, cr_dtype dtype)
 {
-    for (size_t i = 0; i < count; i++) {
-        const uint8_t v = packed[i / 2] >> (i % 2 * 4) & 15;
-        out[i] = is_signed && v > 7 ? (uint8_t)(v - 16) : v;
-    }
+    const unsigned bits = (unsigned)cr_onnx_packed_bits(dtype), sign = 1u << (bits - 1);
+    const unsigned v = byte >> (i % (8 / bits) * bits) & ((1u << bits) - 1);
+    return (uint8_t)(cr_dtype_is_signed(dtype) ? (v ^ sign) - sign : v);
 }
 
-void cr_onnx_pack4(const uint8_t *values, size_t count, uint8_t *packed)
+void cr_onnx_unpack(const uint8_t *packed, size_t count, cr_dtype dtype, uint8_t *out)
 {
+    const size_t each = 8 / (size_t)cr_onnx_packed_bits(dtype);
+    for (size_t i = 0; i < count; i++) out[i] = element_of(packed[i / each], i, dtype);
+}
+
+void cr_onnx_pack(const uint8_t *values, size_t count, cr_dtype dtype, uint8_t *packed)
+{
+    const size_t bits = (size_t)cr_onnx_packed_bits(dtype), each = 8 / bits;
     for (size_t i = 0; i < count; i++) {
-        const uint8_t v = values[i] & 15;
-        packed[i / 2] = i % 2 ? (uint8_t)(packed[i / 2] | v << 4) : v;
+        const unsigned v = (values[i] & ((1u << bits) - 1)) << (i % each * bits);
+        packed[i / each] = (uint8_t)(i % each ? packed[i / each] | v : v);
     }
 }
 
@@ -101,8 +110,8 @@ static cr_status check_length(const cr_tensor *t, size_t have, size_t want, cons
 static void fill_raw(const uint8_t *bytes, size_t count, cr_tensor *out)
 {
     uint8_t *data = out->data;
-    if (is_4bit(out->dtype)) {
-        cr_onnx_unpack4(bytes, count, out->dtype == CR_DT_I4, data);
+    if (cr_onnx_packed_bits(out->dtype)) {
+        cr_onnx_unpack(bytes, count, out->dtype, data);
     } else if (out->dtype == CR_DT_BOOL) {
         for (size_t i = 0; i < count; i++) data[i] = bytes[i] != 0;
     } else if (count) {
@@ -119,8 +128,8 @@ static cr_status decode_raw(const ProtobufCBinaryData *raw, size_t count, cr_ten
     return CR_OK;
 }
 
-/* int32_data holds every type up to 32 bits that is not float32, one element per entry; 4-bit types
- * have one packed byte (two elements) per entry. */
+/* int32_data holds every type up to 32 bits that is not float32, one element per entry; 4-bit and
+ * 2-bit types have one packed byte (two or four elements) per entry. */
 static void fill_int32(const CrOnnx__TensorProto *p, size_t count, cr_tensor *out)
 {
     const int32_t *src = p->int32_data;
@@ -137,12 +146,13 @@ static void fill_int32(const CrOnnx__TensorProto *p, size_t count, cr_tensor *ou
             ((uint8_t *)out->data)[i] = (uint8_t)src[i];
             break;
         case CR_DT_I4:
-        case CR_DT_U4: {
-            const uint8_t byte = (uint8_t)src[i / 2], v = byte >> (i % 2 * 4) & 15;
-            const bool negative = out->dtype == CR_DT_I4 && v > 7;
-            ((uint8_t *)out->data)[i] = negative ? (uint8_t)(v - 16) : v;
+        case CR_DT_U4:
+            ((uint8_t *)out->data)[i] = element_of((uint8_t)src[i / 2], i, out->dtype);
             break;
-        }
+        case CR_DT_I2:
+        case CR_DT_U2:
+            ((uint8_t *)out->data)[i] = element_of((uint8_t)src[i / 4], i, out->dtype);
+            break;
         default:
             ((uint16_t *)out->data)[i] = (uint16_t)src[i];
             break;
@@ -173,6 +183,8 @@ static cr_status decode_typed(const CrOnnx__TensorProto *p, size_t count, cr_ten
         break;
     case CR_DT_I4:
     case CR_DT_U4:
+    case CR_DT_I2:
+    case CR_DT_U2:
         want = cr_onnx_stored_bytes(out->dtype, count);
         break;
     default:

@@ -10,14 +10,16 @@
 cr_status cr_onnx_decode_tensor(CrOnnx__TensorProto *p, const char *folder,
                                 ProtobufCAllocator *allocator, cr_tensor *out, cr_error *err);
 
-/* Bytes that `count` elements of a type take in a file (4-bit types: two per byte). */
+/* Bytes that `count` elements of a type take in a file (4-bit types: two per byte, 2-bit types: four). */
 size_t cr_onnx_stored_bytes(cr_dtype dtype, size_t count);
 
 /* "float8e4m3fn" for types that the format has and we do not, "?" otherwise. */
 const char *cr_onnx_type_name(int data_type);
 
-/* 4-bit values: one per byte here, two per byte in a file, the first in the low half. */
-void cr_onnx_unpack4(const uint8_t *packed, size_t count, bool is_signed, uint8_t *out);
-void cr_onnx_pack4(const uint8_t *values, size_t count, uint8_t *packed);
+/* Bits per element in a file if they are fewer than 8 (4, 2), else 0. Such values take a byte each
+ * here and 8/bits of them share a byte in a file, the first in the lowest bits. */
+int cr_onnx_packed_bits(cr_dtype dtype);
+void cr_onnx_unpack(const uint8_t *packed, size_t count, cr_dtype dtype, uint8_t *out);
+void cr_onnx_pack(const uint8_t *values, size_t count, cr_dtype dtype, uint8_t *packed);
 
 #endif

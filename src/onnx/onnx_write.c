@@ -113,10 +113,10 @@ CrOnnx__TensorProto *cr_onnx_tensor_proto(cr_onnx_out *o, const cr_tensor *t, co
     p->has_raw_data = true;
     p->raw_data.len = cr_onnx_stored_bytes(t->dtype, count);
     p->raw_data.data = t->data;
-    if (t->dtype == CR_DT_I4 || t->dtype == CR_DT_U4) {
+    if (cr_onnx_packed_bits(t->dtype)) {
         p->raw_data.data = cr_arena_alloc(&o->arena, p->raw_data.len);
         if (!p->raw_data.data) return NULL;
-        cr_onnx_pack4(t->data, count, p->raw_data.data);
+        cr_onnx_pack(t->data, count, t->dtype, p->raw_data.data);
     }
     return p;
 }
@@ -159,11 +159,6 @@ static void mark_needed(const cr_onnx_out *o, bool *needed)
     for (size_t i = 0; i < o->g->output_count; i++) needed[o->g->outputs[i]->id] = true;
 }
 
-static bool is_four_bit(cr_dtype t)
-{
-    return t == CR_DT_I4 || t == CR_DT_U4;
-}
-
 static cr_status write_constants(cr_onnx_out *o, CrOnnx__GraphProto *graph, const bool *needed,
                                  cr_error *err)
 {
@@ -173,9 +168,10 @@ static cr_status write_constants(cr_onnx_out *o, CrOnnx__GraphProto *graph, cons
     for (size_t i = 0; i < o->g->tensor_count; i++) {
         const cr_tensor *t = o->g->tensors[i];
         if (!t->data || !needed[t->id]) continue;
-        CR_CHECK(!is_four_bit(t->dtype) || o->opset >= 21, err, CR_ERR_UNSUPPORTED,
-                 "tensor '%s' is %s, which needs opset 21 (asked for %d)", t->name,
-                 cr_dtype_key(t->dtype), o->opset);
+        const int bits = cr_onnx_packed_bits(t->dtype), since = bits == 2 ? 25 : bits == 4 ? 21 : 0;
+        CR_CHECK(o->opset >= since, err, CR_ERR_UNSUPPORTED,
+                 "tensor '%s' is %s, which needs opset %d (asked for %d)", t->name,
+                 cr_dtype_key(t->dtype), since, o->opset);
         CrOnnx__TensorProto *p = cr_onnx_tensor_proto(o, t, t->name);
         if (!p) return CR_NOMEM(err);
         graph->initializer[graph->n_initializer++] = p;
@@ -223,6 +219,7 @@ static cr_status build_graph(cr_onnx_out *o, CrOnnx__GraphProto *graph, cr_error
 
 static int ir_of_opset(int opset)
 {
+    if (opset >= 23) return opset >= 25 ? 13 : opset - 12;
     if (opset >= 21) return 10;
     if (opset >= 19) return 9;
     return opset >= 15 ? 8 : 7;
@@ -248,7 +245,7 @@ static cr_status choose_opset(const cr_graph *g, int wanted, int *opset, cr_erro
 {
     *opset = wanted ? wanted : g->source_opset;
     if (!wanted && *opset < CR_ONNX_MIN_WRITE_OPSET) *opset = g->source_opset ? 13 : 17;
-    if (!wanted && *opset > CR_ONNX_MAX_WRITE_OPSET) *opset = CR_ONNX_MAX_WRITE_OPSET;
+    if (!wanted && *opset > CR_ONNX_USUAL_OPSET) *opset = CR_ONNX_USUAL_OPSET;
     CR_CHECK(*opset >= CR_ONNX_MIN_WRITE_OPSET && *opset <= CR_ONNX_MAX_WRITE_OPSET, err,
              CR_ERR_ARGUMENT, "opset %d cannot be written; %d to %d can", *opset,
              CR_ONNX_MIN_WRITE_OPSET, CR_ONNX_MAX_WRITE_OPSET);

@@ -2,9 +2,13 @@
  *
  *     T ─ Q ─ T_quantized ─ DQ ─ T_dequantized ─ readers      activation with an entry
  *     W_quantized (int8) ─ DQ ─ W ─ Conv                       weight
+ *     W_quantized (int4, block_size 32) ─ DQ ─ W ─ Conv        weight in blocks; int2 likewise
  *     B_quantized (int32) ─ DQ ─ B ─ Conv                      bias, at scale sa*sw[c]
  *
- * cr_qdq_read(cr_qdq_write(g, r)) gives (g, r) back. */
+ * cr_qdq_read(cr_qdq_write(g, r)) gives (g, r) back, but for the range of codes that an entry allows:
+ * the weights have been rounded. ONNX has no 1-bit type: int1 is written as int2, and int2 weights
+ * whose codes are all -1 or +1 are read as int1. Zero points that are all 0 are left out where the
+ * weight has fewer than 8 bits or blocks. */
 #ifndef CR_ONNX_QDQ_H
 #define CR_ONNX_QDQ_H
 
@@ -20,7 +24,8 @@ cr_status cr_qdq_write(const cr_graph *g, const cr_recipe *r, cr_graph **out, cr
  * they are. */
 cr_status cr_qdq_read(cr_graph *g, cr_recipe **out, cr_error *err);
 
-/* Smallest opset that can express r: 13, or 21 for 16-bit and 4-bit types. */
+/* Smallest opset that can express r: 13, 21 for 16-bit and 4-bit types and for blocks, 25 for 2-bit
+ * types. */
 int cr_qdq_opset(const cr_recipe *r);
 
 #endif

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "crayon/arith.h"
 #include "graph/passes.h"
+#include "onnx/onnx_tensor.h"
 #include "onnx/qdq.h"
 
 typedef struct reader {
@@ -36,16 +37,17 @@ static cr_status read_params(reader *r, const cr_node *n, cr_dtype type, cr_qpar
                              cr_error *err)
 {
     const cr_tensor *s = n->in[1], *z = n->n_in > 2 ? n->in[2] : NULL;
+    const int64_t block = cr_attr_int(n, "block_size", 0);
     *ok = false;
-    if (!s->data || s->dtype != CR_DT_F32 || (z && !z->data) || s->shape.rank > 1) return CR_OK;
-    if (cr_attr_int(n, "block_size", 0) != 0) return CR_OK;
+    if (!s->data || s->dtype != CR_DT_F32 || (z && !z->data)) return CR_OK;
+    if (block ? s->shape.rank != n->in[0]->shape.rank : s->shape.rank > 1) return CR_OK;
     const int64_t count = cr_shape_count(&s->shape);
     const int rank = n->in[0]->shape.rank;
     if (count < 1 || rank < 0 || (z && cr_shape_count(&z->shape) != count)) return CR_OK;
     int64_t axis = cr_attr_int(n, "axis", 1);
     if (axis < 0) axis += rank;
-    const bool vector = s->shape.rank == 1 && count > 1;
-    if (vector && (axis >= rank || n->in[0]->shape.dim[axis] != count)) return CR_OK;
+    const bool vector = (s->shape.rank == 1 || block) && count > 1;
+    if (vector && (axis < 0 || axis >= rank)) return CR_OK;
     CR_TRY(make_room(r, (size_t)count, err));
     for (int64_t i = 0; i < count; i++) {
         r->scale[i] = ((const float *)s->data)[i];
@@ -54,9 +56,21 @@ static cr_status read_params(reader *r, const cr_node *n, cr_dtype type, cr_qpar
     }
     int32_t lo, hi;
     *q = (cr_qparams){type, vector ? (int)axis : -1, vector ? (size_t)count : 1, r->scale,
-                      r->zero_point};
-    *ok = cr_qtype_range(type, &lo, &hi);
+                      r->zero_point, .block = vector ? block : 0};
+    *ok = cr_qtype_range(type, &lo, &hi) && cr_q_fits(q, &n->in[0]->shape);
     return CR_OK;
+}
+
+/* Binary weights in a file: int2, all -1 or +1. */
+static bool is_binary(const cr_tensor *codes, const cr_qparams *q)
+{
+    const int8_t *c = codes->data;
+    if (codes->dtype != CR_DT_I2) return false;
+    for (size_t i = 0; i < q->count; i++)
+        if (q->zero_point[i]) return false;
+    for (int64_t i = 0; i < cr_shape_count(&codes->shape); i++)
+        if (c[i] != 1 && c[i] != -1) return false;
+    return true;
 }
 
 /* n codes from element `first` on, all with one scale. */
@@ -87,14 +101,15 @@ static cr_status read_constant(reader *r, cr_node *dq, cr_error *err)
     w->dtype = CR_DT_F32;
     w->shape = codes->shape;
     if (!cr_tensor_alloc(w)) return CR_NOMEM(err);
-    int64_t inner = 1;
-    for (int d = q.axis + 1; q.axis >= 0 && d < w->shape.rank; d++) inner *= w->shape.dim[d];
-    const int64_t n = cr_shape_count(&w->shape);
-    if (q.axis < 0) inner = n;
-    for (int64_t first = 0, run = 0; first < n; first += inner, run++) {
-        const size_t c = (size_t)run % q.count;
-        dequantize_run(codes, first, inner, q.scale[c], q.zero_point[c], (float *)w->data + first);
+    const cr_q_grain g = cr_q_grain_of(&q, &w->shape);
+    const int64_t each = g.block ? 1 : g.inner; /* neighbours with one scale */
+    for (int64_t run = 0, first = 0; run < g.outer * g.length; run++) {
+        size_t k = cr_q_first_scale(&g, run / g.length, run % g.length);
+        for (int64_t i = 0; i < g.inner; i += each, k++, first += each)
+            dequantize_run(codes, first, each, q.scale[k], q.zero_point[k],
+                           (float *)w->data + first);
     }
+    if (is_binary(codes, &q)) q.type = CR_DT_I1;
     cr_graph_kill(dq);
     if (codes->dtype == CR_DT_I32) return CR_OK;
     return cr_recipe_add(r->recipe, w->name, true, &q, "from the file", err);
@@ -199,7 +214,7 @@ static cr_status read_pair(reader *r, cr_node *qn, cr_error *err)
     bool ok;
     if (t->data || t->dtype != CR_DT_F32) return CR_OK;
     CR_TRY(read_params(r, qn, y->dtype, &q, &ok, err));
-    if (!ok || !pairs_up(g, qn)) return CR_OK;
+    if (!ok || q.block || cr_onnx_packed_bits(q.type) || !pairs_up(g, qn)) return CR_OK;
     if (!has_other_readers(g, t, qn)) {
         t = adopt_output(g, qn, t);
         drop_pair(g, qn, t);

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "crayon/arith.h"
 #include "graph/passes.h"
+#include "onnx/onnx_tensor.h"
 
 typedef struct writer {
     cr_graph *g;
@@ -13,11 +14,21 @@ typedef struct writer {
     size_t tensors;                  /* how many those were */
 } writer;
 
+static cr_dtype file_type(cr_dtype type)
+{
+    return type == CR_DT_I1 ? CR_DT_I2 : type;
+}
+
 int cr_qdq_opset(const cr_recipe *r)
 {
-    for (size_t i = 0; r && i < r->count; i++)
-        if (r->entries[i].q.type != CR_DT_I8 && r->entries[i].q.type != CR_DT_U8) return 21;
-    return 13;
+    int opset = 13;
+    for (size_t i = 0; r && i < r->count; i++) {
+        const cr_qparams *q = &r->entries[i].q;
+        const bool byte = q->type == CR_DT_I8 || q->type == CR_DT_U8;
+        if (file_type(q->type) == CR_DT_I2 || q->type == CR_DT_U2) return 25;
+        if (!byte || q->block) opset = 21;
+    }
+    return opset;
 }
 
 static cr_tensor *named(cr_graph *g, const char *stem, const char *suffix, cr_dtype type,
@@ -44,18 +55,37 @@ static void store_code(cr_tensor *t, int64_t i, int32_t code)
     }
 }
 
-/* Scale and zero point constants of an entry: scalars, or vectors along its axis. */
-static cr_status add_params(cr_graph *g, const char *stem, const cr_qparams *q, cr_tensor **scale,
+/* The form of an entry's scales: scalar, a list along its axis, or the tensor's with blocks. */
+static cr_shape params_shape(const cr_tensor *t, const cr_qparams *q)
+{
+    if (cr_q_per_tensor(q)) return (cr_shape){0};
+    cr_shape s = {1, {(int64_t)q->count}};
+    if (!q->block) return s;
+    s = t->shape;
+    s.dim[q->axis] = cr_q_grain_of(q, &t->shape).blocks;
+    return s;
+}
+
+/* Without a zero point it is 0 and the type is the codes'. Files of 8 bits always have one, as other
+ * tools write them. */
+static bool needs_zero_point(const cr_qparams *q)
+{
+    bool used = (cr_dtype_size(q->type) == 1 && !cr_onnx_packed_bits(file_type(q->type))) && !q->block;
+    for (size_t i = 0; i < q->count && !used; i++) used = q->zero_point[i] != 0;
+    return used;
+}
+
+static cr_status add_params(cr_graph *g, const cr_tensor *t, const cr_qparams *q, cr_tensor **scale,
                             cr_tensor **zero, cr_error *err)
 {
-    const bool vector = !cr_q_per_tensor(q);
-    const cr_shape shape = {vector ? 1 : 0, {vector ? (int64_t)q->count : 0}};
-    *scale = named(g, stem, "scale", CR_DT_F32, shape, true);
-    *zero = named(g, stem, "zero_point", q->type, shape, true);
-    if (!*scale || !*zero) return CR_NOMEM(err);
-    for (size_t i = 0; i < (vector ? q->count : 1); i++) {
+    const cr_shape shape = params_shape(t, q);
+    const bool with_zero = !t->data || needs_zero_point(q);
+    *scale = named(g, t->name, "scale", CR_DT_F32, shape, true);
+    *zero = with_zero ? named(g, t->name, "zero_point", file_type(q->type), shape, true) : NULL;
+    if (!*scale || (with_zero && !*zero)) return CR_NOMEM(err);
+    for (size_t i = 0; i < (size_t)cr_shape_count(&shape); i++) {
         ((float *)(*scale)->data)[i] = q->scale[i];
-        store_code(*zero, (int64_t)i, q->zero_point[i]);
+        if (with_zero) store_code(*zero, (int64_t)i, q->zero_point[i]);
     }
     return CR_OK;
 }
@@ -65,13 +95,14 @@ static cr_status add_q_node(cr_graph *g, cr_op_kind kind, const char *name, cr_t
                             cr_error *err)
 {
     const bool vector = !cr_q_per_tensor(q);
-    cr_node *n = cr_graph_add_node(g, kind, name, zero ? 3 : 2, 1, vector ? 1 : 0);
+    cr_node *n = cr_graph_add_node(g, kind, name, zero ? 3 : 2, 1, vector ? 1 + (q->block > 0) : 0);
     if (!n) return CR_NOMEM(err);
     n->in[0] = x;
     n->in[1] = scale;
     if (zero) n->in[2] = zero;
     n->out[0] = y;
     if (vector) cr_attr_set_int(&n->attrs[0], "axis", q->axis);
+    if (vector && q->block) cr_attr_set_int(&n->attrs[1], "block_size", q->block);
     return CR_OK;
 }
 
@@ -99,7 +130,7 @@ static cr_status write_activation(writer *w, cr_tensor *t, const cr_qparams *q, 
     char name[512];
     CR_CHECK(!output || t->producer, err, CR_ERR_UNSUPPORTED,
              "tensor '%s' is graph input and output and has a recipe entry", t->name);
-    CR_TRY(add_params(g, t->name, q, &scale, &zero, err));
+    CR_TRY(add_params(g, t, q, &scale, &zero, err));
     cr_tensor *codes = named(g, t->name, "quantized", q->type, t->shape, false);
     if (output)
         raw = move_producer(g, t);
@@ -118,8 +149,8 @@ static cr_status write_weight(writer *w, cr_tensor *t, const cr_qparams *q, cr_e
     cr_graph *g = w->g;
     cr_tensor *scale, *zero;
     char name[512];
-    CR_TRY(add_params(g, t->name, q, &scale, &zero, err));
-    cr_tensor *codes = named(g, t->name, "quantized", q->type, t->shape, true);
+    CR_TRY(add_params(g, t, q, &scale, &zero, err));
+    cr_tensor *codes = named(g, t->name, "quantized", file_type(q->type), t->shape, true);
     const int64_t n = cr_shape_count(&t->shape);
     int32_t *values = cr_malloc((size_t)n * sizeof *values);
     if (!codes || !values) {
@@ -172,13 +203,25 @@ static bool takes_bias(const writer *w, const cr_node *n)
            n->in[2]->dtype == CR_DT_F32;
 }
 
+/* Does the convolution run on integers: sums of codes with one scale per output channel? */
+static bool rounds_bias(const cr_qparams *a, const cr_qparams *w)
+{
+    bool codes = w->type == CR_DT_U8;
+    if (a->type != CR_DT_I8 && a->type != CR_DT_U8) return false;
+    if (cr_q_int8_codes(w->type)) {
+        codes = true;
+        for (size_t i = 0; i < w->count; i++) codes &= w->zero_point[i] == 0;
+    }
+    return codes && cr_q_per_tensor(a) && (cr_q_per_tensor(w) || (w->axis == 0 && !w->block));
+}
+
 static cr_status write_biases(writer *w, size_t nodes, cr_error *err)
 {
     for (size_t i = 0; i < nodes; i++) {
         cr_node *n = w->g->nodes[i];
         if (!takes_bias(w, n)) continue;
         const cr_recipe_entry *a = entry_of(w, n->in[0]), *wq = entry_of(w, n->in[1]);
-        if (a && wq && cr_q_per_tensor(&a->q) && (wq->q.axis == 0 || cr_q_per_tensor(&wq->q)))
+        if (a && wq && rounds_bias(&a->q, &wq->q))
             CR_TRY(write_bias(w, n, &a->q, &wq->q, err));
     }
     return CR_OK;

@@ -47,6 +47,12 @@ void cr_store_bits(cr_tensor *t, int64_t i, uint64_t bits)
     case CR_DT_I4:
         ((uint8_t *)t->data)[i] = (uint8_t)((bits & 15) ^ 8) - 8;
         break;
+    case CR_DT_U2:
+        ((uint8_t *)t->data)[i] = (uint8_t)(bits & 3);
+        break;
+    case CR_DT_I2:
+        ((uint8_t *)t->data)[i] = (uint8_t)((bits & 3) ^ 2) - 2;
+        break;
     case CR_DT_BOOL:
         ((uint8_t *)t->data)[i] = bits != 0;
         break;

@@ -38,7 +38,8 @@ static int64_t scale_index(const grain *g, int64_t i)
 
 static void range_of(cr_dtype t, int32_t *lo, int32_t *hi)
 {
-    const int bits = t == CR_DT_I4 || t == CR_DT_U4 ? 4 : 8 * (int)cr_dtype_size(t);
+    const bool four = t == CR_DT_I4 || t == CR_DT_U4, two = t == CR_DT_I2 || t == CR_DT_U2;
+    const int bits = four ? 4 : two ? 2 : 8 * (int)cr_dtype_size(t);
     *lo = cr_dtype_is_signed(t) ? -(1 << (bits - 1)) : 0;
     *hi = *lo + (1 << bits) - 1;
 }

@@ -116,8 +116,9 @@ cr_status cr_model_export(const cr_model *m, const char *path, cr_error *err)
 {
     cr_onnx_write_options w = {0};
     int opset = cr_qdq_opset(m->recipe);
-    if (m->info.opset > opset) opset = m->info.opset;
-    w.opset = opset > CR_ONNX_MAX_WRITE_OPSET ? CR_ONNX_MAX_WRITE_OPSET : opset;
+    if (m->info.opset > opset && opset <= CR_ONNX_USUAL_OPSET)
+        opset = m->info.opset < CR_ONNX_USUAL_OPSET ? m->info.opset : CR_ONNX_USUAL_OPSET;
+    w.opset = opset;
     if (!m->recipe) return cr_onnx_write(m->graph, &w, path, err);
     cr_graph *g;
     CR_TRY(cr_qdq_write(cr_model_graph(m), m->recipe, &g, err));

@@ -58,8 +58,7 @@ static cr_tensor as_tensor(const cr_recipe_value *v)
 
 static bool fits(const cr_recipe_entry *e, const cr_shape *s)
 {
-    return e && e->is_weight &&
-           (e->q.axis < 0 || (e->q.axis < s->rank && s->dim[e->q.axis] == (int64_t)e->q.count));
+    return e && e->is_weight && cr_q_fits(&e->q, s);
 }
 
 static size_t code_bytes(const cr_qparams *q)
@@ -217,15 +216,16 @@ static bool values_from(const unsigned char *bytes, const cr_shape *s, const cr_
                         float *x)
 {
     const size_t n = (size_t)cr_shape_count(s), each = code_bytes(q);
-    size_t inner = n;
-    int32_t lo = 0, hi = 0;
-    cr_qtype_range(q->type, &lo, &hi);
-    for (int d = 0; q->axis >= 0 && d <= q->axis; d++) inner /= (size_t)s->dim[d];
+    const cr_q_grain g = cr_q_grain_of(q, s);
+    int32_t lo, hi;
+    cr_q_range(q, &lo, &hi);
     for (size_t i = 0; i < n; i++) {
-        const size_t c = q->axis < 0 ? 0 : i / inner % q->count;
+        const int64_t run = (int64_t)i / g.inner;
+        size_t c = cr_q_first_scale(&g, run / g.length, run % g.length);
+        if (g.block) c += i % (size_t)g.inner;
         int32_t code = each == 2 ? bytes[2 * i] | bytes[2 * i + 1] << 8 : bytes[i];
         if (lo < 0) code = each == 2 ? (int16_t)code : (int8_t)code;
-        if (code < lo || code > hi) return false;
+        if (code < lo || code > hi || (q->type == CR_DT_I1 && !code)) return false;
         x[i] = cr_dequantize(code, q->scale[c], q->zero_point[c]);
     }
     return true;

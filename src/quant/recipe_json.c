@@ -4,7 +4,8 @@
  *      "facts": {"calibration": "mse", "pictures": "128", ...},
  *      "activations": {"images": {"type": "uint8", "scale": [0.0039], "zero_point": [0],
  *                                 "note": "convolution input"}, ...},
- *      "weights": {"model.0.conv.weight": {"type": "int8", "axis": 0, "scale": [...], ...}, ...},
+ *      "weights": {"model.0.conv.weight": {"type": "int4", "axis": 1, "block": 32,
+ *                                          "range": [-7, 7], "scale": [...], ...}, ...},
  *      "rewrites": [...], "values": {...}}                              (recipe_changes.c) */
 #include <string.h>
 
@@ -18,6 +19,8 @@ static json_t *entry_json(const cr_recipe_entry *e)
     json_t *o = json_object(), *z = json_array();
     json_object_set_new(o, "type", json_string(cr_dtype_key(e->q.type)));
     if (e->q.axis >= 0) json_object_set_new(o, "axis", json_integer(e->q.axis));
+    if (e->q.block) json_object_set_new(o, "block", json_integer(e->q.block));
+    if (e->q.lo || e->q.hi) json_object_set_new(o, "range", json_pack("[i,i]", e->q.lo, e->q.hi));
     json_object_set_new(o, "scale", cr_json_floats(e->q.scale, e->q.count));
     for (size_t i = 0; i < e->q.count; i++)
         json_array_append_new(z, json_integer(e->q.zero_point[i]));
@@ -46,19 +49,35 @@ cr_status cr_recipe_write(const cr_recipe *r, const char *path, cr_error *err)
     return st;
 }
 
-static cr_status read_zero_points(const json_t *z, int32_t *out, size_t n, const char *tensor,
-                                  cr_error *err)
+static cr_status read_codes(const json_t *a, int32_t *out, size_t n, const char *tensor,
+                            const char *key, cr_error *err)
 {
-    CR_CHECK(json_is_array(z) && json_array_size(z) == n, err, CR_ERR_FORMAT,
-             "tensor '%s': zero_point must have as many numbers as scale", tensor);
+    CR_CHECK(json_is_array(a) && json_array_size(a) == n, err, CR_ERR_FORMAT,
+             "tensor '%s': %s must have as many numbers as scale", tensor, key);
     for (size_t i = 0; i < n; i++) {
-        CR_CHECK(json_is_integer(json_array_get(z, i)), err, CR_ERR_FORMAT,
-                 "tensor '%s': zero points must be whole numbers", tensor);
-        const json_int_t v = json_integer_value(json_array_get(z, i));
-        CR_CHECK(v >= INT32_MIN && v <= INT32_MAX, err, CR_ERR_FORMAT,
-                 "tensor '%s': zero point out of range", tensor);
+        const json_int_t v = json_integer_value(json_array_get(a, i));
+        CR_CHECK(json_is_integer(json_array_get(a, i)) && v >= INT32_MIN && v <= INT32_MAX, err,
+                 CR_ERR_FORMAT, "tensor '%s': %s must be whole numbers of 32 bits", tensor, key);
         out[i] = (int32_t)v;
     }
+    return CR_OK;
+}
+
+/* What they mean together, cr_recipe_add checks. */
+static cr_status read_form(const json_t *o, const char *tensor, cr_qparams *q, cr_error *err)
+{
+    const json_t *block = json_object_get(o, "block"), *range = json_object_get(o, "range");
+    const json_int_t b = json_integer_value(block);
+    CR_CHECK(!block || (json_is_integer(block) && b > 0 && b <= INT32_MAX), err, CR_ERR_FORMAT,
+             "tensor '%s': block must be a whole number above 0", tensor);
+    q->block = b;
+    if (!range) return CR_OK;
+    int32_t codes[2];
+    CR_CHECK(json_array_size(range) == 2, err, CR_ERR_FORMAT,
+             "tensor '%s': range must be two codes", tensor);
+    CR_TRY(read_codes(range, codes, 2, tensor, "range", err));
+    q->lo = codes[0];
+    q->hi = codes[1];
     return CR_OK;
 }
 
@@ -82,13 +101,14 @@ static cr_status read_entry(cr_recipe *r, const char *tensor, const json_t *o, b
         st = cr_fail(err, CR_ERR_FORMAT, "tensor '%s': scale must be a list of numbers", tensor);
         goto done;
     }
-    CR_TRY_GOTO(read_zero_points(json_object_get(o, "zero_point"), z, n, tensor, err), done);
+    CR_TRY_GOTO(read_codes(json_object_get(o, "zero_point"), z, n, tensor, "zero_point", err), done);
     const json_int_t a = axis ? json_integer_value(axis) : -1;
     if (a < -1 || a >= CR_MAX_RANK) {
         st = cr_fail(err, CR_ERR_FORMAT, "tensor '%s': axis out of range", tensor);
         goto done;
     }
-    const cr_qparams q = {cr_dtype_from_key(type), (int)a, n, s, z};
+    cr_qparams q = {cr_dtype_from_key(type), (int)a, n, s, z};
+    CR_TRY_GOTO(read_form(o, tensor, &q, err), done);
     st = cr_recipe_add(r, tensor, is_weight, &q, note, err);
 done:
     cr_free(s);

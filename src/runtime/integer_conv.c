@@ -40,7 +40,8 @@ static bool is_depthwise(const cr_node *n)
 
 static bool byte_weights(const cr_node *n, const cr_qparams *w)
 {
-    return w->type == CR_DT_I8 && symmetric(w) && (cr_q_per_tensor(w) || w->axis == channel_axis(n));
+    return cr_q_int8_codes(w->type) && !w->block && symmetric(w) &&
+           (cr_q_per_tensor(w) || w->axis == channel_axis(n));
 }
 
 bool cr_conv_takes_integers(const cr_recipe_entry *const *entries, const cr_node *n)

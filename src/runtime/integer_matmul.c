@@ -17,7 +17,7 @@ static bool transposed(const cr_node *n)
 
 static bool constant_codes(const cr_node *n, const cr_recipe_entry *e)
 {
-    if (!e || e->q.type != CR_DT_I8 || n->in[1]->shape.rank != 2) return false;
+    if (!e || !cr_q_int8_codes(e->q.type) || e->q.block || n->in[1]->shape.rank != 2) return false;
     if (!cr_q_per_tensor(&e->q) && e->q.axis != (transposed(n) ? 0 : 1)) return false;
     for (size_t i = 0; i < e->q.count; i++)
         if (e->q.zero_point[i]) return false;

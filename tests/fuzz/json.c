@@ -45,7 +45,9 @@ static void add(cr_recipe *r, const char *name, cr_dtype type, int axis, size_t 
     int32_t z[8] = {0};
     cr_error err;
     for (size_t i = 0; i < 8; i++) s[i] = .01f * (float)(i + 1);
-    const cr_qparams q = {type, axis, count, s, z};
+    cr_qparams q = {type, axis, count, s, z};
+    if (type == CR_DT_I2) q.lo = -1, q.hi = 1;
+    if (type == CR_DT_I4) q.block = 4;
     if (cr_recipe_add(r, name, axis >= 0, &q, "seed", &err) != CR_OK) die(err.message);
 }
 
@@ -76,6 +78,9 @@ static void write_recipe(void)
     add(r, "features", CR_DT_I16, -1, 1);
     add(r, "weight", CR_DT_I8, 0, 8);
     add(r, "small", CR_DT_U4, 1, 3);
+    add(r, "blocks", CR_DT_I4, 1, 8);
+    add(r, "ternary", CR_DT_I2, 0, 4);
+    add(r, "binary", CR_DT_I1, 0, 4);
     if (!cr_recipe_set_fact(r, "calibration", "mse")) die("no memory");
     add_changes(r);
     if (cr_recipe_write(r, path, &err) != CR_OK) die(err.message);
@@ -143,8 +148,10 @@ static void check_recipe(tally *t)
     t->recipes++;
     for (size_t i = 0; i < r->count; i++) {
         const cr_qparams *q = &r->entries[i].q;
-        int32_t lo, hi;
-        if (!cr_qtype_range(q->type, &lo, &hi)) die("a type that is none");
+        int32_t lo, hi, least, most;
+        if (!cr_qtype_range(q->type, &least, &most)) die("a type that is none");
+        cr_q_range(q, &lo, &hi);
+        if (lo < least || hi > most || lo >= hi || q->block < 0) die("a bad form was read");
         for (size_t k = 0; k < q->count; k++)
             if (!(q->scale[k] > 0) || q->zero_point[k] < lo || q->zero_point[k] > hi)
                 die("a bad entry was read");

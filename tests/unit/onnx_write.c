@@ -170,8 +170,8 @@ static void what_an_opset_cannot_say(void **state)
     ready(g);
     expect_refusal(g, 20, "node 'n': QuantizeLinear with int16 needs opset 21 (asked for 20)");
     expect_ops(g, 21, OPS(CR_OP_QuantizeLinear));
-    expect_refusal(g, 12, "opset 12 cannot be written; 13 to 22 can");
-    expect_refusal(g, 23, "opset 23 cannot be written; 13 to 22 can");
+    expect_refusal(g, 12, "opset 12 cannot be written; 13 to 25 can");
+    expect_refusal(g, 26, "opset 26 cannot be written; 13 to 25 can");
     cr_graph_free(&g);
 }
 
@@ -179,10 +179,10 @@ static void four_bits(void **state)
 {
     uint8_t values[7], packed[4], again[7];
     for (int i = 0; i < 7; i++) values[i] = (uint8_t)(int8_t)(i * 2 - 8);
-    cr_onnx_pack4(values, 7, packed);
+    cr_onnx_pack(values, 7, CR_DT_I4, packed);
     assert_int_equal(packed[0], 0xa8);
     assert_int_equal(packed[3], 0x04);
-    cr_onnx_unpack4(packed, 7, true, again);
+    cr_onnx_unpack(packed, 7, CR_DT_I4, again);
     assert_memory_equal(values, again, 7);
 
     cr_graph *g = one_node(CR_OP_Relu, 1, 1);
@@ -193,6 +193,30 @@ static void four_bits(void **state)
     expect_refusal(g, 20, "tensor 'w' is int4, which needs opset 21");
     cr_graph *back = through(g, 21);
     assert_memory_equal(cr_graph_find(back, "w")->data, values, 7);
+    cr_graph_free(&back);
+    cr_graph_free(&g);
+}
+
+static void two_bits(void **state)
+{
+    const int8_t values[6] = {-2, -1, 0, 1, 1, -2};
+    uint8_t packed[2], again[6];
+    cr_onnx_pack((const uint8_t *)values, 6, CR_DT_I2, packed);
+    assert_int_equal(packed[0], 0x4e);
+    assert_int_equal(packed[1], 0x09);
+    cr_onnx_unpack(packed, 6, CR_DT_I2, again);
+    assert_memory_equal(values, again, 6);
+    cr_onnx_unpack(packed, 6, CR_DT_U2, again);
+    assert_memory_equal(again, ((const uint8_t[]){2, 3, 0, 1, 1, 2}), 6);
+
+    cr_graph *g = one_node(CR_OP_Relu, 1, 1);
+    cr_tensor *w = cr_graph_add_const(g, "w", CR_DT_I2, (cr_shape){1, {6}});
+    memcpy(w->data, values, 6);
+    g->outputs[g->output_count++] = w;
+    ready(g);
+    expect_refusal(g, 24, "tensor 'w' is int2, which needs opset 25");
+    cr_graph *back = through(g, 25);
+    assert_memory_equal(cr_graph_find(back, "w")->data, values, 6);
     cr_graph_free(&back);
     cr_graph_free(&g);
 }
@@ -316,6 +340,7 @@ int main(void)
         cmocka_unit_test(pad_with_axes),
         cmocka_unit_test(what_an_opset_cannot_say),
         cmocka_unit_test(four_bits),
+        cmocka_unit_test(two_bits),
         cmocka_unit_test(payloads_survive),
         cmocka_unit_test(same_bytes),
         cmocka_unit_test(nothing_is_left_behind),

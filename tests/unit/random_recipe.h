@@ -96,6 +96,42 @@ static inline bool passed_entry(cr_recipe *r, const cr_node *p, const cr_tensor 
     return true;
 }
 
+/* Weights of every type and form, also those that no integer product takes: then results are equal
+ * to rounding only, because sums of floats depend on their order. */
+static bool any_weights;
+
+/* Few bits, perhaps a range of codes; with any_weights any type, perhaps blocks along any axis. */
+static inline void small_entry(cr_recipe *r, cr_rng *rng, const cr_tensor *t, int axis)
+{
+    static const cr_dtype types[] = {CR_DT_I16, CR_DT_U16, CR_DT_I8, CR_DT_I4,
+                                     CR_DT_U4,  CR_DT_I2,  CR_DT_U2, CR_DT_I1};
+    static const cr_dtype integers[] = {CR_DT_I8, CR_DT_I4, CR_DT_I2, CR_DT_I1};
+    cr_qparams q = {any_weights ? types[cr_rng_below(rng, 8)] : integers[cr_rng_below(rng, 4)], axis};
+    int32_t lo, hi;
+    if (any_weights && t->shape.rank > 1 && cr_rng_below(rng, 2)) {
+        q.axis = (int)cr_rng_below(rng, (uint32_t)t->shape.rank);
+        q.block = 1 + (int64_t)cr_rng_below(rng, (uint32_t)t->shape.dim[q.axis] + 1);
+    }
+    if (q.type != CR_DT_I1 && cr_rng_below(rng, 3) == 0) {
+        cr_qtype_range(q.type, &lo, &q.hi);
+        q.lo = lo + 1;
+    }
+    const cr_q_grain g = cr_q_grain_of(&(cr_qparams){q.type, q.axis, 2, .block = q.block}, &t->shape);
+    q.count = (size_t)(q.axis < 0 ? 1 : q.block ? g.outer * g.blocks * g.inner : g.length);
+    q.scale = calloc(q.count, sizeof *q.scale);
+    q.zero_point = calloc(q.count, sizeof *q.zero_point);
+    cr_q_range(&q, &lo, &hi);
+    const bool centred = lo <= 0 && (!any_weights || cr_rng_below(rng, 2));
+    for (size_t i = 0; i < q.count; i++) {
+        q.scale[i] = 1.f / (float)(hi - lo) * (float)cr_rng_range(rng, .5, 1.5);
+        if (!centred && q.type != CR_DT_I1)
+            q.zero_point[i] = lo + (int32_t)cr_rng_below(rng, (uint32_t)(hi - lo) + 1);
+    }
+    add_entry(r, t, &q);
+    free(q.scale);
+    free(q.zero_point);
+}
+
 /* axis -1: one scale. Symmetric int8, as integer convolutions need, or unsigned with zero points.
  */
 static inline void weight_entry(cr_recipe *r, cr_rng *rng, const cr_tensor *t, int axis, bool sym)
@@ -103,6 +139,10 @@ static inline void weight_entry(cr_recipe *r, cr_rng *rng, const cr_tensor *t, i
     float scale[512];
     int32_t zero[512] = {0};
     const size_t n = axis < 0 ? 1 : (size_t)t->shape.dim[axis];
+    if (cr_rng_below(rng, 5) == 0) {
+        small_entry(r, rng, t, axis);
+        return;
+    }
     if (n > 512) graph_fail(t->name, "too many channels");
     for (size_t i = 0; i < n; i++) {
         scale[i] = (float)cr_rng_range(rng, .002, .01);

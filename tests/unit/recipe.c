@@ -43,7 +43,7 @@ static cr_status add(cr_recipe *r, const char *name, cr_dtype type, int axis, si
 {
     float s[4] = {1, 1, 1, scale};
     int32_t z[4] = {0, 0, 0, zero};
-    return cr_recipe_add(r, name, false,
+    return cr_recipe_add(r, name, true,
                          &(cr_qparams){type, axis, count, s + 4 - count, z + 4 - count}, "", err);
 }
 
@@ -98,6 +98,9 @@ static void same_recipe(const cr_recipe *a, const cr_recipe *b)
         assert_string_equal(x->note, y->note);
         assert_int_equal(x->q.type, y->q.type);
         assert_int_equal(x->q.axis, y->q.axis);
+        assert_int_equal(x->q.block, y->q.block);
+        assert_int_equal(x->q.lo, y->q.lo);
+        assert_int_equal(x->q.hi, y->q.hi);
         assert_int_equal(x->q.count, y->q.count);
         assert_memory_equal(x->q.scale, y->q.scale, x->q.count * sizeof *x->q.scale);
         assert_memory_equal(x->q.zero_point, y->q.zero_point, x->q.count * sizeof *x->q.zero_point);
@@ -161,6 +164,10 @@ static void hostile(const char *text, const char *part)
 #define HEAD          "{\"format\": \"crayon-recipe\", \"version\": 1, "
 #define ENTRY(fields) HEAD "\"weights\": {}, \"activations\": {\"a\\nb\": {" fields "}}}"
 
+#define WEIGHT(type, fields)                                                                       \
+    HEAD "\"activations\": {}, \"weights\": {\"t\": {\"type\": \"" type "\", " fields               \
+         ", \"scale\": [1], \"zero_point\": [0]}}}"
+
 static void hostile_files(void **state)
 {
     (void)state;
@@ -190,7 +197,7 @@ static void hostile_files(void **state)
             "as many numbers");
     hostile(ENTRY("\"type\": \"uint8\", \"scale\": [1]"), "as many numbers");
     hostile(ENTRY("\"type\": \"uint8\", \"scale\": [1], \"zero_point\": [4294967296]"),
-            "out of range");
+            "whole numbers");
     hostile(ENTRY("\"type\": \"uint8\", \"scale\": [1], \"zero_point\": [300]"), "zero point 300");
     hostile(ENTRY("\"type\": \"uint8\", \"scale\": [1], \"zero_point\": [1.5]"), "whole numbers");
     hostile(ENTRY("\"type\": \"uint8\", \"scale\": [1, 1], \"zero_point\": [0, 0]"),
@@ -201,6 +208,19 @@ static void hostile_files(void **state)
             "axis out of range");
     hostile(ENTRY("\"type\": \"uint8\", \"axis\": \"x\", \"scale\": [1], \"zero_point\": [0]"),
             "needs type");
+    hostile(ENTRY("\"type\": \"int4\", \"scale\": [1], \"zero_point\": [0]"), "weights only");
+    hostile(ENTRY("\"type\": \"int8\", \"range\": [-1, 1], \"scale\": [1], \"zero_point\": [0]"),
+            "weights only");
+    hostile(WEIGHT("int4", "\"axis\": 1, \"block\": 0"), "above 0");
+    hostile(WEIGHT("int4", "\"axis\": 1, \"block\": -4"), "above 0");
+    hostile(WEIGHT("int4", "\"axis\": 1, \"block\": 1e3"), "above 0");
+    hostile(WEIGHT("int4", "\"axis\": 1, \"block\": 4294967296"), "above 0");
+    hostile(WEIGHT("int4", "\"block\": 32"), "a block of 32 along axis -1");
+    hostile(WEIGHT("int4", "\"range\": [1, -1]"), "1 to -1 is no range");
+    hostile(WEIGHT("int4", "\"range\": [-9, 7]"), "-9 to 7 is no range of int4");
+    hostile(WEIGHT("int4", "\"range\": [-1]"), "two codes");
+    hostile(WEIGHT("int4", "\"range\": [-1, \"1\"]"), "whole numbers");
+    hostile(WEIGHT("int4", "\"range\": [1, 7]"), "zero point 0 outside");
     cr_error err;
     cr_recipe *r;
     assert_int_equal(cr_recipe_read("/nowhere/recipe.json", &r, &err), CR_ERR_IO);
@@ -301,6 +321,52 @@ static void codes_of_tensors(void **state)
     assert_memory_equal(x, back, sizeof x);
 }
 
+/* 2 x 5 in blocks of two along axis 1, 2 x 5 in blocks of two along axis 0 (one scale per column),
+ * ternary and binary codes. */
+static void small_codes(void **state)
+{
+    (void)state;
+    float x[10] = {0, .5f, 1.5f, 2.6f, -3, 3, -2, -.1f, .1f, 9}, out[10];
+    const cr_tensor t = {.name = "t", .dtype = CR_DT_F32, .shape = shape_of(2, 2, 5), .data = x};
+    float scales[6] = {.5f, 1, 2, 1, .25f, 4};
+    int32_t zeros[6] = {0}, codes[10];
+    const int32_t rows[10] = {0, 1, 2, 3, -2, 3, -2, 0, 0, 2};
+    cr_quantize_tensor(&t, &(cr_qparams){CR_DT_I4, 1, 6, scales, zeros, 2}, codes);
+    assert_memory_equal(codes, rows, sizeof codes);
+    const float back[10] = {0, .5f, 2, 3, -4, 3, -2, 0, 0, 8};
+    cr_fake_quantize(&t, &(cr_qparams){CR_DT_I4, 1, 6, scales, zeros, 2}, out);
+    assert_memory_equal(out, back, sizeof out);
+    const int32_t columns[10] = {0, 0, 1, 3, -8, 6, -2, 0, 0, 7};
+    cr_quantize_tensor(&t, &(cr_qparams){CR_DT_I4, 0, 5, scales, zeros, 2}, codes);
+    assert_memory_equal(codes, columns, sizeof codes);
+    const int32_t ternary[10] = {0, 1, 1, 1, -1, 1, -1, 0, 0, 1};
+    cr_quantize_tensor(&t, &(cr_qparams){CR_DT_I2, 0, 2, scales, zeros, 0, -1, 1}, codes);
+    for (int i = 0; i < 5; i++) assert_int_equal(codes[i], ternary[i]);
+    const int32_t binary[10] = {1, 1, 1, 1, -1, 1, -1, -1, 1, 1};
+    cr_quantize_tensor(&t, &(cr_qparams){CR_DT_I1, -1, 1, scales, zeros}, codes);
+    assert_memory_equal(codes, binary, sizeof codes);
+    assert_int_equal(cr_q_code(&(cr_qparams){CR_DT_I1, -1, 1, scales, zeros}, 0, -.01f), -1);
+    assert_int_equal(cr_q_code(&(cr_qparams){CR_DT_I4, 1, 6, scales, zeros, 2}, 4, 9), 7);
+}
+
+static void forms(void **state)
+{
+    (void)state;
+    const cr_shape s = shape_of(4, 8, 20, 3, 1);
+    const struct {
+        int axis;
+        size_t count;
+        int64_t block;
+        bool fits;
+    } cases[] = {{-1, 1, 0, true},   {0, 8, 0, true},     {0, 20, 0, false},  {4, 8, 0, false},
+                 {1, 72, 8, true},   {1, 48, 8, false},   {1, 24, 64, true},  {1, 480, 1, true},
+                 {0, 60, 8, true},   {2, 320, 2, true},   {-1, 1, 4, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const cr_qparams q = {CR_DT_I4, cases[i].axis, cases[i].count, .block = cases[i].block};
+        assert_int_equal(cr_q_fits(&q, &s), cases[i].fits);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -311,6 +377,8 @@ int main(void)
         cmocka_unit_test(same_name_in_both_groups),
         cmocka_unit_test(binding),
         cmocka_unit_test(codes_of_tensors),
+        cmocka_unit_test(small_codes),
+        cmocka_unit_test(forms),
     };
     return cmocka_run_group_tests(tests, make_path, drop_path);
 }
