@@ -36,6 +36,8 @@ row() { # option...
 echo "| options | mAP50-95 | mAP50 | agreement | size |"
 echo "|---|---|---|---|---|"
 echo "| float model | $(measure "$model") | 100 % |"
+row --calib entropy
+row --calib lp
 row --calib mse
 row --calib minmax
 row --calib moving-average

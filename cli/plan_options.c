@@ -6,6 +6,7 @@
 
 const char cli_plan_help[] =
     "  --samples N          calibrate on at most N of them (128)\n"
+    "  --all-samples        use all of these, also when ranges no longer move\n"
     "  --seed N             which ones, when there are more (0)\n"
     "  --weights T          int8 or uint8 (int8)\n"
     "  --activations T      uint8 or int8 (uint8)\n"
@@ -17,7 +18,9 @@ const char cli_plan_help[] =
     "  --only GLOB          quantize only nodes with such names; may be repeated\n"
     "  --precision-of G=P   layers with names like G in precision P: float, int4 (weights), int8,\n"
     "                       int16 (activations); may be repeated, a later one overrides\n"
-    "  --calib METHOD       minmax, moving-average, percentile[:P] or mse (mse; P 99.999)\n"
+    "  --calib METHOD       how ranges are chosen: minmax, moving-average, percentile[:P] (99.999),\n"
+    "                       entropy, mse, lp[:P] (4), or auto, per tensor the one with the least\n"
+    "                       measured error (auto)\n"
     "  --head MODE          auto: what lies behind the last convolutions stays float; float: they\n"
     "                       do, too; quantize: nothing does (auto)\n";
 
@@ -25,7 +28,8 @@ const char cli_plan_help[] =
 static const char *const weight_types[] = {"int8", "uint8", NULL};
 static const char *const activation_types[] = {"uint8", "int8", NULL};
 static const char *const granularities[] = {"channel", "tensor", NULL};
-static const char *const calibrations[] = {"minmax", "moving-average", "percentile", "mse", NULL};
+static const char *const calibrations[] = {"minmax", "moving-average", "percentile", "mse",
+                                          "entropy", "lp", "auto", NULL};
 static const char *const heads[] = {"auto", "quantize", "float", NULL};
 static const char *const precisions[] = {"float", "int4", "int8", "int16", NULL}; /* one later */
 
@@ -65,6 +69,10 @@ static int take_calibration(const char *name, cli_plan *p)
         return cli_real("calib percentile", optarg + 11, 50, 100, &p->options.percentile)
                    ? CLI_DONE
                    : CLI_USAGE;
+    }
+    if (!strncmp(optarg, "lp:", 3)) {
+        p->options.calibration = CR_CALIB_LP;
+        return cli_real("calib lp", optarg + 3, 1, 16, &p->options.norm) ? CLI_DONE : CLI_USAGE;
     }
     if (!cli_choice(name, optarg, calibrations, &index)) return CLI_USAGE;
     p->options.calibration = (cr_calibration)index;
@@ -109,6 +117,7 @@ static int take_precision_of(const char *name, cli_plan *p)
 static const plan_option table[] = {
     {"samples", NULL, 0, take_samples, true},
     {"seed", NULL, 0, take_seed, true},
+    {"all-samples", NULL, AT(all_samples), NULL, true},
     {"weights", weight_types, AT(weights), NULL, false},
     {"activations", activation_types, AT(activations), NULL, false},
     {"granularity", granularities, AT(granularity), NULL, false},

@@ -215,8 +215,11 @@ static void print_calibration(const job *j)
         return;
     }
     const unsigned long long pictures = (unsigned long long)cr_stats_pictures(j->stats);
-    printf("calibration  %llu pictures, %s", pictures, cli_calibration_name(o->calibration));
+    printf("calibration  %llu pictures", pictures);
+    if (cr_stats_converged(j->stats)) fputs(" (ranges no longer moved)", stdout);
+    printf(", %s", cli_calibration_name(o->calibration));
     if (o->calibration == CR_CALIB_PERCENTILE) printf(" %g", o->percentile);
+    if (o->calibration == CR_CALIB_LP) printf(" %g", o->norm);
     if (j->stats_in)
         printf(", statistics of %s\n", j->stats_in);
     else

@@ -18,11 +18,15 @@
 extern "C" {
 #endif
 
+/* How a range is chosen from what an activation held. */
 typedef enum cr_calibration {
-    CR_CALIB_MINMAX,
-    CR_CALIB_MOVING_AVERAGE,
-    CR_CALIB_PERCENTILE,
-    CR_CALIB_MSE
+    CR_CALIB_MINMAX,         /* everything seen */
+    CR_CALIB_MOVING_AVERAGE, /* the average of each picture's extremes */
+    CR_CALIB_PERCENTILE,     /* all but a share of the values, half of it at each end */
+    CR_CALIB_MSE,            /* least squared error of quantization */
+    CR_CALIB_ENTROPY,        /* least Kullback-Leibler divergence (Migacz 2017) */
+    CR_CALIB_LP,             /* least mean |error|^norm */
+    CR_CALIB_AUTO            /* per tensor the one of these with the least measured error */
 } cr_calibration;
 
 typedef enum cr_weight_type { CR_WEIGHTS_INT8, CR_WEIGHTS_UINT8 } cr_weight_type;
@@ -57,8 +61,9 @@ typedef struct cr_quantize_options {
     cr_granularity granularity;      /* of weights; default per output channel */
     bool symmetric;                  /* activations with the zero point in the middle; false */
     bool reduce_range;               /* 7-bit weights, for CPUs whose int8 sums saturate; false */
-    cr_calibration calibration;      /* default mse */
+    cr_calibration calibration;      /* default auto */
     double percentile;               /* 50..100; default 99.999 */
+    double norm;                     /* of lp: 1..16; default 4 */
     cr_head_mode head;               /* default auto */
     const char *const *keep_float;   /* glob patterns (* ? [) of node names that stay float */
     size_t keep_float_count;
@@ -67,6 +72,7 @@ typedef struct cr_quantize_options {
     const cr_layer_choice *layers;   /* precision of single layers; a later choice overrides */
     size_t layer_count;
     size_t samples;                  /* pictures used at most; 0: all. Default 128 */
+    bool all_samples;                /* do not stop early when ranges have converged; false */
     uint64_t seed;                   /* which of them, when there are more; default 0 */
     int threads;                     /* 0: all cores */
 } cr_quantize_options;
@@ -78,6 +84,8 @@ CR_API void cr_stats_free(cr_stats **s);
 CR_API cr_status cr_stats_save(const cr_stats *s, const char *path, cr_error *err);
 CR_API cr_status cr_stats_load(const char *path, cr_stats **out, cr_error *err);
 CR_API uint64_t cr_stats_pictures(const cr_stats *s);
+/* Calibration ended before its pictures did, as ranges no longer moved. */
+CR_API bool cr_stats_converged(const cr_stats *s);
 
 /* Draws the histogram of one tensor's values (counts on a log scale) with the intervals that minmax,
  * moving-average, percentile 99.999 and mse choose for unsigned 8 bits, and their steps. `path` ends

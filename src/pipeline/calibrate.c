@@ -12,11 +12,13 @@
 
 cr_quantize_options cr_quantize_options_default(void)
 {
-    return (cr_quantize_options){.calibration = CR_CALIB_MSE, .percentile = 99.999, .samples = 128};
+    return (cr_quantize_options){
+        .calibration = CR_CALIB_AUTO, .percentile = 99.999, .norm = 4, .samples = 128};
 }
 
 void cr_stats_free(cr_stats **s) { cr_stats_release(s); }
 uint64_t cr_stats_pictures(const cr_stats *s) { return s->pictures; }
+bool cr_stats_converged(const cr_stats *s) { return s->converged; }
 
 cr_status cr_stats_save(const cr_stats *s, const char *path, cr_error *err)
 {
@@ -75,8 +77,13 @@ cr_status cr_calibrate(const cr_model *m, const cr_image_list *pictures,
     const size_t want = o->samples && o->samples < pictures->count ? o->samples : pictures->count;
     picture_source source = {m, pictures, chosen};
     const size_t n = choose(pictures->count, want, o->seed, chosen);
-    const cr_status st =
-        cr_stats_collect(g, n, fill_picture, &source, o->threads, progress, out, err);
+    const cr_collect_options collect = {.count = n,
+                                        .fill = fill_picture,
+                                        .user = &source,
+                                        .threads = o->threads,
+                                        .all = o->all_samples,
+                                        .progress = progress};
+    const cr_status st = cr_stats_collect(g, &collect, out, err);
     cr_free(chosen);
     return st;
 }

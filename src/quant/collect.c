@@ -1,11 +1,20 @@
-/* Calibration runs: each thread has a single-threaded session and statistics of its own, pictures
- * are handed out one by one, and the statistics are merged at the end. That keeps every core busy
- * on decoding, running and counting alike, and needs no locks. */
+/* Calibration runs. Each thread has a single-threaded session and statistics of its own and takes
+ * pictures one by one, which keeps every core busy on decoding, running and counting alike. After
+ * each block of BLOCK pictures the threads' statistics are added to the whole, exactly and in no
+ * order that matters, and their memory is used again: memory is that of one block for any number of
+ * pictures.
+ *
+ * Early stop. Pictures after the ranges have converged cost time and change nothing. After a block,
+ * convergence.c compares what the whole says with what it said a block ago; blocks are counted in
+ * pictures, so the decision is the same for any number of threads and any timing. */
 #include <stdatomic.h>
 #include <string.h>
 
 #include "base/error.h"
+#include "quant/convergence.h"
 #include "quant/stats.h"
+
+enum { BLOCK = 16 };
 
 typedef struct lane {
     cr_session *session;
@@ -14,32 +23,43 @@ typedef struct lane {
     cr_status status;
     cr_error error;
     bool out_of_memory;
+    const bool *split; /* the collector's */
 } lane;
 
 typedef struct collector {
+    const cr_collect_options *options;
     lane *lanes;
     int count;
-    size_t samples;
-    cr_sample_fn fill;
-    void *user;
-    const cr_progress *progress;
+    bool *split; /* by tensor id: with histograms per channel */
+    size_t begin; /* of the block */
+    cr_stats *whole;
+    cr_convergence *convergence; /* NULL: no early stop */
     atomic_size_t done;
     atomic_bool stop;
 } collector;
+
+static cr_tensor_stats *entry_of(lane *l, const cr_tensor *t)
+{
+    const int64_t channels = t->shape.rank == 4 ? t->shape.dim[1] : 0;
+    cr_tensor_stats *s = cr_stats_get(l->stats, t->name, channels);
+    if (s && channels && l->split[t->id] && !s->channel && !cr_stats_split(l->stats, s))
+        return NULL;
+    return s;
+}
 
 static void see(void *user, const cr_view *v)
 {
     lane *l = user;
     if (v->dtype != CR_DT_F32 || v->tensor->data) return;
-    const int64_t channels = v->tensor->shape.rank == 4 ? v->tensor->shape.dim[1] : 0;
-    cr_tensor_stats *t = cr_stats_get(l->stats, v->tensor->name, channels);
+    cr_tensor_stats *t = entry_of(l, v->tensor);
     if (t) cr_stats_add(t, v);
     else l->out_of_memory = true;
 }
 
 static cr_status run_sample(collector *c, lane *l, size_t index)
 {
-    CR_TRY(c->fill(c->user, index, cr_session_input_data(l->session, 0), &l->error));
+    const cr_collect_options *o = c->options;
+    CR_TRY(o->fill(o->user, index, cr_session_input_data(l->session, 0), &l->error));
     CR_TRY(cr_session_execute(l->session, &l->error));
     l->stats->pictures++;
     return l->out_of_memory ? CR_NOMEM(&l->error) : CR_OK;
@@ -50,11 +70,27 @@ static void sample_task(void *ctx, size_t index, int worker)
     collector *c = ctx;
     lane *l = &c->lanes[worker];
     if (atomic_load(&c->stop)) return;
-    l->status = run_sample(c, l, index);
+    l->status = run_sample(c, l, c->begin + index);
     const size_t done = atomic_fetch_add(&c->done, 1) + 1;
-    if (l->status == CR_OK && worker == 0 && !cr_report(c->progress, "calibrating", done, c->samples))
+    if (l->status == CR_OK && worker == 0 &&
+        !cr_report(c->options->progress, "calibrating", done, c->options->count))
         l->status = cr_fail(&l->error, CR_ERR_CANCELLED, "cancelled");
     if (l->status != CR_OK) atomic_store(&c->stop, true);
+}
+
+/* What depthwise convolutions read may be quantized channel by channel: these tensors, and those
+ * that reach them through operators which keep channels apart. */
+static void mark_split(const cr_graph *g, bool *split)
+{
+    for (size_t i = g->node_count; i-- > 0;) {
+        const cr_node *n = g->nodes[i];
+        const cr_tensor *x = n->n_in > 0 ? n->in[0] : NULL;
+        if (!x || x->shape.rank != 4 || x->data) continue;
+        const bool depthwise = n->op->kind == CR_OP_Conv && x->shape.dim[1] > 1 &&
+                               cr_attr_int(n, "group", 1) == x->shape.dim[1];
+        const bool passes = n->op->kind == CR_OP_MaxPool || n->op->kind == CR_OP_Resize;
+        if (depthwise || (passes && n->out[0] && split[n->out[0]->id])) split[x->id] = true;
+    }
 }
 
 static cr_status open_lanes(collector *c, const cr_program *p, cr_pool **inline_pool, cr_error *err)
@@ -62,6 +98,7 @@ static cr_status open_lanes(collector *c, const cr_program *p, cr_pool **inline_
     CR_TRY(cr_pool_create(1, inline_pool, err));
     for (int i = 0; i < c->count; i++) {
         lane *l = &c->lanes[i];
+        l->split = c->split;
         CR_TRY(cr_session_open(p, *inline_pool, &l->session, err));
         CR_TRY(cr_stats_create(&l->stats, err));
         l->observer = (cr_observer){see, l};
@@ -78,43 +115,74 @@ static cr_status first_failure(const collector *c, cr_error *err)
     return CR_OK;
 }
 
-static cr_status merge_lanes(collector *c, cr_stats **out, cr_error *err)
+static cr_status merge_lanes(collector *c, cr_error *err)
 {
-    for (int i = 1; i < c->count; i++) CR_TRY(cr_stats_merge(c->lanes[0].stats, c->lanes[i].stats, err));
-    *out = c->lanes[0].stats;
-    c->lanes[0].stats = NULL;
+    for (int i = 0; i < c->count; i++) {
+        CR_TRY(cr_stats_merge(c->whole, c->lanes[i].stats, err));
+        cr_stats_reset(c->lanes[i].stats);
+    }
     return CR_OK;
 }
 
-cr_status cr_stats_collect(const cr_graph *g, size_t count, cr_sample_fn fill, void *user,
-                           int threads, const cr_progress *progress, cr_stats **out, cr_error *err)
+static cr_status run_blocks(collector *c, cr_pool *pool, cr_error *err)
+{
+    const size_t count = c->options->count;
+    for (c->begin = 0; c->begin < count; c->begin += BLOCK) {
+        const size_t left = count - c->begin;
+        cr_pool_run(pool, left < BLOCK ? left : BLOCK, sample_task, c);
+        CR_TRY(first_failure(c, err));
+        CR_TRY(merge_lanes(c, err));
+        if (left <= BLOCK || !c->convergence) continue;
+        CR_TRY(cr_convergence_check(c->convergence, c->whole, &c->whole->converged, err));
+        if (c->whole->converged) break;
+    }
+    cr_report(c->options->progress, "calibrating", count, count); /* also when it ended early */
+    return CR_OK;
+}
+
+static void close_all(collector *c)
+{
+    for (int i = 0; c->lanes && i < c->count; i++) {
+        cr_session_close(&c->lanes[i].session);
+        cr_stats_release(&c->lanes[i].stats);
+    }
+    cr_free(c->lanes);
+    cr_free(c->split);
+    cr_stats_release(&c->whole);
+    cr_convergence_free(&c->convergence);
+}
+
+static cr_status prepare(collector *c, const cr_graph *g, int lanes, cr_error *err)
+{
+    c->count = lanes;
+    c->lanes = cr_calloc((size_t)lanes, sizeof *c->lanes);
+    c->split = cr_calloc(g->tensor_count, sizeof *c->split);
+    if (!c->lanes || !c->split) return CR_NOMEM(err);
+    mark_split(g, c->split);
+    CR_TRY(cr_stats_create(&c->whole, err));
+    return c->options->all ? CR_OK : cr_convergence_create(&c->convergence, err);
+}
+
+cr_status cr_stats_collect(const cr_graph *g, const cr_collect_options *o, cr_stats **out,
+                           cr_error *err)
 {
     *out = NULL;
-    CR_CHECK(count > 0, err, CR_ERR_ARGUMENT, "calibration needs at least one picture");
+    CR_CHECK(o->count > 0, err, CR_ERR_ARGUMENT, "calibration needs at least one picture");
     CR_CHECK(g->input_count == 1 && g->inputs[0]->dtype == CR_DT_F32, err, CR_ERR_UNSUPPORTED,
              "calibration needs a model with one float input");
     cr_status st = CR_OK;
     cr_program *program = NULL;
     cr_pool *pool = NULL, *inline_pool = NULL;
-    collector c = {.samples = count, .fill = fill, .user = user, .progress = progress};
-    CR_TRY_GOTO(cr_pool_create(threads, &pool, err), done);
-    c.count = cr_pool_threads(pool);
-    c.lanes = cr_calloc((size_t)c.count, sizeof *c.lanes);
-    if (!c.lanes) {
-        st = CR_NOMEM(err);
-        goto done;
-    }
+    collector c = {.options = o};
+    CR_TRY_GOTO(cr_pool_create(o->threads, &pool, err), done);
+    CR_TRY_GOTO(prepare(&c, g, cr_pool_threads(pool), err), done);
     CR_TRY_GOTO(cr_program_create(g, NULL, 1, &program, err), done);
     CR_TRY_GOTO(open_lanes(&c, program, &inline_pool, err), done);
-    cr_pool_run(pool, count, sample_task, &c);
-    CR_TRY_GOTO(first_failure(&c, err), done);
-    CR_TRY_GOTO(merge_lanes(&c, out, err), done);
+    CR_TRY_GOTO(run_blocks(&c, pool, err), done);
+    *out = c.whole;
+    c.whole = NULL;
 done:
-    for (int i = 0; c.lanes && i < c.count; i++) {
-        cr_session_close(&c.lanes[i].session);
-        cr_stats_release(&c.lanes[i].stats);
-    }
-    cr_free(c.lanes);
+    close_all(&c);
     cr_program_free(&program);
     cr_pool_free(&pool);
     cr_pool_free(&inline_pool);

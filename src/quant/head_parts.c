@@ -115,8 +115,8 @@ static double typical_value(const finder *f, const cr_source *s)
     const cr_tensor_stats *t = f->stats ? cr_stats_find(f->stats, s->node->out[0]->name) : NULL;
     double sum = 0, count = 0;
     for (int k = 0; t && k < CR_HIST_BINS; k++) {
-        sum += (double)t->counts[k] * cr_stats_bin(t, k);
-        count += (double)t->counts[k];
+        sum += (double)t->all.counts[k] * cr_stats_bin(t, k);
+        count += (double)t->all.counts[k];
     }
     if (count > 0) return sum / count;
     const cr_tensor *bias = s->node->n_in > 2 ? s->node->in[2] : NULL;

@@ -20,12 +20,6 @@ typedef struct planner {
     int32_t *zero_point;
 } planner;
 
-static const char *method_name(cr_calibration c)
-{
-    static const char *const names[] = {"minmax", "moving-average", "percentile", "mse"};
-    return names[c];
-}
-
 static const char *head_name(cr_head_mode h)
 {
     static const char *const names[] = {"auto", "quantize", "float"};
@@ -57,10 +51,11 @@ static cr_status choose_params(planner *p, const cr_tensor *t, cr_error *err)
              "the statistics have no tensor '%s': they were made with another model", t->name);
     const bool picture = is_graph_input(p->graph, t), wide = p->map.wide[t->id];
     const bool symmetric = wide || (o->symmetric && !picture);
-    double lo, hi;
-    CR_TRY(cr_range_choose(s, picture || wide ? CR_CALIB_MINMAX : o->calibration, o->percentile,
-                           256, symmetric, &lo, &hi, err));
-    cr_range_to_params(lo, hi, activation_type(p, t), symmetric, &p->scale[t->id],
+    const cr_range_want want = {picture || wide ? CR_CALIB_MINMAX : o->calibration, o->percentile,
+                                o->norm, wide ? 65536 : 256, symmetric};
+    cr_interval v;
+    CR_TRY(cr_range_choose(s, &want, &v, err));
+    cr_range_to_params(v.lo, v.hi, activation_type(p, t), symmetric, &p->scale[t->id],
                        &p->zero_point[t->id]);
     return CR_OK;
 }
@@ -211,9 +206,10 @@ static void write_facts(const planner *p)
     const cr_quantize_options *o = p->options;
     char text[64];
     cr_recipe *r = p->recipe;
-    snprintf(text, sizeof text, "%s", method_name(o->calibration));
+    snprintf(text, sizeof text, "%s", cr_calibration_name(o->calibration));
     if (o->calibration == CR_CALIB_PERCENTILE)
         snprintf(text, sizeof text, "percentile:%g", o->percentile);
+    if (o->calibration == CR_CALIB_LP) snprintf(text, sizeof text, "lp:%g", o->norm);
     cr_recipe_set_fact(r, "calibration", text);
     snprintf(text, sizeof text, "%llu", (unsigned long long)p->stats->pictures);
     cr_recipe_set_fact(r, "pictures", text);
@@ -240,6 +236,8 @@ cr_status cr_plan_recipe(const cr_graph *g, const cr_stats *stats, const cr_quan
     *out = NULL;
     cr_quantize_report unused, *rep = report ? report : &unused;
     *rep = (cr_quantize_report){0};
+    CR_CHECK(o->norm >= 1 && o->norm <= 16, err, CR_ERR_ARGUMENT,
+             "lp norm %g: must be 1 to 16", o->norm);
     CR_CHECK(o->percentile > 50 && o->percentile <= 100, err, CR_ERR_ARGUMENT,
              "percentile %g: must be above 50 and at most 100", o->percentile);
     planner p = {.graph = g, .stats = stats, .options = o};

@@ -54,10 +54,10 @@ typedef struct sheet {
 
 static void measure_clipping(const cr_tensor_stats *t, method *m)
 {
-    const double half = ldexp(.5, t->exponent);
+    const double half = ldexp(.5, t->all.exponent);
     double all = 0;
     for (int k = 0; k < CR_HIST_BINS; k++) {
-        const double x = cr_stats_bin(t, k), n = (double)t->counts[k];
+        const double x = cr_stats_bin(t, k), n = (double)t->all.counts[k];
         all += n;
         if (x < m->lo - half) m->below += n;
         if (x > m->hi + half) m->above += n;
@@ -69,10 +69,15 @@ static void measure_clipping(const cr_tensor_stats *t, method *m)
 static cr_status choose_intervals(sheet *s, cr_error *err)
 {
     const double percentile = cr_quantize_options_default().percentile;
+    const double norm = cr_quantize_options_default().norm;
     for (int i = 0; i < METHODS; i++) {
         method *m = &s->methods[i];
         *m = all_methods[i];
-        CR_TRY(cr_range_choose(s->t, m->calibration, percentile, 256, false, &m->lo, &m->hi, err));
+        const cr_range_want want = {m->calibration, percentile, norm, 256, false};
+        cr_interval v;
+        CR_TRY(cr_range_choose(s->t, &want, &v, err));
+        m->lo = v.lo;
+        m->hi = v.hi;
         measure_clipping(s->t, m);
     }
     return CR_OK;
@@ -80,7 +85,7 @@ static cr_status choose_intervals(sheet *s, cr_error *err)
 
 static void choose_axis(sheet *s)
 {
-    const double lo = fmin((double)s->t->min, 0), hi = fmax((double)s->t->max, 0);
+    const double lo = fmin((double)s->t->all.min, 0), hi = fmax((double)s->t->all.max, 0);
     const double room = hi > lo ? .02 * (hi - lo) : 1;
     s->lo = lo - room;
     s->hi = hi + room;
@@ -89,10 +94,10 @@ static void choose_axis(sheet *s)
 static void fill_columns(sheet *s)
 {
     for (int k = 0; k < CR_HIST_BINS; k++) {
-        if (!s->t->counts[k]) continue;
+        if (!s->t->all.counts[k]) continue;
         const double at = (cr_stats_bin(s->t, k) - s->lo) / (s->hi - s->lo) * COLUMNS;
         const int c = at < 0 ? 0 : at >= COLUMNS ? COLUMNS - 1 : (int)at;
-        s->columns[c] += (double)s->t->counts[k];
+        s->columns[c] += (double)s->t->all.counts[k];
         s->most = fmax(s->most, s->columns[c]);
     }
 }
@@ -128,8 +133,8 @@ static void draw_title(const sheet *s)
     snprintf(title, sizeof title, "%s%s", skip ? "..." : "", t->name + skip);
     cr_canvas_ascii(title);
     snprintf(facts, sizeof facts, "%llu values of %llu pictures, from %.4g to %.4g",
-             (unsigned long long)t->count, (unsigned long long)t->pictures, (double)t->min,
-             (double)t->max);
+             (unsigned long long)t->count, (unsigned long long)t->pictures, (double)t->all.min,
+             (double)t->all.max);
     cr_canvas_ink(s->cr, 0);
     cr_canvas_font(s->cr, 16, true);
     cr_canvas_text(s->cr, 16, 27, 0, title);

@@ -1,7 +1,6 @@
 #include "quant/stats.h"
 
 #include <float.h>
-#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -29,107 +28,77 @@ const cr_tensor_stats *cr_stats_find(const cr_stats *s, const char *name)
     return NULL;
 }
 
+static void forget_range(float *lo, float *hi, int64_t n)
+{
+    for (int64_t c = 0; c < n; c++) {
+        lo[c] = FLT_MAX;
+        hi[c] = -FLT_MAX;
+    }
+}
+
+static bool alloc_channels(cr_stats *s, cr_tensor_stats *t)
+{
+    const size_t n = (size_t)t->channels;
+    float **const floats[] = {&t->channel_min, &t->channel_max, &t->picture_min, &t->picture_max};
+    double **const doubles[] = {&t->channel_sum_min, &t->channel_sum_max};
+    for (int i = 0; i < 4; i++)
+        if (!(*floats[i] = cr_arena_alloc(&s->arena, n * sizeof(float)))) return false;
+    for (int i = 0; i < 2; i++)
+        if (!(*doubles[i] = cr_arena_alloc(&s->arena, n * sizeof(double)))) return false;
+    forget_range(t->channel_min, t->channel_max, t->channels);
+    return true;
+}
+
 cr_tensor_stats *cr_stats_get(cr_stats *s, const char *name, int64_t channels)
 {
     cr_tensor_stats *old = (cr_tensor_stats *)cr_stats_find(s, name);
     if (old) return old;
     if (!cr_grow((void **)&s->tensors, &s->cap, s->count, sizeof *s->tensors)) return NULL;
-    cr_tensor_stats t = {.name = cr_arena_strdup(&s->arena, name), .min = FLT_MAX, .max = -FLT_MAX,
-                         .exponent = INT32_MIN, .channels = channels};
-    t.counts = cr_arena_alloc(&s->arena, CR_HIST_BINS * sizeof *t.counts);
-    t.channel_min = cr_arena_alloc(&s->arena, (size_t)channels * sizeof(float));
-    t.channel_max = cr_arena_alloc(&s->arena, (size_t)channels * sizeof(float));
-    if (!t.name || !t.counts || !t.channel_min || !t.channel_max) return NULL;
-    for (int64_t c = 0; c < channels; c++) {
-        t.channel_min[c] = FLT_MAX;
-        t.channel_max[c] = -FLT_MAX;
-    }
+    cr_tensor_stats t = {.name = cr_arena_strdup(&s->arena, name), .channels = channels};
+    uint64_t *const counts = cr_arena_alloc(&s->arena, CR_HIST_BINS * sizeof *counts);
+    if (!t.name || !counts || !alloc_channels(s, &t)) return NULL;
+    t.all = cr_histogram_empty(CR_HIST_BINS, counts);
     s->tensors[s->count] = t;
     return &s->tensors[s->count++];
 }
 
+bool cr_stats_split(cr_stats *s, cr_tensor_stats *t)
+{
+    const size_t n = (size_t)t->channels;
+    cr_histogram *const h = cr_arena_alloc(&s->arena, n * sizeof *h);
+    uint64_t *const counts = cr_arena_alloc(&s->arena, n * CR_CHANNEL_BINS * sizeof *counts);
+    if (!h || !counts) return false;
+    for (size_t c = 0; c < n; c++)
+        h[c] = cr_histogram_empty(CR_CHANNEL_BINS, counts + c * CR_CHANNEL_BINS);
+    t->channel = h;
+    return true;
+}
+
+static void forget(cr_histogram *h)
+{
+    memset(h->counts, 0, (size_t)h->bins * sizeof *h->counts);
+    *h = cr_histogram_empty(h->bins, h->counts);
+}
+
+void cr_stats_reset(cr_stats *s)
+{
+    s->pictures = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        cr_tensor_stats *t = &s->tensors[i];
+        const size_t n = (size_t)t->channels;
+        t->pictures = t->count = t->bad = 0;
+        t->sum_min = t->sum_max = 0;
+        forget(&t->all);
+        forget_range(t->channel_min, t->channel_max, t->channels);
+        memset(t->channel_sum_min, 0, n * sizeof *t->channel_sum_min);
+        memset(t->channel_sum_max, 0, n * sizeof *t->channel_sum_max);
+        for (size_t c = 0; t->channel && c < n; c++) forget(&t->channel[c]);
+    }
+}
+
 double cr_stats_bin(const cr_tensor_stats *t, int k)
 {
-    return ldexp((double)(t->first + k) + .5, t->exponent);
-}
-
-/* ---- histogram ---- */
-
-/* Floor division by 2^shift. */
-static int64_t shift_down(int64_t i, int shift)
-{
-    if (shift > 62) return i < 0 ? -1 : 0;
-    return i >> shift; /* arithmetic on every compiler we build with */
-}
-
-static int64_t bin_of(float x, int exponent) { return (int64_t)floor(ldexp((double)x, -exponent)); }
-
-/* Adds neighbours up until the bin width is 2^exponent. */
-static void coarsen(cr_tensor_stats *t, int exponent)
-{
-    const int shift = exponent - t->exponent;
-    if (shift <= 0) return;
-    const int64_t first = shift_down(t->first, shift);
-    uint64_t merged[CR_HIST_BINS] = {0};
-    for (int k = 0; k < CR_HIST_BINS; k++)
-        if (t->counts[k]) merged[shift_down(t->first + k, shift) - first] += t->counts[k];
-    memcpy(t->counts, merged, sizeof merged);
-    t->first = first;
-    t->exponent = exponent;
-}
-
-/* Moves the window so that it begins at bin `first`; the counts that are there must fit. */
-static void slide(cr_tensor_stats *t, int64_t first)
-{
-    const int64_t by = t->first - first;
-    if (by == 0) return;
-    uint64_t moved[CR_HIST_BINS] = {0};
-    for (int64_t k = 0; k < CR_HIST_BINS; k++)
-        if (t->counts[k]) moved[k + by] = t->counts[k];
-    memcpy(t->counts, moved, sizeof moved);
-    t->first = first;
-}
-
-static int finest_fit(float lo, float hi, int from)
-{
-    int e = from;
-    while (bin_of(hi, e) - bin_of(lo, e) >= CR_HIST_BINS) e++;
-    return e;
-}
-
-/* Makes room for lo..hi. The window always begins at the bin of the smallest value seen, so that
- * equal data give equal histograms. */
-static void make_room(cr_tensor_stats *t, float lo, float hi)
-{
-    if (t->exponent != INT32_MIN) {
-        lo = fminf(lo, t->min);
-        hi = fmaxf(hi, t->max);
-    }
-    const double widest = fmax(fabs((double)lo), fabs((double)hi));
-    int least = widest > 0 ? ilogb(widest) - 24 : -126; /* no finer than float32's own grid */
-    if (least < -126) least = -126; /* 2^126, which count_row multiplies by, is a float */
-    if (t->exponent != INT32_MIN && t->exponent > least) least = t->exponent;
-    const int e = finest_fit(lo, hi, least);
-    if (t->exponent == INT32_MIN) {
-        t->exponent = e;
-        t->first = bin_of(lo, e);
-        return;
-    }
-    coarsen(t, e);
-    slide(t, bin_of(lo, e));
-}
-
-static void count_row(cr_tensor_stats *t, const float *x, int64_t n)
-{
-    const float inverse = ldexpf(1.f, -t->exponent); /* a power of two: products are exact */
-    const int64_t first = t->first;
-    for (int64_t i = 0; i < n; i++) {
-        if (!(fabsf(x[i]) <= FLT_MAX)) continue;
-        const float scaled = x[i] * inverse; /* within +-2^25: see make_room */
-        const int32_t cut = (int32_t)scaled;
-        const int64_t k = cut - (scaled < (float)cut) - first; /* floor, without a library call */
-        t->counts[k < 0 ? 0 : k >= CR_HIST_BINS ? CR_HIST_BINS - 1 : k]++;
-    }
+    return ldexp((double)(t->all.first + k) + .5, t->all.exponent);
 }
 
 /* ---- ranges ---- */
@@ -152,25 +121,74 @@ static void widen(range *r, const float *x, int64_t n)
     *r = (range){lo, hi, r->bad + bad};
 }
 
-static void widen_channels(cr_tensor_stats *t, const cr_view *v)
+/* ---- channels ---- */
+
+/* One run of a channel's values: x[0], x[stride], ... */
+typedef void run_fn(cr_tensor_stats *t, int64_t channel, const float *x, int64_t n, int64_t stride);
+
+/* All values channel by channel; rows of pixels by blocks that stay in the cache. */
+static void each_run(cr_tensor_stats *t, const cr_view *v, run_fn *fn)
 {
+    enum { BLOCK = 64 };
+    const float *x = v->data;
     if (v->nhwc) {
-        for (int64_t r = 0; r < v->rows; r++) {
-            const float *x = (const float *)v->data + r * v->ld;
-            for (int64_t c = 0; c < v->cols; c++) {
-                t->channel_min[c] = x[c] < t->channel_min[c] ? x[c] : t->channel_min[c];
-                t->channel_max[c] = x[c] > t->channel_max[c] ? x[c] : t->channel_max[c];
-            }
+        for (int64_t r = 0; r < v->rows; r += BLOCK) {
+            const int64_t n = v->rows - r < BLOCK ? v->rows - r : BLOCK;
+            for (int64_t c = 0; c < v->cols; c++) fn(t, c, x + r * v->ld + c, n, v->ld);
         }
         return;
     }
     const int64_t inner = v->cols / (t->channels * v->tensor->shape.dim[0]);
-    for (int64_t p = 0; p < v->cols / inner; p++) {
-        range r = {t->channel_min[p % t->channels], t->channel_max[p % t->channels], 0};
-        widen(&r, (const float *)v->data + p * inner, inner);
-        t->channel_min[p % t->channels] = r.lo;
-        t->channel_max[p % t->channels] = r.hi;
+    for (int64_t p = 0; p < v->cols / inner; p++)
+        fn(t, p % t->channels, x + p * inner, inner, 1);
+}
+
+static void widen_run(cr_tensor_stats *t, int64_t c, const float *x, int64_t n, int64_t stride)
+{
+    float lo = t->picture_min[c], hi = t->picture_max[c];
+    for (int64_t i = 0; i < n; i++) {
+        const float value = x[i * stride];
+        const bool ok = fabsf(value) <= FLT_MAX;
+        lo = ok && value < lo ? value : lo;
+        hi = ok && value > hi ? value : hi;
     }
+    t->picture_min[c] = lo;
+    t->picture_max[c] = hi;
+}
+
+static void count_run(cr_tensor_stats *t, int64_t c, const float *x, int64_t n, int64_t stride)
+{
+    if (!cr_histogram_is_empty(&t->channel[c])) cr_histogram_count(&t->channel[c], x, n, stride);
+}
+
+/* Pixels' rows, all channels side by side: the common case, in a form that compilers vectorize. */
+static void widen_rows(cr_tensor_stats *t, const cr_view *v)
+{
+    float *restrict lo = t->picture_min, *restrict hi = t->picture_max;
+    for (int64_t r = 0; r < v->rows; r++) {
+        const float *x = (const float *)v->data + r * v->ld;
+        for (int64_t c = 0; c < v->cols; c++) {
+            lo[c] = x[c] < lo[c] && x[c] >= -FLT_MAX ? x[c] : lo[c];
+            hi[c] = x[c] > hi[c] && x[c] <= FLT_MAX ? x[c] : hi[c];
+        }
+    }
+}
+
+static void add_channels(cr_tensor_stats *t, const cr_view *v)
+{
+    forget_range(t->picture_min, t->picture_max, t->channels);
+    if (v->nhwc) widen_rows(t, v);
+    else each_run(t, v, widen_run);
+    for (int64_t c = 0; c < t->channels; c++) {
+        const float lo = t->picture_min[c], hi = t->picture_max[c];
+        if (lo > hi) continue; /* nothing finite */
+        t->channel_min[c] = fminf(t->channel_min[c], lo);
+        t->channel_max[c] = fmaxf(t->channel_max[c], hi);
+        t->channel_sum_min[c] += (double)lo;
+        t->channel_sum_max[c] += (double)hi;
+        if (t->channel) cr_histogram_widen(&t->channel[c], lo, hi);
+    }
+    if (t->channel) each_run(t, v, count_run);
 }
 
 void cr_stats_add(cr_tensor_stats *t, const cr_view *v)
@@ -181,57 +199,44 @@ void cr_stats_add(cr_tensor_stats *t, const cr_view *v)
     t->pictures++;
     t->bad += r.bad;
     if (r.lo > r.hi) return; /* empty, or nothing finite */
-    make_room(t, r.lo, r.hi);
-    t->min = fminf(t->min, r.lo);
-    t->max = fmaxf(t->max, r.hi);
+    cr_histogram_widen(&t->all, r.lo, r.hi);
     t->sum_min += (double)r.lo;
     t->sum_max += (double)r.hi;
     t->count += n - r.bad;
     for (int64_t i = 0; i < v->rows; i++)
-        count_row(t, (const float *)v->data + i * v->ld, v->cols);
-    if (t->channels) widen_channels(t, v);
+        cr_histogram_count(&t->all, (const float *)v->data + i * v->ld, v->cols, 1);
+    if (t->channels) add_channels(t, v);
 }
 
-static void merge_tensor(cr_tensor_stats *a, const cr_tensor_stats *b)
+/* ---- merging ---- */
+
+static void merge_channels(cr_tensor_stats *a, const cr_tensor_stats *b)
 {
-    a->pictures += b->pictures;
-    a->bad += b->bad;
-    a->count += b->count;
-    a->sum_min += b->sum_min;
-    a->sum_max += b->sum_max;
     for (int64_t c = 0; c < a->channels && a->channels == b->channels; c++) {
         a->channel_min[c] = fminf(a->channel_min[c], b->channel_min[c]);
         a->channel_max[c] = fmaxf(a->channel_max[c], b->channel_max[c]);
+        a->channel_sum_min[c] += b->channel_sum_min[c];
+        a->channel_sum_max[c] += b->channel_sum_max[c];
+        if (a->channel && b->channel) cr_histogram_merge(&a->channel[c], &b->channel[c]);
     }
-    if (b->exponent == INT32_MIN) return;
-    if (a->exponent == INT32_MIN) {
-        a->exponent = b->exponent;
-        a->first = b->first;
-        a->min = b->min;
-        a->max = b->max;
-        memcpy(a->counts, b->counts, CR_HIST_BINS * sizeof *a->counts);
-        return;
-    }
-    if (b->exponent > a->exponent) {
-        coarsen(a, b->exponent);
-        slide(a, bin_of(a->min, a->exponent));
-    }
-    make_room(a, b->min, b->max);
-    a->min = fminf(a->min, b->min);
-    a->max = fmaxf(a->max, b->max);
-    for (int k = 0; k < CR_HIST_BINS; k++)
-        if (b->counts[k])
-            a->counts[shift_down(b->first + k, a->exponent - b->exponent) - a->first] +=
-                b->counts[k];
 }
 
 cr_status cr_stats_merge(cr_stats *a, const cr_stats *b, cr_error *err)
 {
     a->pictures += b->pictures;
     for (size_t i = 0; i < b->count; i++) {
-        cr_tensor_stats *t = cr_stats_get(a, b->tensors[i].name, b->tensors[i].channels);
-        if (!t) return CR_NOMEM(err);
-        merge_tensor(t, &b->tensors[i]);
+        const cr_tensor_stats *from = &b->tensors[i];
+        cr_tensor_stats *to = cr_stats_get(a, from->name, from->channels);
+        if (!to) return CR_NOMEM(err);
+        if (from->channel && !to->channel && !to->pictures && !cr_stats_split(a, to))
+            return CR_NOMEM(err);
+        to->pictures += from->pictures;
+        to->bad += from->bad;
+        to->count += from->count;
+        to->sum_min += from->sum_min;
+        to->sum_max += from->sum_max;
+        cr_histogram_merge(&to->all, &from->all);
+        merge_channels(to, from);
     }
     return CR_OK;
 }

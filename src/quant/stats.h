@@ -1,29 +1,31 @@
 /* What calibration saw, per tensor. Independent of bit width, exclusions and method: recorded once,
- * reused by every plan. Memory does not grow with the number of pictures.
+ * reused by every plan. Memory does not grow with the number of pictures, and the result does not
+ * depend on their order or on how they were divided among threads: histograms merge exactly
+ * (histogram.h), and sums of float32 in float64 are exact while the terms lie within 2^29 of each
+ * other.
  *
- * The histogram is exact to merge: its bins are [i*2^e, (i+1)*2^e) for integers i, with the smallest
- * exponent e at which all values seen fit CR_HIST_BINS neighbouring bins. When a value falls
- * outside, e grows and neighbours are added up. So the result does not depend on the order of the
- * pictures or on how they were divided among threads. Rejected: a fixed range taken from the first
- * picture (clips the others), equal bins over min..max (must be resampled to merge, which blurs). */
+ * Channels: every tensor [N,C,H,W] has the extremes of each channel; those that a depthwise
+ * convolution reads, whose entries may have one scale per channel, have a small histogram for
+ * each as well. */
 #ifndef CR_QUANT_STATS_H
 #define CR_QUANT_STATS_H
 
 #include "base/mem.h"
+#include "quant/histogram.h"
 #include "runtime/runtime.h"
 
-enum { CR_HIST_BINS = 4096 };
+enum { CR_HIST_BINS = CR_HIST_MAX_BINS, CR_CHANNEL_BINS = 256 };
 
 typedef struct cr_tensor_stats {
     const char *name;
     uint64_t pictures, count, bad; /* bad: NaN or infinite elements */
-    float min, max;                /* over everything */
     double sum_min, sum_max;       /* of each picture's min and max: / pictures is their average */
-    int exponent;                  /* e: bin width 2^e; INT32_MIN while empty */
-    int64_t first;                 /* index i of counts[0] */
-    uint64_t *counts;              /* [CR_HIST_BINS] */
+    cr_histogram all;              /* [CR_HIST_BINS]; its min and max are over everything */
     int64_t channels;              /* 0 when the tensor is not [N,C,H,W] */
-    float *channel_min, *channel_max;
+    float *channel_min, *channel_max;         /* [channels]; FLT_MAX, -FLT_MAX while empty */
+    double *channel_sum_min, *channel_sum_max; /* [channels], as sum_min */
+    cr_histogram *channel;         /* [channels] of CR_CHANNEL_BINS, or NULL */
+    float *picture_min, *picture_max;         /* [channels], of the picture being added */
 } cr_tensor_stats;
 
 typedef struct cr_stats {
@@ -31,32 +33,45 @@ typedef struct cr_stats {
     cr_tensor_stats *tensors;
     size_t count, cap;
     uint64_t pictures;
+    bool converged; /* calibration ended before its pictures did: ranges no longer moved */
 } cr_stats;
 
 cr_status cr_stats_create(cr_stats **out, cr_error *err);
 void cr_stats_release(cr_stats **s);
+/* Forgets what was seen and keeps the tensors and their memory. */
+void cr_stats_reset(cr_stats *s);
 
 /* The entry of that tensor, made if it is new; NULL without memory. Linear search. */
 cr_tensor_stats *cr_stats_get(cr_stats *s, const char *name, int64_t channels);
 const cr_tensor_stats *cr_stats_find(const cr_stats *s, const char *name);
+/* Histograms for each channel as well, of a tensor that is still empty. False: no memory. */
+bool cr_stats_split(cr_stats *s, cr_tensor_stats *t);
 
 /* Adds one picture's values of a float32 view. */
 void cr_stats_add(cr_tensor_stats *t, const cr_view *view);
 /* a += b. CR_ERR_MEMORY is the only failure. */
 cr_status cr_stats_merge(cr_stats *a, const cr_stats *b, cr_error *err);
 
-/* Centre of bin k. */
+/* Centre of bin k of t->all. */
 double cr_stats_bin(const cr_tensor_stats *t, int k);
 
 /* stats.json; a reader's errors name the file and the tensor. */
 cr_status cr_stats_write(const cr_stats *s, const char *path, cr_error *err);
 cr_status cr_stats_read(const char *path, cr_stats **out, cr_error *err);
 
-/* Calibration: runs `count` samples through the float graph and records every float activation.
+/* Calibration: runs samples through the float graph and records every float activation.
  * fill(user, index, input, err) writes sample `index` (row-major, the shape of graph input 0); it is
- * called from several threads at once. The result does not depend on `threads`. */
+ * called from several threads at once. */
 typedef cr_status (*cr_sample_fn)(void *user, size_t index, float *input, cr_error *err);
-cr_status cr_stats_collect(const cr_graph *g, size_t count, cr_sample_fn fill, void *user,
-                           int threads, const cr_progress *progress, cr_stats **out, cr_error *err);
+typedef struct cr_collect_options {
+    size_t count;       /* samples there are */
+    cr_sample_fn fill;
+    void *user;
+    int threads;        /* 0: all cores; the result does not depend on them */
+    bool all;           /* no early stop */
+    const cr_progress *progress;
+} cr_collect_options;
+cr_status cr_stats_collect(const cr_graph *g, const cr_collect_options *o, cr_stats **out,
+                           cr_error *err);
 
 #endif

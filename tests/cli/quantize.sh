@@ -13,7 +13,8 @@ json q.json 'j["quantized"], j["precision"]'
 [ "$(json f.json 'j["operators"]')" = "$(json q.json 'j["operators"]')" ] && echo "the same graph"
 for plan in '--weights uint8' '--activations int8' '--granularity tensor' --symmetric \
     --reduce-range '--calib minmax' '--calib moving-average' '--calib percentile' \
-    '--calib percentile:99.9' '--head quantize' '--head float'; do
+    '--calib percentile:99.9' '--calib entropy' '--calib lp' '--calib lp:8' '--head quantize' \
+    '--head float'; do
     "$CRAYON" quantize "$SAMPLE" -o other.onnx --stats stats.json $plan >/dev/null
     cmp -s q.onnx other.onnx && echo "$plan makes no difference"
 done

@@ -19,7 +19,8 @@ fails "$CRAYON" quantize m.onnx -o q.tflite --images a
 fails "$CRAYON" quantize m.onnx -o q.onnx --images a --weights int4
 fails "$CRAYON" quantize m.onnx -o q.onnx --images a --activations int16
 fails "$CRAYON" quantize m.onnx -o q.onnx --images a --granularity block
-fails "$CRAYON" quantize m.onnx -o q.onnx --images a --calib entropy
+fails "$CRAYON" quantize m.onnx -o q.onnx --images a --calib best
+fails "$CRAYON" quantize m.onnx -o q.onnx --images a --calib lp:0
 fails "$CRAYON" quantize m.onnx -o q.onnx --images a --calib percentile:20
 fails "$CRAYON" quantize m.onnx -o q.onnx --images a --head none
 fails "$CRAYON" quantize m.onnx -o q.onnx --images a --samples 0

@@ -96,7 +96,9 @@ static void write_stats(void)
     const cr_view v = {&t, CR_DT_F32, x, 1, 48, 48, false, 0, 0, NULL, NULL};
     if (cr_stats_create(&s, &err) != CR_OK) die(err.message);
     for (int i = 0; i < 48; i++) x[i] = (float)i / 12 - 1;
-    cr_stats_add(cr_stats_get(s, "images", 3), &v);
+    cr_tensor_stats *pictures = cr_stats_get(s, "images", 3);
+    if (!pictures || !cr_stats_split(s, pictures)) die("no memory");
+    cr_stats_add(pictures, &v);
     cr_stats_get(s, "empty", 0);
     s->pictures = 1;
     if (cr_stats_write(s, path, &err) != CR_OK) die(err.message);
@@ -168,20 +170,27 @@ static void check_recipe(tally *t)
     cr_recipe_release(&r);
 }
 
+static void check_interval(cr_status st, const cr_interval *v, const cr_error *err)
+{
+    float scale;
+    int32_t zero;
+    if (st != CR_OK) {
+        check_line(err);
+        return;
+    }
+    cr_range_to_params(v->lo, v->hi, CR_DT_U8, false, &scale, &zero);
+    if (!(scale > 0) || !isfinite(scale) || zero < 0 || zero > 255) die("a bad range was chosen");
+}
+
 static void check_ranges(const cr_tensor_stats *t)
 {
-    for (int method = CR_CALIB_MINMAX; method <= CR_CALIB_MSE; method++) {
+    for (int method = CR_CALIB_MINMAX; method <= CR_CALIB_AUTO; method++) {
         cr_error err = {0};
-        double lo, hi;
-        float scale;
-        int32_t zero;
-        if (cr_range_choose(t, (cr_calibration)method, 99.9, 256, false, &lo, &hi, &err) != CR_OK) {
-            check_line(&err);
-            continue;
-        }
-        cr_range_to_params(lo, hi, CR_DT_U8, false, &scale, &zero);
-        if (!(scale > 0) || !isfinite(scale) || zero < 0 || zero > 255)
-            die("a bad range was chosen");
+        const cr_range_want want = {(cr_calibration)method, 99.9, 4, 256, false};
+        cr_interval v;
+        check_interval(cr_range_choose(t, &want, &v, &err), &v, &err);
+        for (int64_t c = 0; c < t->channels; c++)
+            check_interval(cr_range_choose_channel(t, c, &want, &v, &err), &v, &err);
     }
 }
 

@@ -113,7 +113,8 @@ static cr_status quantize_model(const cr_graph *g, cr_error *err)
     unsigned char *bytes = NULL;
     size_t size;
     cr_status st = CR_OK;
-    CR_TRY_GOTO(cr_stats_collect(g, 2, fill, (void *)g, 1, NULL, &stats, err), done);
+    const cr_collect_options collect = {.count = 2, .fill = fill, .user = (void *)g, .threads = 1};
+    CR_TRY_GOTO(cr_stats_collect(g, &collect, &stats, err), done);
     CR_TRY_GOTO(cr_stats_create(&sum, err), done);
     CR_TRY_GOTO(cr_stats_merge(sum, stats, err), done);
     CR_TRY_GOTO(cr_plan_recipe(g, sum, &o, &r, NULL, err), done);

@@ -332,7 +332,8 @@ static void plan_and_export(cr_graph *g, cr_head_mode head, const char *output)
     cr_graph *qdq;
     cr_quantize_options o = cr_quantize_options_default();
     o.head = head;
-    cr_status st = cr_stats_collect(g, 3, fill, g, 1, NULL, &stats, &err);
+    const cr_collect_options collect = {.count = 3, .fill = fill, .user = g, .threads = 1};
+    cr_status st = cr_stats_collect(g, &collect, &stats, &err);
     if (st == CR_OK) st = cr_plan_recipe(g, stats, &o, &r, NULL, &err);
     if (st == CR_OK) st = cr_qdq_write(g, r, &qdq, &err);
     if (st != CR_OK) fail_msg("%s", err.message);

@@ -38,13 +38,20 @@ static void add(cr_stats *s, int p)
     s->pictures++;
 }
 
+static void assert_same_histogram(const cr_histogram *x, const cr_histogram *y)
+{
+    assert_true(x->min == y->min && x->max == y->max);
+    assert_int_equal(x->exponent, y->exponent);
+    assert_int_equal(x->first, y->first);
+    assert_int_equal(x->bins, y->bins);
+    assert_memory_equal(x->counts, y->counts, (size_t)x->bins * sizeof *x->counts);
+}
+
 static void assert_same(const cr_stats *a, const cr_stats *b)
 {
     const cr_tensor_stats *x = cr_stats_find(a, "t"), *y = cr_stats_find(b, "t");
-    assert_true(x->min == y->min && x->max == y->max && x->count == y->count);
-    assert_int_equal(x->exponent, y->exponent);
-    assert_int_equal(x->first, y->first);
-    assert_memory_equal(x->counts, y->counts, CR_HIST_BINS * sizeof *x->counts);
+    assert_int_equal(x->count, y->count);
+    assert_same_histogram(&x->all, &y->all);
 }
 
 static void order_and_division_do_not_matter(void **state)
@@ -81,56 +88,86 @@ static void bins_hold_what_they_say(void **state)
     uint64_t total = 0;
     for (int k = 0; k < CR_HIST_BINS; k++) {
         uint64_t expected = 0;
-        const double width = ldexp(1, t->exponent), lo = (double)(t->first + k) * width;
+        const double width = ldexp(1, t->all.exponent), lo = (double)(t->all.first + k) * width;
         for (int p = 0; p < PICTURES && (k % 97 == 0); p++)
             for (int i = 0; i < COUNT; i++)
                 expected += (double)data[p][i] >= lo && (double)data[p][i] < lo + width;
-        if (k % 97 == 0) assert_int_equal(expected, t->counts[k]);
-        total += t->counts[k];
+        if (k % 97 == 0) assert_int_equal(expected, t->all.counts[k]);
+        total += t->all.counts[k];
     }
     assert_int_equal(total, PICTURES * COUNT);
     cr_stats_release(&s);
 }
 
-static void nan_is_refused_by_name(void **state)
+enum { CHANNELS = 3, PLANE = 500 };
+
+/* Channel c of picture p as it lies in `data`, row-major or pixel by pixel. */
+static float channel_value(int p, int c, int i)
 {
-    (void)state;
-    cr_stats *s;
-    cr_error err;
-    double lo, hi;
-    make_data(1);
-    data[0][17] = NAN;
-    cr_stats_create(&s, NULL);
-    add(s, 0);
-    const cr_tensor_stats *t = cr_stats_find(s, "t");
-    assert_int_equal(t->bad, 1);
-    assert_int_equal(cr_range_choose(t, CR_CALIB_MINMAX, 100, 256, false, &lo, &hi, &err),
-                     CR_ERR_FORMAT);
-    assert_non_null(strstr(err.message, "'t'"));
-    cr_stats_release(&s);
+    return data[p][c * PLANE + i] * (float)(1 << (4 * c));
 }
 
-static void methods_cut_what_they_should(void **state)
+static void add_picture(cr_stats *s, int p, bool nhwc)
+{
+    static float x[CHANNELS * PLANE];
+    for (int c = 0; c < CHANNELS; c++)
+        for (int i = 0; i < PLANE; i++)
+            x[nhwc ? i * CHANNELS + c : c * PLANE + i] = channel_value(p, c, i);
+    const cr_tensor t = {.name = "t", .dtype = CR_DT_F32, .shape = {4, {1, CHANNELS, 20, 25}}};
+    const int64_t cols = nhwc ? CHANNELS : CHANNELS * PLANE;
+    const cr_view v = {.tensor = &t, .dtype = CR_DT_F32, .data = x, .rows = nhwc ? PLANE : 1,
+                       .cols = cols, .ld = cols, .nhwc = nhwc};
+    cr_tensor_stats *e = cr_stats_get(s, "t", CHANNELS);
+    if (!e->channel) assert_true(cr_stats_split(s, e));
+    cr_stats_add(e, &v);
+    s->pictures++;
+}
+
+static void channels_are_counted_apart(void **state)
 {
     (void)state;
-    cr_stats *s;
-    double lo, hi;
-    make_data(1);
-    for (int i = 0; i < COUNT; i++) data[0][i] = (float)(i - COUNT / 2) / COUNT; /* -.5 .. .5 */
-    data[0][0] = 100;                                                            /* one outlier */
-    cr_stats_create(&s, NULL);
-    add(s, 0);
-    const cr_tensor_stats *t = cr_stats_find(s, "t");
-    assert_int_equal(cr_range_choose(t, CR_CALIB_MINMAX, 0, 256, false, &lo, &hi, NULL), CR_OK);
-    assert_true(hi == 100 && lo < -.49);
-    assert_int_equal(cr_range_choose(t, CR_CALIB_PERCENTILE, 99.9, 256, false, &lo, &hi, NULL),
-                     CR_OK);
-    assert_true(hi < .6 && hi > .4 && lo < -.4);
-    /* the outlier's clipping error (about 1e4) outweighs the noise of 5000 values only while
-     * 5000*s^2/12 < (100-hi)^2: mse must cut somewhere strictly between */
-    assert_int_equal(cr_range_choose(t, CR_CALIB_MSE, 0, 256, false, &lo, &hi, NULL), CR_OK);
-    assert_true(hi < 100 && hi > 50);
-    cr_stats_release(&s);
+    cr_stats *s[2], *half[2], *back;
+    cr_error err;
+    char path[] = "stats-test-XXXXXX";
+    close(mkstemp(path));
+    make_data(4);
+    for (int i = 0; i < 2; i++) {
+        cr_stats_create(&s[i], NULL);
+        cr_stats_create(&half[i], NULL);
+        for (int p = 0; p < PICTURES; p++) add_picture(s[i], p, i);
+    }
+    for (int p = 0; p < PICTURES; p++) add_picture(half[p % 3 == 0], p, p % 2);
+    assert_int_equal(cr_stats_merge(half[0], half[1], NULL), CR_OK);
+    assert_int_equal(cr_stats_write(s[0], path, &err), CR_OK);
+    assert_int_equal(cr_stats_read(path, &back, &err), CR_OK);
+    unlink(path);
+    const cr_tensor_stats *a = cr_stats_find(s[0], "t");
+    const cr_tensor_stats *others[] = {cr_stats_find(s[1], "t"), cr_stats_find(half[0], "t"),
+                                       cr_stats_find(back, "t")};
+    for (int k = 0; k < 3; k++)
+        for (int c = 0; c < CHANNELS; c++) {
+            assert_same_histogram(&a->channel[c], &others[k]->channel[c]);
+            assert_true(a->channel_min[c] == others[k]->channel_min[c]);
+            assert_true(a->channel_max[c] == others[k]->channel_max[c]);
+            assert_true(fabs(a->channel_sum_max[c] - others[k]->channel_sum_max[c]) < 1e-12);
+        }
+    for (int c = 0; c < CHANNELS; c++) {
+        uint64_t total = 0;
+        for (int k = 0; k < CR_CHANNEL_BINS; k++) total += a->channel[c].counts[k];
+        assert_int_equal(total, PICTURES * PLANE);
+        float most = 0;
+        for (int p = 0; p < PICTURES; p++)
+            for (int i = 0; i < PLANE; i++) most = fmaxf(most, channel_value(p, c, i));
+        assert_true(a->channel_max[c] == most && a->channel[c].max == most);
+    }
+    cr_stats_reset(s[0]);
+    for (int p = 0; p < PICTURES; p++) add_picture(s[0], p, p % 2);
+    assert_same_histogram(&cr_stats_find(s[0], "t")->channel[1], &others[0]->channel[1]);
+    for (int i = 0; i < 2; i++) {
+        cr_stats_release(&s[i]);
+        cr_stats_release(&half[i]);
+    }
+    cr_stats_release(&back);
 }
 
 static void parameters_represent_zero(void **state)
@@ -183,8 +220,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(order_and_division_do_not_matter),
         cmocka_unit_test(bins_hold_what_they_say),
-        cmocka_unit_test(nan_is_refused_by_name),
-        cmocka_unit_test(methods_cut_what_they_should),
+        cmocka_unit_test(channels_are_counted_apart),
         cmocka_unit_test(parameters_represent_zero),
         cmocka_unit_test(json_round_trip),
     };
