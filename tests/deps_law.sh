@@ -49,6 +49,8 @@ breaches=$(
         includes $dir | grep -vE ':(crayon/[a-z_]+\.h|(cli|plan_options)\.h)$' |
             sed "s|\$|: $dir sees include/ only|"
     done
+    includes bindings | grep -vE ':(crayon/[a-z_]+\.h|(crayon_py|plan_options)\.h)$' |
+        sed 's/$/: bindings see include\/ and the table of plan options only/'
     includes include | grep -vE ':crayon/[a-z_]+\.h$' | sed 's/$/: public headers see each other only/'
 )
 [ -z "$breaches" ] && exit 0

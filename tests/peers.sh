@@ -64,6 +64,18 @@ random_operators() {
         "$build/tests/peers-node_tests" "$work/random"
 }
 
+# pytest where there is one; the tests need no more than unittest.
+python_package() {
+    CRAYON_LIBRARY=$build/libcrayon_python.so
+    export CRAYON_LIBRARY
+    if "$python" -c 'import pytest' 2>/dev/null; then
+        "$python" -m pytest -q bindings/python
+    else
+        "$python" -m unittest discover -s bindings/python/tests
+    fi
+}
+
+one "Python package" python_package
 one "COCO metrics of random cases" "$python" tests/peers/coco_random.py "$build/tests/peers-coco_eval" 200
 one "data.yaml" "$python" tests/peers/coco_yolo.py "$build/tests/peers-coco_eval"
 sections "ONNX" sh tests/peers/onnx.sh "$build"

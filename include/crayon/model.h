@@ -120,6 +120,13 @@ typedef struct cr_head_part_info {
 CR_API cr_status cr_model_head_parts(cr_model *model, cr_head_part_info **out, size_t *count,
                                      cr_error *err);
 
+/* The nodes that the file has, in its order: preparing fuses and folds some of them away. For
+ * checking names that people take from a viewer or from another tool's script. */
+typedef struct cr_file_node {
+    const char *name, *op;
+} cr_file_node;
+CR_API const cr_file_node *cr_model_file_nodes(const cr_model *model, size_t *count);
+
 #ifdef __cplusplus
 }
 #endif

@@ -100,6 +100,16 @@ CR_API cr_status cr_calibrate(const cr_model *model, const cr_image_list *pictur
                               const cr_quantize_options *options, const cr_progress *progress,
                               cr_stats **out, cr_error *err);
 
+/* Writes sample `index`, row-major float32 in the shape of the only input, into `input`. Called from
+ * several threads at once. */
+typedef cr_status (*cr_fill_fn)(void *user, size_t index, float *input, cr_error *err);
+
+/* The same from `count` tensors of the caller's, in order: for pictures that were prepared elsewhere,
+ * and for models whose input is no picture. */
+CR_API cr_status cr_calibrate_tensors(const cr_model *model, size_t count, cr_fill_fn fill,
+                                      void *user, const cr_quantize_options *options,
+                                      const cr_progress *progress, cr_stats **out, cr_error *err);
+
 /* What a plan did, for the five lines that a user reads. */
 typedef struct cr_quantize_report {
     size_t convs, convs_quantized;      /* convolutions, gemms */

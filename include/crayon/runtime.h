@@ -50,6 +50,16 @@ CR_API void cr_runner_cancel(cr_runner *runner);
 /* Output `index` after a run, float32 (CR_ERR_UNSUPPORTED for other types); valid until the next. */
 CR_API cr_status cr_runner_output(const cr_runner *runner, size_t index, cr_output *out,
                                   cr_error *err);
+/* The same for outputs of any type. */
+typedef struct cr_raw_output {
+    const void *data;  /* row-major; NULL if it has no elements */
+    const char *dtype; /* "float32", "int64", ... */
+    size_t bytes;
+    int rank;
+    int64_t dim[8];
+} cr_raw_output;
+CR_API cr_status cr_runner_output_raw(const cr_runner *runner, size_t index, cr_raw_output *out,
+                                      cr_error *err);
 /* Bytes of planned memory: activations and scratch. */
 CR_API size_t cr_runner_memory(const cr_runner *runner);
 

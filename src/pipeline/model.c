@@ -17,11 +17,29 @@ cr_model_options cr_model_options_default(void)
     return (cr_model_options){.max_bytes = (size_t)2 << 30};
 }
 
+static cr_status note_file_nodes(cr_model *m, cr_error *err)
+{
+    const cr_graph *g = m->graph;
+    m->file_nodes = cr_arena_alloc(&m->arena, (g->node_count + 1) * sizeof *m->file_nodes);
+    if (!m->file_nodes) return CR_NOMEM(err);
+    for (size_t i = 0; i < g->node_count; i++)
+        m->file_nodes[i] = (cr_file_node){g->nodes[i]->name, g->nodes[i]->op->name};
+    m->file_node_count = g->node_count;
+    return CR_OK;
+}
+
+const cr_file_node *cr_model_file_nodes(const cr_model *m, size_t *count)
+{
+    *count = m->file_node_count;
+    return m->file_nodes;
+}
+
 static cr_status read_graph(const char *path, const cr_model_options *o, cr_model *m, cr_error *err)
 {
     const cr_onnx_options onnx = {
         .max_bytes = o->max_bytes, .height = o->height, .width = o->width};
     CR_TRY(cr_onnx_read(path, &onnx, &m->graph, err));
+    CR_TRY(note_file_nodes(m, err));
     CR_TRY(cr_graph_prepare(m->graph, cr_op_run, err));
     CR_TRY(cr_qdq_read(m->graph, &m->recipe, err));
     CR_TRY(cr_graph_infer(m->graph, err));

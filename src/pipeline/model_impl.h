@@ -13,6 +13,8 @@ struct cr_model {
     cr_recipe *recipe;     /* NULL: float */
     bool bf16;             /* float arithmetic; see cr_precision */
     cr_role *roles;        /* by node index */
+    cr_file_node *file_nodes;
+    size_t file_node_count;
     cr_model_info info;
     cr_arena arena;        /* strings and lists of info */
 };

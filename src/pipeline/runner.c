@@ -123,6 +123,15 @@ cr_status cr_runner_output(const cr_runner *r, size_t index, cr_output *out, cr_
     return CR_OK;
 }
 
+cr_status cr_runner_output_raw(const cr_runner *r, size_t index, cr_raw_output *out, cr_error *err)
+{
+    CR_CHECK(index < r->model->graph->output_count, err, CR_ERR_ARGUMENT, "no output %zu", index);
+    const cr_tensor *t = cr_session_output_tensor(r->session, index);
+    *out = (cr_raw_output){t->data, cr_dtype_key(t->dtype), cr_tensor_bytes(t), t->shape.rank, {0}};
+    memcpy(out->dim, t->shape.dim, sizeof out->dim);
+    return CR_OK;
+}
+
 size_t cr_runner_memory(const cr_runner *r)
 {
     return cr_session_bytes(r->session);

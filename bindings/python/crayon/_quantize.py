@@ -1,0 +1,37 @@
+"""crayon.quantize: what the program's `crayon quantize` does."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from ._library import Progress, call, path_bytes
+from ._model import ImageSize, Model
+from ._plan import Plan, Report, Stats, calibrate, plan_and_export
+
+
+def quantize(model: Any, output: Any, *, images: Any = None, stats: Any = None,
+             save_stats: Any = None, save_recipe: Any = None, imgsz: Optional[ImageSize] = None,
+             threads: int = 0, progress: Optional[Progress] = None, **options: Any) -> Report:
+    """Writes an INT8 model made from a float one.
+
+        crayon.quantize("yolov8n.onnx", "yolov8n-int8.onnx", images="pictures/")
+
+    images: a folder, .txt list or pattern of pictures; a list of files; or arrays, one after the
+    other: uint8 [H,W,3] RGB pictures, or float32 tensors as the network reads them. stats: a file of
+    statistics in their place (save_stats writes one). Further options are those of
+    `crayon quantize --help` with _ for -: weights="uint8", keep_float=["/model.22/*"],
+    symmetric=True.
+    """
+    if (images is None) == (stats is None):
+        raise TypeError("give images or stats, and not both")
+    plan = Plan(threads)
+    for name, value in options.items():
+        plan.set(name, value)
+    source = Model(model, imgsz=imgsz)
+    seen = Stats.load(stats) if stats is not None else calibrate(source, images, plan, progress)
+    report = plan_and_export(source, seen, plan, output)
+    if save_stats is not None:
+        seen.save(save_stats)
+    if save_recipe is not None:
+        call("cr_model_save_recipe", source.pointer, path_bytes(save_recipe))
+    return report
