@@ -22,7 +22,8 @@ const char cli_plan_help[] =
     "                       entropy, mse, lp[:P] (4), or auto, per tensor the one with the least\n"
     "                       measured error (auto)\n"
     "  --head MODE          auto: what lies behind the last convolutions stays float; float: they\n"
-    "                       do, too; quantize: nothing does (auto)\n";
+    "                       do, too; quantize: all integer, boxes and scores each with\n"
+    "                       scales of their own, positions 16 bits wide (auto)\n";
 
 /* In the order of the enums of crayon/quantize.h. */
 static const char *const weight_types[] = {"int8", "uint8", NULL};

@@ -36,7 +36,8 @@ typedef enum cr_granularity { CR_PER_CHANNEL, CR_PER_TENSOR } cr_granularity;
 /* What happens to the head: everything behind the last convolutions. */
 typedef enum cr_head_mode {
     CR_HEAD_AUTO,     /* last convolutions read integers and give floats; what follows is float */
-    CR_HEAD_QUANTIZE, /* last convolutions' outputs are quantized as well */
+    CR_HEAD_QUANTIZE, /* everything is quantized; boxes and scores never share a scale, positions in
+                         the picture take 16 bits (quant/head_plan.c) */
     CR_HEAD_FLOAT     /* the last convolutions stay float, too */
 } cr_head_mode;
 

@@ -46,8 +46,9 @@ typedef struct cr_recipe_value {
  * earlier step made. */
 typedef enum cr_rewrite_kind {
     CR_REWRITE_BRANCH, /* result = tensor * factor[c] along axis 1, or tensor itself without factors */
-    CR_REWRITE_SPLIT   /* result = tensor with the listed channels once more at the end (axis 1), for
+    CR_REWRITE_SPLIT,  /* result = tensor with the listed channels once more at the end (axis 1), for
                           one convolution: its weights of these channels are halved and repeated */
+    CR_REWRITE_RESTORE /* tensor = result * factor[c] along `axis`: what made `tensor` makes `result` */
 } cr_rewrite_kind;
 
 typedef struct cr_rewrite {
@@ -55,9 +56,9 @@ typedef struct cr_rewrite {
     const char *tensor, *result;
     const char **readers;  /* first outputs of the nodes that read `result` from now on; none: all */
     size_t reader_count;
-    float *factor;         /* BRANCH: by channel, finite and not 0 */
+    float *factor;         /* BRANCH, RESTORE: by channel, finite and not 0 */
     size_t factor_count;
-    int64_t *channel;      /* SPLIT */
+    int64_t *channel;      /* SPLIT; RESTORE: the axis, one number */
     size_t channel_count;
 } cr_rewrite;
 

@@ -2,6 +2,7 @@
  * values of constants. Both are data in the recipe, so a recipe file carries all that a plan
  * decided and the model keeps its float graph: dropping the recipe brings it back.
  *
+ *     RESTORE   maker ─ T' ─ Mul(f[c]) ─ T ─ readers and outputs
  *     BRANCH    T ─┬─ other readers          SPLIT    T ─┬─ other readers
  *                  └─ Mul(f[c]) ─ T' ─ reader            └─ Concat(T, Gather(T, channels)) ─ T' ─
  * Conv
@@ -61,12 +62,14 @@ bool cr_recipe_changes_graph(const cr_recipe *r)
 
 static cr_status check_step(const cr_rewrite *s, cr_error *err)
 {
-    CR_CHECK(s->kind == CR_REWRITE_BRANCH || s->kind == CR_REWRITE_SPLIT, err, CR_ERR_FORMAT,
+    CR_CHECK(s->kind >= CR_REWRITE_BRANCH && s->kind <= CR_REWRITE_RESTORE, err, CR_ERR_FORMAT,
              "recipe: a rewrite of no known kind");
+    CR_CHECK(s->kind != CR_REWRITE_RESTORE || (s->factor_count && s->channel_count == 1), err, CR_ERR_FORMAT,
+             "recipe: restoring '%s' needs factors and one axis", s->tensor);
     for (size_t i = 0; i < s->factor_count; i++)
         CR_CHECK(isfinite(s->factor[i]) && s->factor[i] != 0, err, CR_ERR_FORMAT,
                  "recipe: rewrite of '%s': factor %g", s->tensor, (double)s->factor[i]);
-    if (s->kind == CR_REWRITE_BRANCH) return CR_OK;
+    if (s->kind != CR_REWRITE_SPLIT) return CR_OK;
     CR_CHECK(s->reader_count == 1 && s->channel_count > 0, err, CR_ERR_FORMAT,
              "recipe: a split of '%s' needs one reader and a list of channels", s->tensor);
     for (size_t i = 0; i < s->channel_count; i++)
@@ -140,9 +143,37 @@ static cr_status add_result(cr_graph *g, const cr_rewrite *s, const cr_shape *sh
     return *result ? CR_OK : CR_NOMEM(err);
 }
 
+static cr_status add_factors(cr_graph *g, const cr_rewrite *s, const cr_shape *shape,
+                             int64_t axis, cr_tensor **out, cr_error *err)
+{
+    CR_CHECK(axis >= 0 && axis < shape->rank && shape->dim[axis] == (int64_t)s->factor_count, err,
+             CR_ERR_ARGUMENT, "recipe: rewrite of '%s': %zu factors do not fit its axis %lld",
+             s->tensor, s->factor_count, (long long)axis);
+    cr_shape by_channel = {.rank = shape->rank};
+    for (int d = 0; d < shape->rank; d++) by_channel.dim[d] = d == axis ? shape->dim[d] : 1;
+    *out = cr_graph_new_const(g, s->result, CR_DT_F32, by_channel);
+    if (!*out) return CR_NOMEM(err);
+    memcpy((*out)->data, s->factor, s->factor_count * sizeof *s->factor);
+    return CR_OK;
+}
+
+static cr_status replay_restore(cr_graph *g, const cr_rewrite *s, cr_tensor *t, cr_error *err)
+{
+    cr_node *maker = t->producer;
+    cr_tensor *result;
+    CR_CHECK(maker, err, CR_ERR_ARGUMENT, "recipe: rewrite of '%s': is an input", s->tensor);
+    CR_TRY(add_result(g, s, &t->shape, &result, err));
+    cr_node *n = cr_graph_add_node(g, CR_OP_Mul, s->result, 2, 1, 0);
+    if (!n) return CR_NOMEM(err);
+    for (int k = 0; k < maker->n_out; k++)
+        if (maker->out[k] == t) maker->out[k] = result;
+    n->in[0] = result;
+    n->out[0] = t;
+    return add_factors(g, s, &t->shape, s->channel[0], &n->in[1], err);
+}
+
 static cr_status replay_branch(cr_graph *g, const cr_rewrite *s, cr_tensor *t, cr_error *err)
 {
-    const int rank = t->shape.rank;
     cr_tensor *result;
     CR_TRY(add_result(g, s, &t->shape, &result, err));
     cr_node *n = cr_graph_add_node(g, s->factor_count ? CR_OP_Mul : CR_OP_Identity, s->result,
@@ -150,16 +181,7 @@ static cr_status replay_branch(cr_graph *g, const cr_rewrite *s, cr_tensor *t, c
     if (!n) return CR_NOMEM(err);
     n->in[0] = t;
     n->out[0] = result;
-    if (s->factor_count) {
-        CR_CHECK(rank >= 2 && t->shape.dim[1] == (int64_t)s->factor_count, err, CR_ERR_ARGUMENT,
-                 "recipe: rewrite of '%s': %zu factors do not fit its channels", s->tensor,
-                 s->factor_count);
-        cr_shape by_channel = {.rank = rank};
-        for (int d = 0; d < rank; d++) by_channel.dim[d] = d == 1 ? t->shape.dim[1] : 1;
-        n->in[1] = cr_graph_new_const(g, s->result, CR_DT_F32, by_channel);
-        if (!n->in[1]) return CR_NOMEM(err);
-        memcpy(n->in[1]->data, s->factor, s->factor_count * sizeof *s->factor);
-    }
+    if (s->factor_count) CR_TRY(add_factors(g, s, &t->shape, 1, &n->in[1], err));
     return redirect(g, s, t, result, n, err);
 }
 
@@ -229,7 +251,11 @@ static cr_status replay(cr_graph *g, const cr_rewrite *s, cr_error *err)
     CR_CHECK(t && !t->data && t->dtype == CR_DT_F32 && cr_shape_known(&t->shape), err,
              CR_ERR_ARGUMENT, "recipe: rewrite of '%s': the model has no such activation",
              s->tensor);
-    CR_TRY(s->kind == CR_REWRITE_BRANCH ? replay_branch(g, s, t, err) : replay_split(g, s, t, err));
+    switch (s->kind) {
+    case CR_REWRITE_BRANCH: CR_TRY(replay_branch(g, s, t, err)); break;
+    case CR_REWRITE_SPLIT: CR_TRY(replay_split(g, s, t, err)); break;
+    case CR_REWRITE_RESTORE: CR_TRY(replay_restore(g, s, t, err)); break;
+    }
     return cr_graph_index(g, err);
 }
 

@@ -92,19 +92,6 @@ static void mark_siblings(const cr_graph *g, cr_placement_map *m, const cr_role 
     }
 }
 
-/* What a last convolution's kernel writes: its output, or that of the activation which alone reads it
- * (Sigmoid of scores): there is no entry between the two. */
-static const cr_tensor *kernel_output(const cr_graph *g, const cr_node *conv)
-{
-    const cr_tensor *t = conv->out[0];
-    for (size_t i = (size_t)conv->index + 1; i < g->node_count && t->uses == 1; i++) {
-        const cr_node *n = g->nodes[i];
-        if (n->n_in > 0 && n->in[0] == t)
-            return (n->op->flags & CR_OPF_UNARY) && n->out[0] ? n->out[0] : t;
-    }
-    return t;
-}
-
 static const char *input_role(const cr_node *n)
 {
     return n->op->kind == CR_OP_Conv || n->op->kind == CR_OP_ConvTranspose ? "convolution input"
@@ -125,8 +112,6 @@ cr_status cr_placement_find(const cr_graph *g, const cr_role *roles, const cr_qu
         if (!m->node[i]) continue;
         mark_path(m, n->in[0], input_role(n));
         if (m->precision[i] == CR_LAYER_INT16) m->wide[find_source(n->in[0])->id] = true;
-        if (o->head == CR_HEAD_QUANTIZE && roles[i] == CR_ROLE_LAST_CONV)
-            mark_path(m, kernel_output(g, n), "last convolution's output");
     }
     mark_siblings(g, m, roles);
     return CR_OK;

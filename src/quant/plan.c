@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "quant/head_plan.h"
 #include "quant/placement.h"
 #include "quant/range.h"
 
@@ -254,6 +255,8 @@ cr_status cr_plan_recipe(const cr_graph *g, const cr_stats *stats, const cr_quan
     }
     CR_TRY_GOTO(plan_activations(&p, rep, err), done);
     CR_TRY_GOTO(plan_weights(&p, rep, err), done);
+    if (o->head == CR_HEAD_QUANTIZE)
+        CR_TRY_GOTO(cr_plan_head(g, roles, stats, o, p.recipe, rep, err), done);
     count_nodes(g, roles, &p, rep);
     if (rep->convs_quantized == 0) {
         st = cr_fail(err, CR_ERR_ARGUMENT, "nothing to quantize: no convolution or gemm is left");

@@ -3,7 +3,9 @@
  *     "rewrites": [{"kind": "branch", "tensor": "T", "result": "T_scaled", "readers": ["conv_out"],
  *                   "factor": [0.5, 1, ...]},
  *                  {"kind": "split", "tensor": "T", "result": "T_split", "readers": ["conv_out"],
- *                   "channel": [3, 17]}],
+ *                   "channel": [3, 17]},
+ *                  {"kind": "restore", "tensor": "T", "result": "T_part", "channel": [1],
+ *                   "factor": [1024, 1, ...]}],
  *     "values": {"model.0.conv.weight": {"shape": [16, 3, 3, 3], "codes": "base64"},
  *                "model.0.conv.bias": {"shape": [16], "float32": "base64"}}
  *
@@ -19,6 +21,9 @@
 #include "crayon/arith.h"
 #include "quant/json_io.h"
 
+static const char *const kinds[] = {"branch", "split", "restore"}; /* as cr_rewrite_kind */
+enum { KINDS = sizeof kinds / sizeof *kinds };
+
 /* ---- writing ---- */
 
 static json_t *names_json(const char *const *names, size_t n)
@@ -31,7 +36,7 @@ static json_t *names_json(const char *const *names, size_t n)
 static json_t *rewrite_json(const cr_rewrite *s)
 {
     json_t *o = json_object();
-    json_object_set_new(o, "kind", json_string(s->kind == CR_REWRITE_SPLIT ? "split" : "branch"));
+    json_object_set_new(o, "kind", json_string(kinds[s->kind]));
     json_object_set_new(o, "tensor", json_string(s->tensor));
     json_object_set_new(o, "result", json_string(s->result));
     if (s->reader_count) json_object_set_new(o, "readers", names_json(s->readers, s->reader_count));
@@ -161,9 +166,19 @@ static cr_status read_channels(const json_t *list, int64_t *channel, size_t n, c
     return CR_OK;
 }
 
+static bool read_kind(const json_t *o, cr_rewrite_kind *kind)
+{
+    const char *name = json_string_value(json_object_get(o, "kind"));
+    for (int k = 0; name && k < KINDS; k++) {
+        if (strcmp(name, kinds[k])) continue;
+        *kind = (cr_rewrite_kind)k;
+        return true;
+    }
+    return false;
+}
+
 static cr_status read_rewrite(cr_recipe *r, const json_t *o, cr_error *err)
 {
-    const char *kind = json_string_value(json_object_get(o, "kind"));
     const json_t *readers = json_object_get(o, "readers"), *factor = json_object_get(o, "factor");
     const json_t *channel = json_object_get(o, "channel");
     cr_rewrite s = {.tensor = json_string_value(json_object_get(o, "tensor")),
@@ -171,9 +186,8 @@ static cr_status read_rewrite(cr_recipe *r, const json_t *o, cr_error *err)
                     .reader_count = json_array_size(readers),
                     .factor_count = json_array_size(factor),
                     .channel_count = json_array_size(channel)};
-    CR_CHECK(kind && s.tensor && s.result && (!strcmp(kind, "branch") || !strcmp(kind, "split")),
-             err, CR_ERR_FORMAT, "a rewrite needs kind (branch or split), tensor and result");
-    s.kind = strcmp(kind, "split") ? CR_REWRITE_BRANCH : CR_REWRITE_SPLIT;
+    CR_CHECK(read_kind(o, &s.kind) && s.tensor && s.result, err, CR_ERR_FORMAT,
+             "a rewrite needs kind (branch, split or restore), tensor and result");
     s.readers = cr_calloc(s.reader_count + 1, sizeof *s.readers);
     s.factor = cr_calloc(s.factor_count + 1, sizeof *s.factor);
     s.channel = cr_calloc(s.channel_count + 1, sizeof *s.channel);

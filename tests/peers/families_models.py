@@ -342,7 +342,7 @@ class Ssd(nn.Module):
         levels = list(self.net.backbone(x).values())
         head = self.net.head(levels)
         priors = self.net.anchor_generator(ImageList(x, [tuple(x.shape[2:])]), levels)[0]
-        boxes = self.net.box_coder.decode_single(head["bbox_regression"].squeeze(0), priors)
+        boxes = self.net.box_coder.decode_single(head["bbox_regression"][0], priors)
         return boxes.unsqueeze(0), torch.softmax(head["cls_logits"], -1)
 
 

@@ -124,6 +124,27 @@ static void branch_for_one_reader(void **state)
     cr_graph_free(&n.g);
 }
 
+/* What made t makes t times a power of two; a product behind it gives t back, under its name. */
+static void restore_keeps_the_name(void **state)
+{
+    (void)state;
+    net n = make_net();
+    cr_recipe *r = empty();
+    int64_t axis = 1;
+    const cr_rewrite step = {
+        CR_REWRITE_RESTORE, n.t->name, "t_small", NULL, 0, powers, 4, &axis, 1};
+    assert_int_equal(cr_recipe_add_rewrite(r, &step, NULL), CR_OK);
+    cr_graph *g = applied(r, n.g);
+    const cr_tensor *t = cr_graph_find(g, n.t->name), *small = cr_graph_find(g, "t_small");
+    assert_int_equal(t->producer->op->kind, CR_OP_Mul);
+    assert_ptr_equal(t->producer->in[0], small);
+    assert_int_equal(small->producer->op->kind, n.t->producer->op->kind);
+    assert_ptr_equal(cr_graph_find(g, n.ya->name)->producer->in[0], t);
+    cr_graph_free(&g);
+    cr_recipe_release(&r);
+    cr_graph_free(&n.g);
+}
+
 static void branch_for_all_is_an_identity(void **state)
 {
     (void)state;
@@ -197,6 +218,13 @@ static void steps_that_do_not_fit(void **state)
     refused_step(&n, (cr_rewrite){CR_REWRITE_BRANCH, t, "y", NULL, 0, powers, 3, NULL, 0},
                  "3 factors");
     refused_step(&n, (cr_rewrite){CR_REWRITE_BRANCH, t, "y", NULL, 0, bad, 4, NULL, 0}, "factor 0");
+    refused_step(&n, (cr_rewrite){CR_REWRITE_RESTORE, t, "y", NULL, 0, powers, 4, far, 1},
+                 "axis 4");
+    refused_step(&n, (cr_rewrite){CR_REWRITE_RESTORE, t, "y", NULL, 0, powers, 4, NULL, 0},
+                 "one axis");
+    refused_step(
+        &n, (cr_rewrite){CR_REWRITE_RESTORE, n.g->inputs[0]->name, "y", NULL, 0, powers, 3, one, 1},
+        "input");
     refused_step(&n, (cr_rewrite){CR_REWRITE_SPLIT, t, "y", &reader, 1, NULL, 0, far, 1},
                  "does not fit");
     refused_step(&n, (cr_rewrite){CR_REWRITE_SPLIT, t, "y", &reader, 1, NULL, 0, twice, 2},
@@ -382,10 +410,15 @@ static void hostile_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(branch_for_one_reader),    cmocka_unit_test(branch_for_all_is_an_identity),
-        cmocka_unit_test(split_keeps_the_function), cmocka_unit_test(steps_that_do_not_fit),
-        cmocka_unit_test(values_that_do_not_fit),   cmocka_unit_test(values_through_the_file),
-        cmocka_unit_test(steps_through_the_file),   cmocka_unit_test(hostile_files),
+        cmocka_unit_test(branch_for_one_reader),
+        cmocka_unit_test(restore_keeps_the_name),
+        cmocka_unit_test(branch_for_all_is_an_identity),
+        cmocka_unit_test(split_keeps_the_function),
+        cmocka_unit_test(steps_that_do_not_fit),
+        cmocka_unit_test(values_that_do_not_fit),
+        cmocka_unit_test(values_through_the_file),
+        cmocka_unit_test(steps_through_the_file),
+        cmocka_unit_test(hostile_files),
     };
     return cmocka_run_group_tests(tests, make_path, drop_path);
 }

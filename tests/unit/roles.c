@@ -263,13 +263,14 @@ static void places(void **state)
     assert_ptr_equal(m.source[b.up->id], b.joined);
     assert_null(m.source[b.last->id]); /* last convolutions give floats */
     assert_int_equal(m.excluded, 0);
+    assert_true(m.node[b.last->producer->index]);
     cr_placement_release(&m);
 
     cr_quantize_options q = o;
-    q.head = CR_HEAD_QUANTIZE;
+    q.head = CR_HEAD_FLOAT;
     m = place(b.g, &q);
-    assert_null(m.source[b.last->id]); /* its activation is part of the kernel */
-    assert_ptr_equal(m.source[b.g->outputs[0]->id], b.g->outputs[0]);
+    assert_false(m.node[b.last->producer->index]);
+    assert_true(m.node[b.first->producer->index]);
     cr_placement_release(&m);
     cr_graph_free(&b.g);
 }
