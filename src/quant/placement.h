@@ -10,11 +10,15 @@ typedef struct cr_placement_map {
     bool *node;            /* by node index: runs on integers (its input 0 and its weight) */
     const cr_tensor **source; /* by tensor id: NULL (float), or the tensor whose scale it takes:
                                  itself, or the source it is passed through from */
+    bool *by_channel;      /* by tensor id: its entry has one scale per channel (axis 1) */
     const char **why;      /* by tensor id: a few words for the recipe's note */
     bool *wide;            /* by tensor id, of sources: a layer reads it in 16 bits */
     cr_layer_precision *precision; /* by node index: as the options say */
     size_t excluded;
 } cr_placement_map;
+
+/* One filter per channel: out and in channels and groups are equal in number. */
+bool cr_is_depthwise(const cr_node *n);
 
 cr_status cr_placement_find(const cr_graph *g, const cr_role *roles, const cr_quantize_options *o,
                             cr_placement_map *out, cr_error *err);

@@ -17,8 +17,8 @@ typedef struct planner {
     const cr_quantize_options *options;
     cr_recipe *recipe;
     cr_placement_map map;
-    float *scale;        /* by tensor id: of activations with an entry; 0 else */
-    int32_t *zero_point;
+    cr_qparams *params;  /* by tensor id: of activations with an entry; count 0 else */
+    cr_arena arena;      /* of params */
 } planner;
 
 static const char *head_name(cr_head_mode h)
@@ -42,6 +42,15 @@ static cr_dtype activation_type(const planner *p, const cr_tensor *source)
     return p->options->activations == CR_ACTIVATIONS_INT8 ? CR_DT_I8 : CR_DT_U8;
 }
 
+static cr_status open_params(planner *p, const cr_tensor *t, size_t count, cr_error *err)
+{
+    cr_qparams *q = &p->params[t->id];
+    *q = (cr_qparams){activation_type(p, t), count > 1 ? 1 : -1, count,
+                      cr_arena_alloc(&p->arena, count * sizeof *q->scale),
+                      cr_arena_alloc(&p->arena, count * sizeof *q->zero_point)};
+    return q->scale && q->zero_point ? CR_OK : CR_NOMEM(err);
+}
+
 /* A picture's pixels are integers already: its full range keeps them exact (scale 1/255 or 1). 16
  * bits are fine enough for all that was seen, with zero in the middle, which is cheapest to run. */
 static cr_status choose_params(planner *p, const cr_tensor *t, cr_error *err)
@@ -52,12 +61,17 @@ static cr_status choose_params(planner *p, const cr_tensor *t, cr_error *err)
              "the statistics have no tensor '%s': they were made with another model", t->name);
     const bool picture = is_graph_input(p->graph, t), wide = p->map.wide[t->id];
     const bool symmetric = wide || (o->symmetric && !picture);
+    const bool by_channel = p->map.by_channel[t->id] && s->channels == t->shape.dim[1];
+    const cr_qparams *q = &p->params[t->id];
     const cr_range_want want = {picture || wide ? CR_CALIB_MINMAX : o->calibration, o->percentile,
                                 o->norm, wide ? 65536 : 256, symmetric};
-    cr_interval v;
-    CR_TRY(cr_range_choose(s, &want, &v, err));
-    cr_range_to_params(v.lo, v.hi, activation_type(p, t), symmetric, &p->scale[t->id],
-                       &p->zero_point[t->id]);
+    CR_TRY(open_params(p, t, by_channel ? (size_t)s->channels : 1, err));
+    for (size_t c = 0; c < q->count; c++) {
+        cr_interval v;
+        CR_TRY(by_channel ? cr_range_choose_channel(s, (int64_t)c, &want, &v, err)
+                          : cr_range_choose(s, &want, &v, err));
+        cr_range_to_params(v.lo, v.hi, q->type, symmetric, &q->scale[c], &q->zero_point[c]);
+    }
     return CR_OK;
 }
 
@@ -69,10 +83,8 @@ static cr_status plan_activations(planner *p, cr_quantize_report *report, cr_err
     for (size_t i = 0; i < g->tensor_count; i++) {
         const cr_tensor *source = p->map.source[i];
         if (!source) continue;
-        p->scale[i] = p->scale[source->id];
-        p->zero_point[i] = p->zero_point[source->id];
-        const cr_qparams q = {activation_type(p, source), -1, 1, &p->scale[i], &p->zero_point[i]};
-        CR_TRY(cr_recipe_add(p->recipe, g->tensors[i]->name, false, &q, p->map.why[i], err));
+        p->params[i] = p->params[source->id];
+        CR_TRY(cr_recipe_add(p->recipe, g->tensors[i]->name, false, &p->params[i], p->map.why[i], err));
         report->activations++;
     }
     return CR_OK;
@@ -124,6 +136,12 @@ static float fit_bias(float sw, float sa, const cr_tensor *bias, size_t c, size_
     return (double)sw < least ? (float)least : sw;
 }
 
+static float input_scale(const planner *p, const cr_tensor *x, size_t c)
+{
+    const cr_qparams *q = &p->params[x->id];
+    return q->count ? q->scale[c < q->count ? c : 0] : 0;
+}
+
 static cr_dtype weight_type(const planner *p, const cr_node *n)
 {
     if (p->map.precision[n->index] == CR_LAYER_INT4) return CR_DT_I4;
@@ -169,7 +187,7 @@ static cr_status plan_weight(planner *p, const cr_node *n, cr_error *err)
             goto done;
         }
         weight_params(p, type, ranges[c], &scale[c], &zero_point[c]);
-        scale[c] = fit_bias(scale[c], p->scale[n->in[0]->id], bias, c, count);
+        scale[c] = fit_bias(scale[c], input_scale(p, n->in[0], c), bias, c, count);
     }
     const cr_qparams q = {type, axis, count, scale, zero_point};
     st = cr_recipe_add(p->recipe, w->name, true, &q, "round to nearest", err);
@@ -247,9 +265,8 @@ cr_status cr_plan_recipe(const cr_graph *g, const cr_stats *stats, const cr_quan
     CR_TRY_GOTO(cr_roles_find(g, &roles, err), done);
     CR_TRY_GOTO(cr_placement_find(g, roles, o, &p.map, err), done);
     CR_TRY_GOTO(cr_recipe_create(&p.recipe, err), done);
-    p.scale = cr_calloc(g->tensor_count, sizeof *p.scale);
-    p.zero_point = cr_calloc(g->tensor_count, sizeof *p.zero_point);
-    if (!p.scale || !p.zero_point) {
+    p.params = cr_calloc(g->tensor_count, sizeof *p.params);
+    if (!p.params) {
         st = CR_NOMEM(err);
         goto done;
     }
@@ -268,8 +285,8 @@ cr_status cr_plan_recipe(const cr_graph *g, const cr_stats *stats, const cr_quan
 done:
     cr_recipe_release(&p.recipe);
     cr_placement_release(&p.map);
-    cr_free(p.scale);
-    cr_free(p.zero_point);
+    cr_free(p.params);
+    cr_arena_free(&p.arena);
     cr_free(roles);
     return st;
 }

@@ -275,6 +275,48 @@ static void places(void **state)
     cr_graph_free(&b.g);
 }
 
+static cr_tensor *depthwise(cr_graph *g, cr_tensor *x)
+{
+    const int channels = (int)x->shape.dim[1];
+    cr_node *n = graph_node(g, CR_OP_Conv, 1, 2, x,
+                            const_random(g, &rng, "w", shape_of(4, channels, 1, 3, 3), -.3, .3));
+    attr_ints(g, n, "pads", 4, 1, 1, 1, 1);
+    attr_int(n, "group", channels);
+    return done(n);
+}
+
+/* One scale per channel where depthwise convolutions alone read integers, and nowhere else. */
+static void scales_by_channel(void **state)
+{
+    (void)state;
+    cr_graph *g = graph_new();
+    cr_tensor *x = graph_input(g, "x", shape_of(4, 1, 4, 6, 6));
+    cr_tensor *a = silu(g, conv(g, x, 4, 1));
+    cr_tensor *b = silu(g, depthwise(g, a));
+    cr_tensor *both = apply2(g, CR_OP_Add, depthwise(g, b), conv(g, b, 4, 1));
+    cr_tensor *added = silu(g, conv(g, both, 4, 1));
+    cr_tensor *sum = apply2(g, CR_OP_Add, depthwise(g, added), added); /* floats read it as well */
+    cr_node *pool = graph_node(g, CR_OP_MaxPool, 1, 1, silu(g, conv(g, sum, 4, 1)));
+    attr_ints(g, pool, "kernel_shape", 2, 2, 2);
+    cr_tensor *pooled = done(pool);
+    graph_output(g, conv(g, depthwise(g, pooled), 3, 1));
+    ready(g);
+    cr_quantize_options o = cr_quantize_options_default();
+    cr_placement_map m = place(g, &o);
+    assert_true(m.by_channel[a->id]);
+    assert_false(m.by_channel[b->id]); /* a dense convolution reads it too */
+    assert_true(m.by_channel[added->id]);
+    assert_false(m.by_channel[pooled->id]); /* passed through */
+    assert_false(m.by_channel[pool->in[0]->id]);
+    assert_false(m.by_channel[x->id]);
+    cr_placement_release(&m);
+    o.granularity = CR_PER_TENSOR;
+    m = place(g, &o);
+    for (size_t i = 0; i < g->tensor_count; i++) assert_false(m.by_channel[i]);
+    cr_placement_release(&m);
+    cr_graph_free(&g);
+}
+
 static void globs(void **state)
 {
     (void)state;
@@ -375,6 +417,7 @@ int main(void)
         cmocka_unit_test(classifier),
         cmocka_unit_test(shared_with_the_body),
         cmocka_unit_test(places),
+        cmocka_unit_test(scales_by_channel),
         cmocka_unit_test(globs),
         cmocka_unit_test(quantized_outputs),
     };
