@@ -6,7 +6,7 @@
  *
  *     quantize     q = clamp(round_half_even(x / s) + z, lo, hi)      s float32 > 0, z in lo..hi
  *     dequantize   x = (q - z) * s                                    one float32 product
- *     accumulate   acc = sum((a - za) * (w - zw)) + bias              int32
+ *     accumulate   acc = sum((a - za) * (w - zw)) + bias              int32; 16-bit a: int64
  *     bias         round_half_even(b / (sa * sw))                     float32, saturated to int32
  *     requantize   q = clamp(round_half_even((float)acc * m) + z, lo, hi),  m = sa * sw / sy
  *

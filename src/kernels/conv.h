@@ -58,6 +58,8 @@ typedef struct cr_conv_s8_params {
     int32_t zero_in;         /* of the input codes, 0..255; also what padding holds */
     const int32_t *zeros_in; /* [cin] instead, or NULL */
     cr_act act;
+    bool wide_in;     /* 16-bit codes in two planes (rows.h), zero points 0..65535 */
+    bool wide_out;    /* such codes */
     bool float_out;   /* float32 results, else uint8 codes */
     float scale_out;  /* of uint8 codes; > 0 */
     int32_t zero_out; /* of uint8 codes, 0..255 */
@@ -72,7 +74,15 @@ typedef struct cr_conv_s8_params {
 
 /* acc = bias + sum (a - zero_in) * w in two's complement int32 (wraps like every integer register),
  * then the conversions of crayon/arith.h, the same bits at every CPU level. Codes of int8 tensors
- * are kept as uint8 with 128 added to code and zero point. */
+ * are kept as uint8 with 128 added to code and zero point.
+ *
+ * wide_in: codes a = 256 * high + low, so the sum is 256 * sum high * w + sum low * w: the same kernels
+ * twice. Each of the two fits int32 (at most CR_CONV_WIDE_PRODUCTS of 255 * 255), their sum with bias and
+ * zero points is exact in a double, and it becomes a float32 by one rounding. The input's planes are
+ * n * h * w * ld_in bytes apart, the output's n * oh * ow * ld_out; no raw_out, no residual out of
+ * wide_out. (Rejected: 16-bit multiplications, which are as many at half the width, with int32
+ * sums that have to be emptied every 256 products.) */
+enum { CR_CONV_WIDE_PRODUCTS = 32768 };
 typedef struct cr_conv_s8 cr_conv_s8;
 
 /* Everything in p is copied. Output elements are uint8_t, float or int32_t. */

@@ -61,6 +61,9 @@ struct cr_conv_s8 {
     const cr_rows *rows;
     cr_finish finish; /* of channel 0 */
     bool raw, float_out;
+    bool wide, wide_out; /* 16-bit codes in, out */
+    double *offset;      /* wide: [cout] what joined sums lack: bias and zero points' share */
+    size_t zero_bytes;   /* of a plane of `zero` */
     unsigned char *w;
     unsigned char *zero; /* a row of zero points */
     int32_t *bias;       /* folded: [group][blocks * nr], 0 beyond cout; dw: [channel] */
@@ -74,6 +77,11 @@ struct cr_conv_s8 {
     size_t weight_size;                     /* bytes of a packed weight */
     size_t block_bytes, group_bytes;        /* from one's packed weights to the next one's */
 };
+
+static int planes(const cr_conv_s8 *c)
+{
+    return c->wide ? 2 : 1;
+}
 
 static int block_width(const cr_conv_s8 *c, int64_t block)
 {
@@ -136,18 +144,24 @@ static int64_t zero_of(const cr_conv_s8 *c, int64_t ch, int64_t i)
     return c->zeros_in[ch / c->cout * c->cin + i / c->taps];
 }
 
-/* bias - sum za * w, modulo 2^32; where kernels read code - 128, so does za. */
+/* bias - sum za * w, modulo 2^32 (wide: into `offset`); where kernels read code - 128 their sums lack
+ * 128 * sum w. */
 static void fold_bias(cr_conv_s8 *c, const cr_conv_s8_params *p)
 {
     const int64_t stride = c->depthwise ? 1 : c->blocks * c->k->nr, each = c->cin * c->taps;
     const bool shifted = !c->depthwise && c->k->layout == CR_S8_SIGNED;
     memset(c->bias, 0, (size_t)(c->g.groups * stride) * sizeof *c->bias);
     for (int64_t ch = 0; ch < c->g.cout; ch++) {
-        int64_t sum = 0;
-        for (int64_t i = 0; i < each; i++)
-            sum += (zero_of(c, ch, i) - (shifted ? 128 : 0)) * (int64_t)p->weights[ch * each + i];
-        const uint32_t folded = (uint32_t)(p->bias ? p->bias[ch] : 0) - (uint32_t)(uint64_t)sum;
-        c->bias[ch / c->cout * stride + ch % c->cout] = (int32_t)folded;
+        int64_t zeros = 0, weights = 0;
+        for (int64_t i = 0; i < each; i++) {
+            const int64_t w = p->weights[ch * each + i];
+            zeros += zero_of(c, ch, i) * w;
+            weights += w;
+        }
+        const int64_t share = (p->bias ? p->bias[ch] : 0) - zeros;
+        const int64_t folded = (c->wide ? 0 : share) + (shifted ? 128 * weights : 0);
+        c->bias[ch / c->cout * stride + ch % c->cout] = (int32_t)(uint32_t)(uint64_t)folded;
+        if (c->wide) c->offset[ch] = (double)share;
     }
 }
 
@@ -168,29 +182,44 @@ static cr_status allocate(cr_conv_s8 *c, cr_error *err)
     c->w = cr_aligned_alloc(c->depthwise ? 0 : w);
     c->bias = cr_aligned_alloc(bias);
     c->multiplier = cr_aligned_alloc((size_t)c->g.cout * sizeof *c->multiplier);
-    c->zero = cr_aligned_alloc((size_t)(c->g.cin * c->g.kw));
+    c->zero_bytes = (size_t)(c->g.cin * c->g.kw);
+    c->zero = cr_aligned_alloc((size_t)planes(c) * c->zero_bytes);
+    c->offset = cr_aligned_alloc(c->wide ? (size_t)c->g.cout * sizeof *c->offset : 0);
     c->zeros_in = cr_aligned_alloc((size_t)c->g.cin * sizeof *c->zeros_in);
-    if (!c->w || !c->bias || !c->multiplier || !c->zero || !c->zeros_in) return CR_NOMEM(err);
+    if (!c->w || !c->bias || !c->multiplier || !c->zero || !c->zeros_in || !c->offset) return CR_NOMEM(err);
     if (!c->depthwise) memset(c->w, 0, w);
     return CR_OK;
 }
 
-static bool are_codes(const int32_t *zeros, int64_t n)
+static bool are_codes(int32_t one, const int32_t *zeros, int64_t n, bool wide)
 {
-    for (int64_t i = 0; zeros && i < n; i++)
-        if (zeros[i] < 0 || zeros[i] > 255) return false;
+    const int32_t top = wide ? 65535 : 255;
+    if (!zeros) return one >= 0 && one <= top;
+    for (int64_t i = 0; i < n; i++)
+        if (zeros[i] < 0 || zeros[i] > top) return false;
     return true;
+}
+
+static cr_status check_wide(const cr_conv_geometry *g, const cr_conv_s8_params *p, cr_error *err)
+{
+    CR_CHECK(!p->raw_out || !p->wide_in, err, CR_ERR_ARGUMENT,
+             "convolution: sums of 16-bit codes do not fit int32");
+    CR_CHECK(!p->wide_out || (!p->raw_out && !p->float_out && !p->adds), err, CR_ERR_ARGUMENT,
+             "convolution: 16-bit codes out exclude sums, floats and a residual");
+    CR_CHECK(!p->wide_in || g->cin / g->groups * g->kh * g->kw <= CR_CONV_WIDE_PRODUCTS, err,
+             CR_ERR_UNSUPPORTED, "convolution: more than %d products of 16-bit codes in a sum",
+             CR_CONV_WIDE_PRODUCTS);
+    return CR_OK;
 }
 
 static cr_status check_params(const cr_conv_geometry *g, const cr_conv_s8_params *p, cr_error *err)
 {
-    CR_CHECK(are_codes(p->zeros_in, g->cin) && are_codes(p->zeros_out, g->cout), err,
-             CR_ERR_ARGUMENT, "convolution: a channel's zero point is outside 0..255");
+    CR_TRY(check_wide(g, p, err));
+    CR_CHECK(are_codes(p->zero_in, p->zeros_in, g->cin, p->wide_in) &&
+                 are_codes(p->zero_out, p->zeros_out, g->cout, p->wide_out),
+             err, CR_ERR_ARGUMENT, "convolution: a zero point is not among the codes");
     CR_CHECK(!p->scales_out == !p->zeros_out, err, CR_ERR_ARGUMENT,
              "convolution: scales of channels come with zero points");
-    CR_CHECK(p->zero_in >= 0 && p->zero_in <= 255 && p->zero_out >= 0 && p->zero_out <= 255, err,
-             CR_ERR_ARGUMENT, "convolution: zero points %d, %d are outside 0..255", p->zero_in,
-             p->zero_out);
     CR_CHECK(p->raw_out || p->multiplier, err, CR_ERR_ARGUMENT, "convolution: no multipliers");
     CR_CHECK(p->raw_out || p->float_out || p->scale_out > 0 || p->scales_out, err, CR_ERR_ARGUMENT,
              "convolution: output scale %g is not positive", (double)p->scale_out);
@@ -206,6 +235,8 @@ static void set_up(cr_conv_s8 *c, const cr_conv_geometry *g, const cr_conv_s8_pa
     c->g = *g;
     c->rows = cr_rows_get(cpu);
     c->raw = p->raw_out;
+    c->wide = p->wide_in;
+    c->wide_out = p->wide_out;
     c->float_out = p->float_out;
     c->finish = (cr_finish){.act = p->act,
                             .scale = p->scale_out,
@@ -229,7 +260,11 @@ static cr_status copy_columns(cr_conv_s8 *c, const cr_conv_s8_params *p, cr_erro
 {
     const int64_t cin = c->g.cin, cout = c->g.cout;
     for (int64_t i = 0; i < cin; i++) c->zeros_in[i] = p->zeros_in ? p->zeros_in[i] : p->zero_in;
-    for (int64_t i = 0; i < cin * c->g.kw; i++) c->zero[i] = (unsigned char)c->zeros_in[i % cin];
+    for (int64_t i = 0; i < cin * c->g.kw; i++) {
+        const int32_t zero = c->zeros_in[i % cin];
+        c->zero[i] = (unsigned char)(c->wide ? zero >> 8 : zero);
+        if (c->wide) c->zero[c->zero_bytes + (size_t)i] = (unsigned char)(zero & 255);
+    }
     if (!p->scales_out) return CR_OK;
     c->scales = cr_aligned_alloc((size_t)cout * sizeof *c->scales);
     c->zeros_out = cr_aligned_alloc((size_t)cout * sizeof *c->zeros_out);
@@ -254,7 +289,7 @@ cr_status cr_conv_s8_create_with(const cr_conv_s8_kernel *k, const cr_conv_geome
     if (st == CR_OK) st = copy_columns(c, p, err);
     if (st == CR_OK) fold_bias(c, p);
     if (st == CR_OK && c->depthwise)
-        st = cr_dwconv_s8_create(g, p->weights, c->bias, c->zeros_in, cpu, &c->dw, err);
+        st = cr_dwconv_s8_create(g, p->weights, c->bias, c->zeros_in, c->wide, cpu, &c->dw, err);
     if (st != CR_OK) {
         cr_conv_s8_free(c);
         return st;
@@ -277,6 +312,7 @@ void cr_conv_s8_free(cr_conv_s8 *c)
     cr_dwconv_s8_free(c->dw);
     cr_aligned_free(c->w);
     cr_aligned_free(c->zero);
+    cr_aligned_free(c->offset);
     cr_aligned_free(c->bias);
     cr_aligned_free(c->multiplier);
     cr_aligned_free(c->scales);
@@ -298,6 +334,7 @@ typedef struct run_job {
     int64_t ld_out;
     const uint8_t *added; /* NULL: none */
     int64_t ld_added;
+    int64_t plane_in; /* bytes from the high plane to the low one */
 } run_job;
 
 static size_t sum_bytes(const cr_conv_s8 *c)
@@ -305,13 +342,26 @@ static size_t sum_bytes(const cr_conv_s8 *c)
     return (size_t)c->k->mr * (size_t)c->k->nr * sizeof(int32_t);
 }
 
-/* Sums and, where kernels ask for them, a tile's packed codes (mr * nr sums are whole cache lines
- * there). */
-static size_t tile_bytes(const cr_conv_s8 *c)
+/* Where kernels ask for it: a tile's packed codes. */
+static size_t packed_bytes(const cr_conv_s8 *c)
 {
     const bool packs = c->k->layout == CR_S8_TILES || c->k->layout == CR_S8_PAIRS;
     const size_t row = cr_round_up((size_t)(c->steps * c->step) * c->weight_size, CR_ALIGN);
-    return sum_bytes(c) + (packs ? (size_t)c->k->mr * row : 0);
+    return packs ? (size_t)c->k->mr * row : 0;
+}
+
+/* A tile's table for the low plane. */
+static size_t low_bytes(const cr_conv_s8 *c)
+{
+    const size_t pointers = (size_t)c->k->mr * sizeof(void *);
+    const size_t each = pointers > sizeof(cr_conv_line) ? pointers : sizeof(cr_conv_line);
+    return c->wide ? cr_round_up((size_t)c->taps * each, CR_ALIGN) : 0;
+}
+
+/* A tile's share of the room: sums of all tiles come first (mr * nr sums are whole cache lines). */
+static size_t tile_bytes(const cr_conv_s8 *c)
+{
+    return (size_t)planes(c) * (sum_bytes(c) + packed_bytes(c)) + low_bytes(c);
 }
 
 size_t cr_conv_s8_scratch(const cr_conv_s8 *c, int threads)
@@ -320,9 +370,9 @@ size_t cr_conv_s8_scratch(const cr_conv_s8 *c, int threads)
     return cr_conv_walk_scratch(&c->g, c->k->mr, tile_bytes(c), true, threads);
 }
 
-/* acc: [rows][ld] sums; `cols` of them from `channel` on leave. */
-static void finish_tile(const run_job *j, const cr_conv_place *p, const int32_t *acc, int64_t ld,
-                        int64_t channel, int64_t cols)
+/* acc: [rows][ld] sums (low: over low bytes, or NULL); `cols` of them from `channel` on leave. */
+static void finish_tile(const run_job *j, const cr_conv_place *p, int32_t *acc, const int32_t *low,
+                        int64_t ld, int64_t channel, int64_t cols)
 {
     const cr_conv_s8 *c = j->c;
     const size_t at = (size_t)(p->pixel * j->ld_out + channel);
@@ -332,16 +382,53 @@ static void finish_tile(const run_job *j, const cr_conv_place *p, const int32_t 
     f.zeros = c->scales ? c->zeros_out + channel : NULL;
     f.residual.data = j->added ? j->added + p->pixel * j->ld_added + channel : NULL;
     f.residual.ld = j->ld_added;
+    f.floats = low != NULL;
     const cr_finish_area area = {p->rows, cols, ld, j->ld_out};
+    if (low) c->rows->join_sums(acc, low, c->offset + channel, &area);
     if (c->raw) {
         int32_t *y = (int32_t *)(void *)j->out + at;
         for (int r = 0; r < p->rows; r++)
             memcpy(y + r * j->ld_out, acc + r * ld, (size_t)cols * sizeof *y);
     } else if (c->float_out) {
         c->rows->finish_f32((float *)(void *)j->out + at, acc, &area, &f);
+    } else if (c->wide_out) {
+        const int64_t plane = c->g.n * c->g.oh * c->g.ow * j->ld_out;
+        c->rows->finish_wide(j->out + at, plane, acc, &area, &f);
     } else {
         c->rows->finish_u8(j->out + at, acc, &area, &f);
     }
+}
+
+/* A pointer into the high plane or its zeros, for the low plane. */
+static const unsigned char *to_low(const run_job *j, const unsigned char *high)
+{
+    const cr_conv_s8 *c = j->c;
+    const size_t into = (size_t)((uintptr_t)high - (uintptr_t)c->zero);
+    return into < c->zero_bytes ? c->zero + c->zero_bytes + into : high + j->plane_in;
+}
+
+/* The same tile of the low plane. */
+static void point_low(const run_job *j, const cr_conv_s8_tile *t, unsigned char *table,
+                      cr_conv_s8_tile *low)
+{
+    const unsigned char **a = (const unsigned char **)(void *)table;
+    cr_conv_line *line = (cr_conv_line *)(void *)table;
+    const int64_t count = t->line ? t->taps : t->taps * j->c->k->mr;
+    if (t->line)
+        low->line = line;
+    else
+        low->a = a;
+    for (int64_t i = 0; t->first && t->line && i < count; i++)
+        line[i] = (cr_conv_line){to_low(j, t->line[i].base), t->line[i].step};
+    for (int64_t i = 0; t->first && !t->line && i < count; i++) a[i] = to_low(j, t->a[i]);
+}
+
+static void run_tile(const cr_conv_s8 *c, const cr_conv_s8_tile *t)
+{
+    if (t->line)
+        c->k->run_line(t);
+    else
+        c->k->run(t);
 }
 
 /* A finished tile costs some hundred cycles before its first value: a few tiles share them. */
@@ -350,8 +437,9 @@ static void compute_tiles(const void *ctx, const cr_conv_place *p, int count)
     const run_job *j = ctx;
     const cr_conv_s8 *c = j->c;
     const int nr = c->k->nr, width = block_width(c, p->block);
-    const size_t packed = tile_bytes(c) - sum_bytes(c);
-    int32_t *const sums = p->tile;
+    const size_t all_sums = CR_CONV_GROUP * sum_bytes(c), each = tile_bytes(c) - planes(c) * sum_bytes(c);
+    uint8_t *const room = p->tile;
+    int32_t *const sums = p->tile, *low_sums = c->wide ? (int32_t *)(void *)(room + all_sums) : NULL;
     cr_conv_s8_tile t = {.w = c->w + (size_t)p->group * c->group_bytes +
                               (size_t)p->block * c->block_bytes,
                          .bias = c->bias + (p->group * c->blocks + p->block) * nr,
@@ -360,32 +448,38 @@ static void compute_tiles(const void *ctx, const cr_conv_place *p, int count)
     cr_conv_place all = *p;
     all.rows = 0;
     for (int i = 0; i < count; i++, all.rows += p[i - 1].rows) {
+        const int64_t at = (int64_t)i * c->k->mr * width;
         t.a = p[i].a;
         t.line = p[i].line;
         t.taps = p[i].taps;
         t.cin = p[i].run;
-        t.c = sums + (int64_t)i * c->k->mr * width;
-        t.packed = (uint8_t *)sums + CR_CONV_GROUP * sum_bytes(c) + (size_t)i * packed;
-        if (t.line)
-            c->k->run_line(&t);
-        else
-            c->k->run(&t);
+        t.c = sums + at;
+        t.packed = room + (size_t)planes(c) * all_sums + (size_t)i * each;
+        run_tile(c, &t);
+        if (!c->wide) continue;
+        cr_conv_s8_tile low = t;
+        low.c = low_sums + at;
+        low.packed = t.packed + packed_bytes(c);
+        point_low(j, &t, low.packed + packed_bytes(c), &low);
+        run_tile(c, &low);
     }
     const int64_t left = c->cout - p->block * nr;
-    finish_tile(j, &all, sums, width, p->group * c->cout + p->block * nr, left < nr ? left : nr);
+    finish_tile(j, &all, sums, low_sums, width, p->group * c->cout + p->block * nr,
+                left < nr ? left : nr);
 }
 
 static void finish_depthwise(const void *ctx, int64_t pixel, int64_t pixels, int64_t channel,
-                             int64_t cols, const int32_t *acc, int64_t ld)
+                             int64_t cols, int32_t *acc, const int32_t *low, int64_t ld)
 {
     const cr_conv_place p = {.pixel = pixel, .rows = (int)pixels};
-    finish_tile(ctx, &p, acc, ld, channel, cols);
+    finish_tile(ctx, &p, acc, low, ld, channel, cols);
 }
 
-static void run(const run_job *j, const uint8_t *in, int64_t ld_in, void *scratch, cr_pool *pool)
+static void run(run_job *j, const uint8_t *in, int64_t ld_in, void *scratch, cr_pool *pool)
 {
     const cr_conv_s8 *c = j->c;
     if (!ld_in) ld_in = c->g.ld_in;
+    j->plane_in = c->g.n * c->g.h * c->g.w * ld_in;
     if (c->dw) {
         cr_dwconv_s8_run(c->dw, in, ld_in, finish_depthwise, j, scratch, pool);
         return;
@@ -411,7 +505,7 @@ static void run(const run_job *j, const uint8_t *in, int64_t ld_in, void *scratc
 void cr_conv_s8_run(const cr_conv_s8 *c, const uint8_t *in, int64_t ld_in, void *out,
                     int64_t ld_out, void *scratch, cr_pool *pool)
 {
-    const run_job j = {c, out, ld_out ? ld_out : c->g.ld_out, NULL, 0};
+    run_job j = {c, out, ld_out ? ld_out : c->g.ld_out, NULL, 0, 0};
     run(&j, in, ld_in, scratch, pool);
 }
 
@@ -419,6 +513,6 @@ void cr_conv_s8_run_add(const cr_conv_s8 *c, const uint8_t *in, int64_t ld_in, c
                         int64_t ld_added, uint8_t *out, int64_t ld_out, void *scratch,
                         cr_pool *pool)
 {
-    const run_job j = {c, out, ld_out ? ld_out : c->g.ld_out, added, ld_added};
+    run_job j = {c, out, ld_out ? ld_out : c->g.ld_out, added, ld_added, 0};
     run(&j, in, ld_in, scratch, pool);
 }

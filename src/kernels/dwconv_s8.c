@@ -73,8 +73,9 @@ struct cr_dwconv_s8 {
     size_t size, band_size; /* bytes of a vector of weights, of an output row's weights */
     unsigned char *w;
     int32_t *bias;
-    uint8_t *zero;      /* a pixel of zero points */
-    unsigned char *pad; /* [vectors] as zipping leaves it */
+    int planes;         /* of bytes: 2 for wide codes */
+    uint8_t *zero;      /* [planes] a pixel of zero points */
+    unsigned char *pad; /* [planes][vectors] as zipping leaves it */
 };
 
 static int64_t ceil_div(int64_t a, int64_t b)
@@ -87,6 +88,7 @@ static int64_t count_columns(const cr_conv_geometry *g, int64_t pixels)
     return (pixels - 1) * g->stride_w + (g->kw - 1) * g->dil_w + 1;
 }
 
+/* Of a plane, as is what follows. */
 static size_t zipped_bytes(const cr_dwconv_s8 *d)
 {
     const size_t vectors = (size_t)(d->part * d->groups * count_columns(&d->g, d->pixels));
@@ -103,7 +105,7 @@ static bool is_too_large(const cr_dwconv_s8 *d)
 {
     const double columns = (double)(d->groups * count_columns(&d->g, d->pixels));
     const double sums = (double)d->pixels * d->k->lanes * (double)sizeof(int32_t);
-    return (double)d->part * (columns * (double)d->size + sums) > UNIT_BYTES;
+    return d->planes * (double)d->part * (columns * (double)d->size + sums) > UNIT_BYTES;
 }
 
 /* Fewer channels first (a row of pixels is read and written in order), then fewer pixels. */
@@ -141,13 +143,19 @@ static void put_zipped(const cr_dwconv_s8 *d, unsigned char *vectors, int64_t pl
         memcpy(vectors + 2 * place, &value, sizeof value);
 }
 
-/* Pixels of zero points, plain and zipped. */
-static void pack_zeros(cr_dwconv_s8 *d, const int32_t *zeros)
+static size_t pad_bytes(const cr_dwconv_s8 *d)
+{
+    return (size_t)d->vectors * d->size;
+}
+
+/* Pixels of zero points' bytes from bit `shift` on, plain and zipped. */
+static void pack_zeros(cr_dwconv_s8 *d, const int32_t *zeros, int plane, int shift)
 {
     for (int64_t c = 0; c < d->g.cin; c++) {
-        d->zero[c] = (uint8_t)zeros[c];
+        const uint8_t byte = (uint8_t)(zeros[c] >> shift & 255);
+        d->zero[plane * d->g.cin + c] = byte;
         for (int64_t i = 0; i < d->k->rows; i++)
-            put_zipped(d, d->pad, c * d->k->rows + i, (int16_t)zeros[c]);
+            put_zipped(d, d->pad + (size_t)plane * pad_bytes(d), c * d->k->rows + i, byte);
     }
 }
 
@@ -178,22 +186,23 @@ static cr_status allocate(cr_dwconv_s8 *d, cr_error *err)
              "convolution: the weights are too large to address");
     d->w = cr_aligned_alloc(w);
     d->bias = cr_aligned_alloc(lanes * sizeof *d->bias);
-    d->zero = cr_aligned_alloc((size_t)d->g.cin);
-    d->pad = cr_aligned_alloc((size_t)d->vectors * d->size);
+    d->zero = cr_aligned_alloc((size_t)d->planes * (size_t)d->g.cin);
+    d->pad = cr_aligned_alloc((size_t)d->planes * pad_bytes(d));
     if (!d->w || !d->bias || !d->zero || !d->pad) return CR_NOMEM(err);
-    memset(d->pad, 0, (size_t)d->vectors * d->size);
+    memset(d->pad, 0, (size_t)d->planes * pad_bytes(d));
     memset(d->w, 0, w);
     memset(d->bias, 0, lanes * sizeof *d->bias);
     return CR_OK;
 }
 
 cr_status cr_dwconv_s8_create(const cr_conv_geometry *g, const int8_t *weights, const int32_t *bias,
-                              const int32_t *zeros_in, unsigned cpu, cr_dwconv_s8 **out,
+                              const int32_t *zeros_in, bool wide, unsigned cpu, cr_dwconv_s8 **out,
                               cr_error *err)
 {
     *out = NULL;
     cr_dwconv_s8 *d = cr_calloc(1, sizeof *d);
     if (!d) return CR_NOMEM(err);
+    d->planes = wide ? 2 : 1;
     set_up(d, g, cpu);
     const cr_status st = allocate(d, err);
     if (st != CR_OK) {
@@ -202,7 +211,7 @@ cr_status cr_dwconv_s8_create(const cr_conv_geometry *g, const int8_t *weights, 
     }
     pack(d, weights);
     memcpy(d->bias, bias, (size_t)g->cout * sizeof *bias);
-    pack_zeros(d, zeros_in);
+    for (int i = 0; i < d->planes; i++) pack_zeros(d, zeros_in, i, wide && i == 0 ? 8 : 0);
     *out = d;
     return CR_OK;
 }
@@ -224,7 +233,7 @@ const char *cr_dwconv_s8_name(const cr_dwconv_s8 *d)
 
 size_t cr_dwconv_s8_scratch(const cr_dwconv_s8 *d, int threads)
 {
-    return (zipped_bytes(d) + sum_bytes(d)) * (size_t)threads;
+    return (size_t)d->planes * (zipped_bytes(d) + sum_bytes(d)) * (size_t)threads;
 }
 
 /* ---- running ---- */
@@ -232,7 +241,7 @@ size_t cr_dwconv_s8_scratch(const cr_dwconv_s8 *d, int threads)
 typedef struct run_job {
     const cr_dwconv_s8 *d;
     const uint8_t *in;
-    int64_t ld_in;
+    int64_t ld_in, plane_in; /* plane_in: bytes from one plane to the next */
     cr_dwconv_s8_finish finish;
     const void *ctx;
     unsigned char *scratch;
@@ -243,8 +252,8 @@ typedef struct run_job {
 /* Output rows y.. y+rows-1, pixels x.., channels of vectors v... */
 typedef struct unit {
     int64_t n, y, x, v, rows, pixels, vectors, channels, columns;
-    unsigned char *zipped;
-    int32_t *sums;
+    unsigned char *zipped; /* [planes] */
+    int32_t *sums;         /* [planes] */
 } unit;
 
 static int64_t least(int64_t a, int64_t b)
@@ -266,19 +275,19 @@ static unit find_unit(const run_job *j, int64_t index, int worker)
     u.channels = least(u.vectors * lanes, d->g.cout - u.v * lanes);
     u.columns = count_columns(&d->g, u.pixels);
     u.zipped = j->scratch + cr_dwconv_s8_scratch(d, worker);
-    u.sums = (int32_t *)(void *)(u.zipped + zipped_bytes(d));
+    u.sums = (int32_t *)(void *)(u.zipped + (size_t)d->planes * zipped_bytes(d));
     return u;
 }
 
-/* Columns of padding for vector v of channels. */
-static void fill(const cr_dwconv_s8 *d, int64_t v, unsigned char *out, int64_t columns)
+/* Columns of a plane's padding for vector v of channels. */
+static void fill(const cr_dwconv_s8 *d, int plane, int64_t v, unsigned char *out, int64_t columns)
 {
-    const unsigned char *pad = d->pad + (size_t)v * d->size;
+    const unsigned char *pad = d->pad + (size_t)plane * pad_bytes(d) + (size_t)v * d->size;
     for (; columns > 0; columns--, out += d->size) memcpy(out, pad, d->size);
 }
 
 /* Group `at` of the unit's input rows: padding left and right, the picture's columns between. */
-static void zip_group(const run_job *j, const unit *u, int64_t at)
+static void zip_group(const run_job *j, const unit *u, int plane, int64_t at)
 {
     const cr_dwconv_s8 *d = j->d;
     const cr_conv_geometry *g = &d->g;
@@ -289,17 +298,19 @@ static void zip_group(const run_job *j, const unit *u, int64_t at)
     cr_dwconv_zip z = {.columns = u->columns - left - right,
                        .channels = u->channels,
                        .plane = d->groups * u->columns * size};
-    unsigned char *out = u->zipped + at * u->columns * size;
+    unsigned char *out =
+        u->zipped + (size_t)plane * zipped_bytes(d) + at * u->columns * size;
+    const uint8_t *in = j->in + plane * j->plane_in, *zero = d->zero + plane * g->cin;
     for (int64_t v = 0; v < u->vectors && left; v++)
-        fill(d, u->v + v, out + v * z.plane, left);
+        fill(d, plane, u->v + v, out + v * z.plane, left);
     for (int64_t v = 0; v < u->vectors && right; v++)
-        fill(d, u->v + v, out + v * z.plane + (u->columns - right) * size, right);
+        fill(d, plane, u->v + v, out + v * z.plane + (u->columns - right) * size, right);
     if (z.columns <= 0) return;
     for (int i = 0; i < d->k->rows; i++) {
         const int64_t row = at * d->k->rows + i,
                       y = u->y * g->stride_h - g->pad_top + row * g->dil_h;
         const bool inside = row < needed && y >= 0 && y < g->h;
-        z.row[i] = inside ? j->in + ((u->n * g->h + y) * g->w + x + left) * j->ld_in : d->zero;
+        z.row[i] = inside ? in + ((u->n * g->h + y) * g->w + x + left) * j->ld_in : zero;
         z.row[i] += u->v * d->k->lanes;
         z.step[i] = inside ? j->ld_in : 0;
     }
@@ -307,28 +318,38 @@ static void zip_group(const run_job *j, const unit *u, int64_t at)
     d->k->zip(&z);
 }
 
+static void run_row(const run_job *j, const unit *u, int plane, int64_t row, int32_t *sums)
+{
+    const cr_dwconv_s8 *d = j->d;
+    const cr_conv_geometry *g = &d->g;
+    const cr_dwconv_s8_tile t = {.x = u->zipped + (size_t)plane * zipped_bytes(d),
+                                 .w = d->w + (size_t)row * d->band_size +
+                                      (size_t)(u->v * d->groups * g->kw) * d->size,
+                                 .bias = d->bias + u->v * d->k->lanes,
+                                 .c = sums,
+                                 .vectors = u->vectors,
+                                 .groups = d->groups,
+                                 .columns = u->columns,
+                                 .kw = g->kw,
+                                 .pixels = u->pixels,
+                                 .stride = g->stride_w,
+                                 .dil = g->dil_w};
+    d->k->run(&t);
+}
+
 static void run_unit(const run_job *j, const unit *u)
 {
     const cr_dwconv_s8 *d = j->d;
     const cr_conv_geometry *g = &d->g;
-    const int64_t ld = u->vectors * d->k->lanes;
-    for (int64_t i = 0; i < d->groups; i++) zip_group(j, u, i);
+    const int64_t lanes = d->k->lanes;
+    int32_t *const low = d->planes == 2 ? u->sums + sum_bytes(d) / sizeof *u->sums : NULL;
+    for (int plane = 0; plane < d->planes; plane++)
+        for (int64_t i = 0; i < d->groups; i++) zip_group(j, u, plane, i);
     for (int64_t row = 0; row < u->rows; row++) {
-        const cr_dwconv_s8_tile t = {.x = u->zipped,
-                                     .w = d->w + (size_t)row * d->band_size +
-                                          (size_t)(u->v * d->groups * g->kw) * d->size,
-                                     .bias = d->bias + u->v * d->k->lanes,
-                                     .c = u->sums,
-                                     .vectors = u->vectors,
-                                     .groups = d->groups,
-                                     .columns = u->columns,
-                                     .kw = g->kw,
-                                     .pixels = u->pixels,
-                                     .stride = g->stride_w,
-                                     .dil = g->dil_w};
-        d->k->run(&t);
-        j->finish(j->ctx, (u->n * g->oh + u->y + row) * g->ow + u->x, u->pixels, u->v * d->k->lanes,
-                  u->channels, u->sums, ld);
+        run_row(j, u, 0, row, u->sums);
+        if (low) run_row(j, u, 1, row, low);
+        j->finish(j->ctx, (u->n * g->oh + u->y + row) * g->ow + u->x, u->pixels, u->v * lanes,
+                  u->channels, u->sums, low, u->vectors * lanes);
     }
 }
 
@@ -348,6 +369,7 @@ void cr_dwconv_s8_run(const cr_dwconv_s8 *d, const uint8_t *in, int64_t ld_in,
     const cr_conv_geometry *g = &d->g;
     run_job j = {
         .d = d, .in = in, .ld_in = ld_in, .finish = finish, .ctx = ctx, .scratch = scratch};
+    j.plane_in = g->n * g->h * g->w * ld_in;
     j.bands = ceil_div(g->oh, d->band);
     j.pieces = ceil_div(g->ow, d->pixels);
     j.parts = ceil_div(d->vectors, d->part);

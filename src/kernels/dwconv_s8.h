@@ -58,16 +58,18 @@ const cr_dwconv_s8_kernel *cr_dwconv_s8_select(unsigned cpu); /* best that the f
 
 typedef struct cr_dwconv_s8 cr_dwconv_s8;
 
-/* `pixels` sums of `cols` channels, ld apart, are ready for output pixels from `pixel` on. */
+/* `pixels` sums of `cols` channels, ld apart, are ready for output pixels from `pixel` on; of wide
+ * codes those over their high bytes and those over their low ones (else NULL). They may be
+ * overwritten. */
 typedef void (*cr_dwconv_s8_finish)(const void *ctx, int64_t pixel, int64_t pixels, int64_t channel,
-                                    int64_t cols, const int32_t *acc, int64_t ld);
+                                    int64_t cols, int32_t *acc, const int32_t *low, int64_t ld);
 
 /* A depthwise convolution whose window is of a size that this is made for; others are grouped. */
 bool cr_dwconv_s8_takes(const cr_conv_geometry *g);
 /* For geometries that are taken. weights [channels][kh][kw], folded bias and zero points [channels]:
- * copied. */
+ * copied. wide: two planes of bytes in (rows.h). */
 cr_status cr_dwconv_s8_create(const cr_conv_geometry *g, const int8_t *weights, const int32_t *bias,
-                              const int32_t *zeros_in, unsigned cpu, cr_dwconv_s8 **out,
+                              const int32_t *zeros_in, bool wide, unsigned cpu, cr_dwconv_s8 **out,
                               cr_error *err);
 void cr_dwconv_s8_free(cr_dwconv_s8 *d); /* NULL is fine */
 size_t cr_dwconv_s8_scratch(const cr_dwconv_s8 *d, int threads);

@@ -1,6 +1,8 @@
 /* The portable row kernels, and the choice of a record. */
 #include "kernels/rows.h"
 
+#include <string.h>
+
 #include "crayon/arith.h"
 
 static float act_one(float x, const cr_act *a)
@@ -86,26 +88,64 @@ static void add_u8_c(uint8_t *y, int64_t ld, const cr_codes *a, const cr_codes *
                                scale, zero_point);
 }
 
+static void put_wide(uint8_t *y, int64_t plane, int32_t code)
+{
+    y[0] = (uint8_t)(code >> 8);
+    y[plane] = (uint8_t)(code & 255);
+}
+
+static void quantize_wide_c(uint8_t *y, int64_t plane, const float *x, size_t n, const float *scale,
+                            const int32_t *zero_point)
+{
+    for (size_t i = 0; i < n; i++)
+        put_wide(y + i, plane, cr_quantize_u16(x[i], scale[i], zero_point[i]));
+}
+
+static void dequantize_wide_c(float *y, const uint8_t *x, int64_t plane, size_t n,
+                              const float *scale, const int32_t *zero_point)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = cr_dequantize(x[i] << 8 | x[(int64_t)i + plane], scale[i], zero_point[i]);
+}
+
+static void join_sums_c(int32_t *high, const int32_t *low, const double *offset,
+                        const cr_finish_area *area)
+{
+    for (int64_t r = 0; r < area->rows; r++, high += area->ld_in, low += area->ld_in)
+        for (int64_t i = 0; i < area->cols; i++) {
+            const float sum = (float)((double)high[i] * 256 + (double)low[i] + offset[i]);
+            memcpy(high + i, &sum, sizeof sum);
+        }
+}
+
+static float sum_value(int32_t acc, const cr_finish *f)
+{
+    float sum = (float)acc;
+    if (f->floats) memcpy(&sum, &acc, sizeof sum);
+    return sum;
+}
+
 static void finish_f32_c(float *y, const int32_t *acc, const cr_finish_area *area,
                          const cr_finish *f)
 {
     for (int64_t r = 0; r < area->rows; r++, y += area->ld_out, acc += area->ld_in)
         for (int64_t i = 0; i < area->cols; i++)
-            y[i] = act_one((float)acc[i] * f->multiplier[i], &f->act);
+            y[i] = act_one(sum_value(acc[i], f) * f->multiplier[i], &f->act);
 }
 
-/* Column i. */
-static uint8_t finish_one(int32_t acc, int64_t i, const cr_finish *f, const uint8_t *added)
+/* Column i; codes 0..top. */
+static int32_t finish_one(int32_t acc, int64_t i, const cr_finish *f, const uint8_t *added,
+                          int32_t top)
 {
     const cr_codes *r = &f->residual;
     const float m = f->multiplier[i], scale = f->scales ? f->scales[i] : f->scale;
     const int32_t zero = f->scales ? f->zeros[i] : f->zero_point;
+    const float x = sum_value(acc, f) * m;
     if (r->data)
-        return cr_quantize_u8(act_one((float)acc * m, &f->act) +
-                                  cr_dequantize(*added, r->scale, r->zero_point),
-                              scale, zero);
-    if (f->act.kind == CR_ACT_NONE) return (uint8_t)cr_requantize(acc, m, zero, 0, 255);
-    return cr_quantize_u8(act_one((float)acc * m, &f->act), scale, zero);
+        return cr_quantize(act_one(x, &f->act) + cr_dequantize(*added, r->scale, r->zero_point),
+                           scale, zero, 0, top);
+    if (f->act.kind == CR_ACT_NONE) return cr_round_clamp(x, zero, 0, top);
+    return cr_quantize(act_one(x, &f->act), scale, zero, 0, top);
 }
 
 static void finish_u8_c(uint8_t *y, const int32_t *acc, const cr_finish_area *area,
@@ -113,7 +153,15 @@ static void finish_u8_c(uint8_t *y, const int32_t *acc, const cr_finish_area *ar
 {
     for (int64_t r = 0; r < area->rows; r++, y += area->ld_out, acc += area->ld_in)
         for (int64_t i = 0; i < area->cols; i++)
-            y[i] = finish_one(acc[i], i, f, f->residual.data + r * f->residual.ld + i);
+            y[i] = (uint8_t)finish_one(acc[i], i, f, f->residual.data + r * f->residual.ld + i, 255);
+}
+
+static void finish_wide_c(uint8_t *y, int64_t plane, const int32_t *acc, const cr_finish_area *area,
+                          const cr_finish *f)
+{
+    for (int64_t r = 0; r < area->rows; r++, y += area->ld_out, acc += area->ld_in)
+        for (int64_t i = 0; i < area->cols; i++)
+            put_wide(y + i, plane, finish_one(acc[i], i, f, NULL, 65535));
 }
 
 static void max_f32_c(float *y, const float *x, size_t n)
@@ -169,6 +217,10 @@ static const cr_rows rows_c = {.name = "rows c",
                                .dequantize = dequantize_c,
                                .quantize_each = quantize_each_c,
                                .dequantize_each = dequantize_each_c,
+                               .quantize_wide = quantize_wide_c,
+                               .dequantize_wide = dequantize_wide_c,
+                               .finish_wide = finish_wide_c,
+                               .join_sums = join_sums_c,
                                .table = table_c,
                                .add_u8 = add_u8_c,
                                .finish_f32 = finish_f32_c,

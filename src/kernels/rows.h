@@ -5,10 +5,14 @@
 #ifndef CR_KERNELS_ROWS_H
 #define CR_KERNELS_ROWS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "kernels/act.h"
+
+/* 16-bit codes are kept in two planes of bytes: the high bytes, and `plane` bytes behind them the low
+ * ones, so that kernels that multiply bytes can read them (conv.h). */
 
 /* Rows of codes: value = (code - zero_point) * scale. */
 typedef struct cr_codes {
@@ -28,6 +32,7 @@ typedef struct cr_finish {
     cr_codes residual;  /* codes out: values that are added behind the activation; data NULL: none */
     const float *scales;  /* [cols] instead of scale and zero_point; NULL: one for all */
     const int32_t *zeros; /* [cols] */
+    bool floats;          /* the sums are floats already (join_sums) */
 } cr_finish;
 
 /* The part of a result that is finished at once: `rows` pixels of `cols` channels, pixels ld_in
@@ -48,6 +53,11 @@ typedef struct cr_rows {
                           const int32_t *zero_point);
     void (*dequantize_each)(float *y, const uint8_t *x, size_t n, const float *scale,
                             const int32_t *zero_point);
+    /* the same for 16-bit codes */
+    void (*quantize_wide)(uint8_t *y, int64_t plane, const float *x, size_t n, const float *scale,
+                          const int32_t *zero_point);
+    void (*dequantize_wide)(float *y, const uint8_t *x, int64_t plane, size_t n, const float *scale,
+                            const int32_t *zero_point);
     /* Pixels of up to four planes to rows of four codes; planes that are NULL give code 0. */
     void (*quantize_pixels)(uint8_t *y, const float *const planes[4], size_t n, float scale,
                             int32_t zero_point);
@@ -65,6 +75,13 @@ typedef struct cr_rows {
     /* the same plus the residual, then codes; with neither straight by requantization */
     void (*finish_u8)(uint8_t *y, const int32_t *acc, const cr_finish_area *area,
                       const cr_finish *f);
+    /* the same to 16-bit codes, without a residual */
+    void (*finish_wide)(uint8_t *y, int64_t plane, const int32_t *acc, const cr_finish_area *area,
+                        const cr_finish *f);
+    /* Sums over high bytes become float32, rounded once, of 256 * high + low + offset[column];
+     * `area` (rows, cols, ld_in) is both sums'. |offset| < 2^52 and whole. */
+    void (*join_sums)(int32_t *high, const int32_t *low, const double *offset,
+                      const cr_finish_area *area);
     /* y = max(y, x) */
     void (*max_f32)(float *y, const float *x, size_t n);
     void (*max_u8)(uint8_t *y, const uint8_t *x, size_t n);

@@ -10,7 +10,10 @@
  *   V_BELOW0(x,a,b)           x < 0 ? a : b
  *   V_ROUND_I(x)              to int32, half to even
  *   VI_LOAD VI_STORE VI_ADD VI_SET1 VI_TO_F
- *   VI_LEFT8(v)               lanes shifted left by 8 bits
+ *   VI_LEFT8(v) VI_RIGHT8(v)  lanes shifted left by 8 bits; right, of values that are not negative
+ *   VI_LOW8(v)                their low 8 bits
+ *   V_JOIN(high,low,offset)   float(256 * high + low + offset), summed exactly as doubles, rounded
+ *                             once; offset: VN doubles in memory
  *   VI_STORE_U8(p,v)          VN codes already within 0..255
  *   V_LOAD_U8(p)              VN codes as int32
  *
@@ -243,6 +246,57 @@ static void ROWS(dequantize_each)(float *y, const uint8_t *x, size_t n, const fl
     for (; i < n; i++) y[i] = cr_dequantize(x[i], scale[i], zero_point[i]);
 }
 
+CR_INLINE void ROWS(store_wide)(uint8_t *y, int64_t plane, VF v, VF lo, VI zp)
+{
+    const VI codes = ROWS(codesv)(v, lo, V_ADD(V_SET1(65535.0f), lo), zp);
+    VI_STORE_U8(y, VI_RIGHT8(codes));
+    VI_STORE_U8(y + plane, VI_LOW8(codes));
+}
+
+static void ROWS(quantize_wide)(uint8_t *y, int64_t plane, const float *x, size_t n,
+                                const float *scale, const int32_t *zero_point)
+{
+    size_t i = 0;
+    for (; i + VN <= n; i += VN) {
+        const VI zp = VI_LOAD(zero_point + i);
+        ROWS(store_wide)
+        (y + i, plane, V_DIV(V_LOAD(x + i), V_LOAD(scale + i)), ROWS(below)(zp), zp);
+    }
+    for (; i < n; i++) {
+        const uint16_t code = cr_quantize_u16(x[i], scale[i], zero_point[i]);
+        y[i] = (uint8_t)(code >> 8);
+        y[(int64_t)i + plane] = (uint8_t)(code & 255);
+    }
+}
+
+static void ROWS(dequantize_wide)(float *y, const uint8_t *x, int64_t plane, size_t n,
+                                  const float *scale, const int32_t *zero_point)
+{
+    size_t i = 0;
+    for (; i + VN <= n; i += VN) {
+        const VI codes = VI_ADD(VI_LEFT8(V_LOAD_U8(x + i)), V_LOAD_U8(x + i + plane));
+        const VF minus_zero = ROWS(below)(VI_LOAD(zero_point + i));
+        V_STORE(y + i, V_MUL(V_ADD(VI_TO_F(codes), minus_zero), V_LOAD(scale + i)));
+    }
+    for (; i < n; i++)
+        y[i] = cr_dequantize(x[i] << 8 | x[(int64_t)i + plane], scale[i], zero_point[i]);
+}
+
+static void ROWS(join_sums)(int32_t *high, const int32_t *low, const double *offset,
+                            const cr_finish_area *area)
+{
+    for (int64_t r = 0; r < area->rows; r++, high += area->ld_in, low += area->ld_in) {
+        int64_t i = 0;
+        for (; i + VN <= area->cols; i += VN)
+            V_STORE((float *)(void *)(high + i),
+                    V_JOIN(VI_LOAD(high + i), VI_LOAD(low + i), offset + i));
+        for (; i < area->cols; i++) {
+            const float sum = (float)((double)high[i] * 256 + (double)low[i] + offset[i]);
+            memcpy(high + i, &sum, sizeof sum);
+        }
+    }
+}
+
 static void ROWS(table)(uint8_t *y, const uint8_t *x, const cr_finish_area *area,
                         const uint8_t table[256])
 {
@@ -300,22 +354,24 @@ static void ROWS(add_u8)(uint8_t *y, int64_t ld, const cr_codes *a, const cr_cod
 /* V_GROUP rows of one vector of columns, `n` of its lanes: act((float)acc * m). Rows from `rows` on
  * repeat the last one. */
 CR_INLINE void ROWS(finish_group)(VF v[V_GROUP], const int32_t *acc, int64_t ld, int rows, int n, VF m,
-                                  const cr_act *act, const cr_act_kind kind)
+                                  const cr_act *act, const cr_act_kind kind, const bool floats)
 {
     V_EACH
     {
         const int32_t *row = acc + (g < rows ? g : rows - 1) * ld;
-        v[g] = V_MUL(VI_TO_F(n == VN ? VI_LOAD(row) : VI_LOAD_N(row, n)), m);
+        const VF sum = floats ? ROWS(load)((const float *)(const void *)row, n)
+                              : VI_TO_F(n == VN ? VI_LOAD(row) : VI_LOAD_N(row, n));
+        v[g] = V_MUL(sum, m);
     }
     ROWS(act_group)(v, kind, V_SET1(act->a), V_SET1(act->b));
 }
 
 CR_INLINE void ROWS(finish_f32_part)(float *y, const int32_t *acc, const cr_finish_area *area,
                                      int rows, int n, VF m, const cr_act *act,
-                                     const cr_act_kind kind)
+                                     const cr_act_kind kind, const bool floats)
 {
     VF v[V_GROUP];
-    ROWS(finish_group)(v, acc, area->ld_in, rows, n, m, act, kind);
+    ROWS(finish_group)(v, acc, area->ld_in, rows, n, m, act, kind, floats);
     V_EACH if (g < rows) ROWS(store)(y + g * area->ld_out, v[g], n);
 }
 
@@ -349,11 +405,11 @@ CR_INLINE VI ROWS(zeros)(const cr_finish *f, int64_t i, int n)
     }
 
 CR_INLINE void ROWS(finish_f32_as)(float *y, const int32_t *acc, const cr_finish_area *area,
-                                   const cr_finish *f, const cr_act_kind kind)
+                                   const cr_finish *f, const cr_act_kind kind, const bool floats)
 {
     const cr_finish own = *f;
 #define ROWS_FLOATS(y, acc, area, rows, n, i, r)                                                   \
-    ((void)s, (void)zp, ROWS(finish_f32_part)(y, acc, area, rows, n, m, &own.act, kind))
+    ((void)s, (void)zp, ROWS(finish_f32_part)(y, acc, area, rows, n, m, &own.act, kind, floats))
     ROWS_FINISH(ROWS_FLOATS)
 #undef ROWS_FLOATS
 }
@@ -364,7 +420,10 @@ static void ROWS(finish_f32)(float *y, const int32_t *acc, const cr_finish_area 
     switch (f->act.kind) {
 #define ROWS_AS(kind)                                                                              \
     case kind:                                                                                     \
-        ROWS(finish_f32_as)(y, acc, area, f, kind);                                                \
+        if (f->floats)                                                                             \
+            ROWS(finish_f32_as)(y, acc, area, f, kind, true);                                      \
+        else                                                                                       \
+            ROWS(finish_f32_as)(y, acc, area, f, kind, false);                                     \
         break;
         ROWS_KINDS
 #undef ROWS_AS
@@ -374,12 +433,13 @@ static void ROWS(finish_f32)(float *y, const int32_t *acc, const cr_finish_area 
 /* Codes of a group; s, zp: its columns' scales and zero points. A residual is the same piece of another tensor. */
 CR_INLINE void ROWS(finish_u8_part)(uint8_t *y, const int32_t *acc, const cr_finish_area *area,
                                     int rows, int n, VF m, VF s, VI zp, const cr_finish *f,
-                                    const uint8_t *added, const cr_act_kind kind)
+                                    const uint8_t *added, const cr_act_kind kind,
+                                    const bool floats)
 {
     const VF lo = ROWS(below)(zp), hi = V_ADD(V_SET1(255.0f), lo);
     VF v[V_GROUP];
     (void)hi; /* some levels saturate instead */
-    ROWS(finish_group)(v, acc, area->ld_in, rows, n, m, &f->act, kind);
+    ROWS(finish_group)(v, acc, area->ld_in, rows, n, m, &f->act, kind, floats);
     if (added) {
         const cr_codes *r = &f->residual;
         const VF sr = V_SET1(r->scale);
@@ -396,14 +456,15 @@ CR_INLINE void ROWS(finish_u8_part)(uint8_t *y, const int32_t *acc, const cr_fin
 }
 
 CR_INLINE void ROWS(finish_u8_as)(uint8_t *y, const int32_t *acc, const cr_finish_area *area,
-                                  const cr_finish *f, const cr_act_kind kind)
+                                  const cr_finish *f, const cr_act_kind kind, const bool floats)
 {
     const cr_finish own = *f; /* y may alias anything that is a byte, this cannot */
 #define ROWS_PLAIN(y, acc, area, rows, n, i, r)                                                    \
-    ROWS(finish_u8_part)(y, acc, area, rows, n, m, s, zp, &own, NULL, kind)
+    ROWS(finish_u8_part)(y, acc, area, rows, n, m, s, zp, &own, NULL, kind, floats)
 #define ROWS_ADDED(y, acc, area, rows, n, i, r)                                                    \
     ROWS(finish_u8_part)                                                                           \
-    (y, acc, area, rows, n, m, s, zp, &own, own.residual.data + (r) * own.residual.ld + (i), kind)
+    (y, acc, area, rows, n, m, s, zp, &own, own.residual.data + (r) * own.residual.ld + (i), kind, \
+     floats)
     if (own.residual.data)
         ROWS_FINISH(ROWS_ADDED)
     else
@@ -418,7 +479,59 @@ static void ROWS(finish_u8)(uint8_t *y, const int32_t *acc, const cr_finish_area
     switch (f->act.kind) {
 #define ROWS_AS(kind)                                                                              \
     case kind:                                                                                     \
-        ROWS(finish_u8_as)(y, acc, area, f, kind);                                                 \
+        if (f->floats)                                                                             \
+            ROWS(finish_u8_as)(y, acc, area, f, kind, true);                                       \
+        else                                                                                       \
+            ROWS(finish_u8_as)(y, acc, area, f, kind, false);                                      \
+        break;
+        ROWS_KINDS
+#undef ROWS_AS
+    }
+}
+
+CR_INLINE void ROWS(finish_wide_part)(uint8_t *y, int64_t plane, const int32_t *acc,
+                                      const cr_finish_area *area, int rows, int n, VF m, VF s,
+                                      VI zp, const cr_act *act, const cr_act_kind kind,
+                                      const bool floats)
+{
+    const VF lo = ROWS(below)(zp);
+    VF v[V_GROUP];
+    ROWS(finish_group)(v, acc, area->ld_in, rows, n, m, act, kind, floats);
+    V_EACH if (kind != CR_ACT_NONE) v[g] = V_DIV(v[g], s);
+    V_EACH if (g < rows)
+    {
+        uint8_t part[2 * VN], *to = y + g * area->ld_out;
+        if (n == VN) {
+            ROWS(store_wide)(to, plane, v[g], lo, zp);
+            continue;
+        }
+        ROWS(store_wide)(part, VN, v[g], lo, zp);
+        memcpy(to, part, (size_t)n);
+        memcpy(to + plane, part + VN, (size_t)n);
+    }
+}
+
+CR_INLINE void ROWS(finish_wide_as)(uint8_t *y, int64_t plane, const int32_t *acc,
+                                    const cr_finish_area *area, const cr_finish *f,
+                                    const cr_act_kind kind, const bool floats)
+{
+    const cr_finish own = *f;
+#define ROWS_WIDE(y, acc, area, rows, n, i, r)                                                     \
+    ROWS(finish_wide_part)(y, plane, acc, area, rows, n, m, s, zp, &own.act, kind, floats)
+    ROWS_FINISH(ROWS_WIDE)
+#undef ROWS_WIDE
+}
+
+static void ROWS(finish_wide)(uint8_t *y, int64_t plane, const int32_t *acc,
+                              const cr_finish_area *area, const cr_finish *f)
+{
+    switch (f->act.kind) {
+#define ROWS_AS(kind)                                                                              \
+    case kind:                                                                                     \
+        if (f->floats)                                                                             \
+            ROWS(finish_wide_as)(y, plane, acc, area, f, kind, true);                              \
+        else                                                                                       \
+            ROWS(finish_wide_as)(y, plane, acc, area, f, kind, false);                             \
         break;
         ROWS_KINDS
 #undef ROWS_AS
@@ -509,7 +622,9 @@ static void ROWS(planes)(float *y, int64_t ld_y, const float *x, int64_t ld_x, i
     {                                                                                              \
         .name = "rows " level, .act = ROWS(act), .quantize = ROWS(quantize), .quantize_pixels = ROWS(quantize_pixels), .code_pixels = ROWS(code_pixels),                       \
         .dequantize = ROWS(dequantize), .quantize_each = ROWS(quantize_each),                      \
-        .dequantize_each = ROWS(dequantize_each), .table = ROWS(table), .add_u8 = ROWS(add_u8), .finish_f32 = ROWS(finish_f32),      \
+        .dequantize_each = ROWS(dequantize_each), .quantize_wide = ROWS(quantize_wide),            \
+        .dequantize_wide = ROWS(dequantize_wide), .finish_wide = ROWS(finish_wide),                \
+        .join_sums = ROWS(join_sums), .table = ROWS(table), .add_u8 = ROWS(add_u8), .finish_f32 = ROWS(finish_f32),      \
         .finish_u8 = ROWS(finish_u8), .max_f32 = ROWS(max_f32), .max_u8 = ROWS(max_u8),            \
         .add_f32 = ROWS(add_f32), .mul_f32 = ROWS(mul_f32), .exp_sum = ROWS(exp_sum), .exp_mean = ROWS(exp_mean), .planes = ROWS(planes)               \
     }

@@ -78,6 +78,14 @@ const cr_recipe_entry *cr_program_codes_entry(const cr_program *p, const cr_tens
     return e->q.type == CR_DT_U8 || e->q.type == CR_DT_I8 ? e : NULL;
 }
 
+const cr_recipe_entry *cr_program_wide_entry(const cr_program *p, const cr_tensor *t)
+{
+    const cr_recipe_entry *e = p->entries[t->id];
+    if (!e || e->is_weight || t->dtype != CR_DT_F32 || t->shape.rank != 4) return NULL;
+    if (!cr_q_per_tensor(&e->q) && e->q.axis != 1) return NULL;
+    return e->q.type == CR_DT_U16 || e->q.type == CR_DT_I16 ? e : NULL;
+}
+
 bool cr_program_same_codes(const cr_program *p, const cr_tensor *x, const cr_tensor *y,
                            int64_t first)
 {
@@ -186,13 +194,19 @@ cr_status cr_program_output(cr_program *p, const cr_tensor *t, cr_dtype dtype, b
     return *value < 0 ? CR_NOMEM(err) : CR_OK;
 }
 
+/* Scales and zero points by channel, of codes that are not negative. */
 static cr_status set_columns(cr_program *p, cr_value *v, const cr_qparams *q, cr_error *err)
 {
-    int32_t *zeros = cr_arena_alloc(&p->arena, q->count * sizeof *zeros);
-    if (!zeros) return CR_NOMEM(err);
-    for (size_t i = 0; i < q->count; i++)
-        zeros[i] = q->zero_point[i] + (q->type == CR_DT_I8 ? 128 : 0);
-    v->scales = q->scale;
+    int32_t lo, hi;
+    float *scales = cr_arena_alloc(&p->arena, (size_t)v->cols * sizeof *scales);
+    int32_t *zeros = cr_arena_alloc(&p->arena, (size_t)v->cols * sizeof *zeros);
+    if (!scales || !zeros) return CR_NOMEM(err);
+    cr_qtype_range(q->type, &lo, &hi);
+    for (int64_t c = 0; c < v->cols; c++) {
+        scales[c] = q->scale[cr_q_per_tensor(q) ? 0 : c];
+        zeros[c] = q->zero_point[cr_q_per_tensor(q) ? 0 : c] - lo;
+    }
+    v->scales = scales;
     v->zeros = zeros;
     return CR_OK;
 }
@@ -206,6 +220,16 @@ cr_status cr_program_output_u8(cr_program *p, const cr_tensor *t, bool nhwc, int
     v->quantized = true;
     cr_byte_params(e, &v->scale, &v->zero_point);
     return cr_q_per_tensor(&e->q) ? CR_OK : set_columns(p, v, &e->q, err);
+}
+
+cr_status cr_program_output_rows(cr_program *p, const cr_tensor *t, int *value, cr_error *err)
+{
+    const cr_recipe_entry *e = cr_program_wide_entry(p, t);
+    if (cr_program_codes_entry(p, t)) return cr_program_output_u8(p, t, true, value, err);
+    CR_TRY(cr_program_output(p, t, e ? CR_DT_U16 : CR_DT_F32, true, value, err));
+    if (!e) return CR_OK;
+    p->values[*value].quantized = true;
+    return set_columns(p, &p->values[*value], &e->q, err);
 }
 
 /* Takes `value` out of t's list: once t is quantized nobody may read the float it was made from. */
@@ -226,7 +250,7 @@ static bool is_pixels(const cr_tensor *t)
     return t->shape.rank == 4 && t->shape.dim[1] >= 1 && t->shape.dim[1] < CR_PIXEL;
 }
 
-/* Codes with a scale per channel are made of rows of channels. */
+/* Codes with a scale per channel, and those of 16 bits, are made of rows of channels. */
 static cr_status finish_columns(cr_program *p, const cr_tensor *t, int value, cr_error *err)
 {
     int made;
@@ -237,7 +261,7 @@ static cr_status finish_columns(cr_program *p, const cr_tensor *t, int value, cr
         CR_TRY(cr_lower_convert(p, value, rows, err));
         value = rows;
     }
-    CR_TRY(cr_program_output_u8(p, t, true, &made, err));
+    CR_TRY(cr_program_output_rows(p, t, &made, err));
     return cr_lower_convert(p, value, made, err);
 }
 
@@ -255,7 +279,8 @@ cr_status cr_program_finish(cr_program *p, const cr_tensor *t, int value, cr_err
         CR_TRY(cr_program_output_u8(p, t, nhwc || is_pixels(t), &made, err));
         return cr_lower_convert(p, value, made, err);
     }
-    if (cr_program_codes_entry(p, t)) return finish_columns(p, t, value, err);
+    if (cr_program_codes_entry(p, t) || cr_program_wide_entry(p, t))
+        return finish_columns(p, t, value, err);
     CR_TRY(cr_program_output(p, t, CR_DT_F32, nhwc, &made, err));
     return cr_lower_fake_quantize(p, value, made, e, err);
 }

@@ -4,6 +4,7 @@
 #include "runtime/integer_conv.h"
 
 #include "crayon/arith.h"
+#include "kernels/conv.h"
 #include "ops/nn_loops.h"
 #include "ops/ref.h"
 
@@ -15,6 +16,19 @@ static bool plain_bias(const cr_recipe_entry *const *entries, const cr_tensor *b
 static bool is_byte(cr_dtype type)
 {
     return type == CR_DT_U8 || type == CR_DT_I8;
+}
+
+static bool is_wide(cr_dtype type)
+{
+    return type == CR_DT_U16 || type == CR_DT_I16;
+}
+
+/* 16-bit codes are multiplied in 2-D convolutions whose sums the kernels hold. */
+static bool takes_wide(const cr_node *n)
+{
+    const cr_shape *w = &n->in[1]->shape;
+    return n->op->kind == CR_OP_Conv && w->rank == 4 && w->dim[0] > 0 &&
+           cr_shape_count(w) / w->dim[0] <= CR_CONV_WIDE_PRODUCTS;
 }
 
 static bool symmetric(const cr_qparams *w)
@@ -49,7 +63,7 @@ bool cr_conv_takes_integers(const cr_recipe_entry *const *entries, const cr_node
     if (n->op->kind != CR_OP_Conv && n->op->kind != CR_OP_ConvTranspose) return false;
     if (!n->in[1]->data || n->in[0]->data) return false;
     const cr_recipe_entry *a = entries[n->in[0]->id], *w = entries[n->in[1]->id];
-    if (!a || !w || !is_byte(a->q.type) || !byte_weights(n, &w->q)) return false;
+    if (!a || !w || !(is_byte(a->q.type) || (is_wide(a->q.type) && takes_wide(n))) || !byte_weights(n, &w->q)) return false;
     if (!cr_q_per_tensor(&a->q) && (a->q.axis != 1 || !is_depthwise(n))) return false;
     return plain_bias(entries, n->n_in > 2 ? n->in[2] : NULL);
 }
@@ -89,15 +103,22 @@ static float scale_of(const cr_qparams *q, int64_t channel)
 static float finish_sum(const scales *s, int64_t c, int64_t sum, const float *bias)
 {
     const float sa = scale_of(s->a, s->per_input ? c / s->per_input : 0), sw = scale_of(s->w, c);
-    const int32_t b = bias ? cr_quantize_bias(bias[c], sa, sw) : 0;
-    const int32_t acc = cr_wrap_add((int32_t)(uint32_t)(uint64_t)sum, b);
-    if (!s->out) return (float)acc * (sa * sw);
+    sum += bias ? cr_quantize_bias(bias[c], sa, sw) : 0;
+    if (!is_wide(s->a->type)) sum = (int32_t)(uint32_t)(uint64_t)sum;
+    if (!s->out) return (float)sum * (sa * sw);
     int32_t lo = 0, hi = 0;
     const float sy = scale_of(s->out, c);
     const int32_t zero = s->out->zero_point[s->out->count == 1 ? 0 : c];
     cr_qtype_range(s->out->type, &lo, &hi);
-    return cr_dequantize(cr_requantize(acc, cr_requant_multiplier(sa, sw, sy), zero, lo, hi), sy,
-                         zero);
+    const float m = cr_requant_multiplier(sa, sw, sy);
+    return cr_dequantize(cr_round_clamp((float)sum * m, zero, lo, hi), sy, zero);
+}
+
+/* Do sums become these codes without being floats between? (Those of 2-D convolutions do to 16 bits.) */
+static bool straight_to_codes(const cr_node *n, const cr_qparams *out)
+{
+    const bool wide = n->op->kind == CR_OP_Conv && n->out[0]->shape.rank == 4 && is_wide(out->type);
+    return (is_byte(out->type) || wide) && (cr_q_per_tensor(out) || out->axis == 1);
 }
 
 static void finish(const cr_recipe_entry *const *entries, const cr_node *n, const uint64_t *sums,
@@ -108,8 +129,7 @@ static void finish(const cr_recipe_entry *const *entries, const cr_node *n, cons
     const int64_t total = cr_shape_count(&y->shape), channels = y->shape.dim[1];
     scales s = {&entries[n->in[0]->id]->q, &entries[n->in[1]->id]->q, out ? &out->q : NULL, 0};
     if (!cr_q_per_tensor(s.a)) s.per_input = channels / n->in[0]->shape.dim[1];
-    if (s.out && (!is_byte(s.out->type) || (!cr_q_per_tensor(s.out) && s.out->axis != 1)))
-        s.out = NULL;
+    if (s.out && !straight_to_codes(n, s.out)) s.out = NULL;
     int64_t inner = 1;
     for (int d = 2; d < y->shape.rank; d++) inner *= y->shape.dim[d];
     for (int64_t i = 0; i < total; i++)

@@ -5,8 +5,8 @@
 #include "base/error.h"
 #include "graph/recipe.h"
 
-/* Does the recipe make `n` an integer (transposed) convolution? Its input has an entry of 8 bits, per
- * tensor or, if it is depthwise, per channel; its constant weight symmetric int8 codes, per tensor or per output channel; its bias is a float constant without an entry or
+/* Does the recipe make `n` an integer (transposed) convolution? Its input has an entry of 8 bits
+ * (2-D convolutions: or 16), per tensor or, if it is depthwise, per channel; its constant weight symmetric int8 codes, per tensor or per output channel; its bias is a float constant without an entry or
  * absent. Any other convolution works on dequantized floats. */
 bool cr_conv_takes_integers(const cr_recipe_entry *const *entries, const cr_node *n);
 

@@ -120,6 +120,7 @@ static scaling fuse_scaling(cr_program *p, const cr_tensor **y)
     const cr_node *mul = cr_program_entry(p, *y) ? NULL : cr_program_only_reader(p, *y);
     if (!mul || mul->op->kind != CR_OP_Mul || mul->in[0] == mul->in[1]) return s;
     const cr_recipe_entry *e = cr_program_codes_entry(p, mul->out[0]);
+    if (!e) e = cr_program_wide_entry(p, mul->out[0]);
     for (size_t i = 0; e && i < e->q.count; i++)
         if (e->q.scale[i] < 0x1p-60f || e->q.scale[i] > 0x1p60f) return s;
     if (e) s.factors = channel_factors(p, mul, *y, &s.one);
@@ -232,6 +233,8 @@ static cr_status create_s8(cr_program *p, const cr_node *n, const conv_shape *sh
     const cr_conv_s8_params params = {.weights = bytes, .bias = bias, .multiplier = m,
                                       .zero_in = in->zero_point, .zeros_in = in->zeros,
                                       .act = bare ? nothing : e->act,
+                                      .wide_in = in->dtype == CR_DT_U16,
+                                      .wide_out = out->dtype == CR_DT_U16,
                                       .adds = added != NULL,
                                       .scale_added = added ? added->scale : 0,
                                       .zero_added = added ? added->zero_point : 0,
@@ -283,14 +286,15 @@ cr_status cr_lower_conv(cr_program *p, const cr_node *n, bool *done, cr_error *e
     }
     shape.g = shape.own;
     if (integers) CR_TRY(focus_input(p, n, &shape, &in, err));
+    const cr_dtype codes = cr_program_wide_entry(p, n->in[0]) ? CR_DT_U16 : CR_DT_U8;
     if (!shape.focused)
-        CR_TRY(cr_program_need(p, n->in[0], integers ? CR_DT_U8 : CR_DT_F32, true, &in, err));
+        CR_TRY(cr_program_need(p, n->in[0], integers ? codes : CR_DT_F32, true, &in, err));
     const cr_tensor *y = cr_program_fuse_activation(p, n->out[0], &act);
     const scaling factors = integers ? fuse_scaling(p, &y) : (scaling){NULL, false};
     const cr_tensor *other = integers && !factors.factors ? fuse_residual(p, &y) : NULL;
     *done = true;
     if (other) CR_TRY(cr_program_need(p, other, CR_DT_U8, true, &added, err));
-    if (integers && cr_program_codes_entry(p, y)) CR_TRY(cr_program_output_u8(p, y, true, &out, err));
+    if (integers) CR_TRY(cr_program_output_rows(p, y, &out, err));
     else CR_TRY(cr_program_output(p, y, CR_DT_F32, true, &out, err));
     conv_op *op = cr_arena_alloc(&p->arena, sizeof *op);
     cr_step *s = cr_program_add_step(p, run_conv, "", n, other ? 2 : 1, 1);

@@ -1,5 +1,5 @@
 /* Conversions between representations of one tensor: float <-> codes, NCHW <-> NHWC, and fake
- * quantization for entries that no byte storage exists for (16 bit; per channel of what is no
+ * quantization for entries that no byte storage exists for (16 bit or per channel of what is no
  * picture). */
 #include <string.h>
 
@@ -41,6 +41,12 @@ static void convert_row(const type_job *j, unsigned char *y, const unsigned char
         half->from_f32((cr_bf16 *)(void *)y, (const float *)(const void *)x, n);
     else if (j->in->dtype == CR_DT_BF16)
         half->to_f32((float *)(void *)y, (const cr_bf16 *)(const void *)x, n);
+    else if (j->out->dtype == CR_DT_U16)
+        j->k->quantize_wide(y, j->out->rows * j->out->ld, (const float *)(const void *)x, n,
+                            j->out->scales, j->out->zeros);
+    else if (j->in->dtype == CR_DT_U16)
+        j->k->dequantize_wide((float *)(void *)y, x, j->in->rows * j->in->ld, n, j->in->scales,
+                              j->in->zeros);
     else if (j->out->scales)
         j->k->quantize_each(y, (const float *)(const void *)x, n, j->out->scales, j->out->zeros);
     else if (j->in->scales)
@@ -51,10 +57,16 @@ static void convert_row(const type_job *j, unsigned char *y, const unsigned char
         j->k->dequantize((float *)(void *)y, x, n, j->in->scale, j->in->zero_point);
 }
 
+/* Bytes from an element of a row to the next one: wide codes are in planes of bytes. */
+static size_t row_element(const cr_value *v)
+{
+    return v->dtype == CR_DT_U16 ? 1 : cr_dtype_size(v->dtype);
+}
+
 static void convert_rows(void *ctx, int64_t first, int64_t count, int worker)
 {
     const type_job *j = ctx;
-    const size_t size_in = cr_dtype_size(j->in->dtype), size_out = cr_dtype_size(j->out->dtype);
+    const size_t size_in = row_element(j->in), size_out = row_element(j->out);
     for (int64_t r = first; r < first + count; r++) {
         int64_t n = j->in->cols;
         if (j->v.cols) n = j->v.cols - r * PIECE < PIECE ? j->v.cols - r * PIECE : PIECE;

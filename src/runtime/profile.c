@@ -133,7 +133,7 @@ static uint64_t bytes_of(const cr_program *p, const cr_step *s, cr_math math)
 static cr_math math_of(const cr_program *p, const cr_step *s)
 {
     const cr_dtype type = s->n_in > 0 && s->in[0] >= 0 ? p->values[s->in[0]].dtype : CR_DT_F32;
-    return type == CR_DT_U8     ? CR_MATH_INT8
+    return type == CR_DT_U8 || type == CR_DT_U16 ? CR_MATH_INT8
            : type == CR_DT_BF16 ? CR_MATH_BFLOAT16
                                 : CR_MATH_FLOAT32;
 }

@@ -17,14 +17,15 @@ enum { CR_PIXEL = 4 }; /* bytes of an NHWC pixel of 1 to 3 codes; the spare ones
  * NHWC); conversion steps make one from another when a step asks for it. */
 typedef struct cr_value {
     const cr_tensor *tensor;
-    cr_dtype dtype;      /* element type in memory: F32, U8 (quantized), BF16 (nhwc only) or its own */
+    cr_dtype dtype;      /* element type in memory: F32, U8 (quantized), U16 (quantized, nhwc only, two
+                            planes of bytes: kernels/rows.h), BF16 (nhwc only) or its own */
     bool nhwc;           /* rank 4 in rows of channels; else row-major as in ONNX */
-    bool quantized;      /* U8 codes: value = (code - zero_point) * scale */
+    bool quantized;      /* codes: value = (code - zero_point) * scale */
     const void *fixed;   /* constants: where their data are; else NULL */
     bool dynamic;        /* shape known only at run time: lives on the heap, reference ops only */
     float scale;
     int32_t zero_point;  /* 0..255 (int8 tensors are kept shifted by 128) */
-    const float *scales; /* by channel instead of those (nhwc only); NULL: one for all */
+    const float *scales; /* by channel instead of those (nhwc only; U16: always); NULL: one for all */
     const int32_t *zeros;
     int root;            /* value that owns the memory (itself, or the one this is a view into) */
     int64_t offset;      /* elements from the root's start */
@@ -98,6 +99,10 @@ const cr_recipe_entry *cr_program_byte_entry(const cr_program *p, const cr_tenso
 /* The same, or an entry with a scale per channel of a picture: bytes too, but in rows of channels and
  * only for those who know (depthwise convolutions; others ask for floats and get them dequantized). */
 const cr_recipe_entry *cr_program_codes_entry(const cr_program *p, const cr_tensor *t);
+/* The entry of a picture t if its codes are kept as U16: int16 or uint16, per tensor or per channel. */
+const cr_recipe_entry *cr_program_wide_entry(const cr_program *p, const cr_tensor *t);
+/* A value of t as the recipe wants it, in rows of channels: codes of 8 or 16 bits, or floats. */
+cr_status cr_program_output_rows(cr_program *p, const cr_tensor *t, int *value, cr_error *err);
 /* Do y's codes mean what those of x's channels from `first` on do? Then they pass as they are. */
 bool cr_program_same_codes(const cr_program *p, const cr_tensor *x, const cr_tensor *y,
                            int64_t first);

@@ -30,7 +30,8 @@ void cr_program_free(cr_program **p);
 
 /* What a step has just written: `rows` rows of `cols` elements, `ld` elements apart. nhwc: a row is
  * a pixel [N*H*W] and its columns are channels; else one row holds the tensor in row-major order.
- * F32, BF16, or U8 codes with value = (code - zero_point) * scale. */
+ * F32, BF16, or U8 codes with value = (code - zero_point) * scale, or U16 codes: rows of their high bytes,
+ * and rows * ld bytes behind them those of their low bytes. */
 typedef struct cr_view {
     const cr_tensor *tensor;
     cr_dtype dtype;

@@ -154,12 +154,12 @@ size_t cr_session_bytes(const cr_session *s)
 
 static float view_at(const cr_view *v, int64_t i)
 {
-    if (v->scales)
-        return cr_dequantize(((const uint8_t *)v->data)[i], v->scales[i % v->ld],
-                             v->zeros[i % v->ld]);
     if (v->dtype == CR_DT_F32) return ((const float *)v->data)[i];
     if (v->dtype == CR_DT_BF16) return cr_bf16_to_f32(((const uint16_t *)v->data)[i]);
-    return (float)((int32_t)((const uint8_t *)v->data)[i] - v->zero_point) * v->scale;
+    const uint8_t *codes = v->data;
+    const int32_t code = v->dtype == CR_DT_U16 ? codes[i] << 8 | codes[i + v->rows * v->ld] : codes[i];
+    if (v->scales) return cr_dequantize(code, v->scales[i % v->ld], v->zeros[i % v->ld]);
+    return cr_dequantize(code, v->scale, v->zero_point);
 }
 
 void cr_view_to_f32(const cr_view *v, float *out)

@@ -13,15 +13,16 @@ static const cr_conv_s8_kernel amx_model = AMX_RECORD("conv_s8 amx, modelled");
 
 typedef struct problem {
     cr_conv_geometry g;
-    const uint8_t *in;
+    const uint8_t *in; /* p.wide_in: two planes */
     cr_conv_s8_params p;
 } problem;
 
-static int32_t sum_at(const problem *q, int64_t n, int64_t oy, int64_t ox, int64_t o)
+static int64_t sum_at(const problem *q, int64_t n, int64_t oy, int64_t ox, int64_t o)
 {
     const cr_conv_geometry *g = &q->g;
     const int64_t cin = g->cin / g->groups, first = o / (g->cout / g->groups) * cin;
-    int32_t acc = q->p.bias ? q->p.bias[o] : 0;
+    const int64_t plane = g->n * g->h * g->w * g->ld_in;
+    int64_t acc = q->p.bias ? q->p.bias[o] : 0;
     for (int64_t ky = 0; ky < g->kh; ky++)
         for (int64_t kx = 0; kx < g->kw; kx++) {
             const int64_t y = oy * g->stride_h - g->pad_top + ky * g->dil_h;
@@ -31,10 +32,11 @@ static int32_t sum_at(const problem *q, int64_t n, int64_t oy, int64_t ox, int64
             for (int64_t c = 0; c < cin; c++) {
                 const int32_t w = q->p.weights[((o * cin + c) * g->kh + ky) * g->kw + kx];
                 const int32_t zero = q->p.zeros_in ? q->p.zeros_in[first + c] : q->p.zero_in;
-                acc = cr_wrap_add(acc, (a[c] - zero) * w);
+                const int32_t code = q->p.wide_in ? a[c] << 8 | a[c + plane] : a[c];
+                acc += (int64_t)(code - zero) * w;
             }
         }
-    return acc;
+    return q->p.wide_in ? acc : (int32_t)(uint32_t)(uint64_t)acc; /* 8 bits: wraps */
 }
 
 static size_t result_size(const cr_conv_s8_params *p)
@@ -43,22 +45,23 @@ static size_t result_size(const cr_conv_s8_params *p)
 }
 
 /* The result of one sum, as bytes. */
-static void convert(const problem *q, int32_t acc, int64_t o, unsigned char bytes[4])
+static void convert(const problem *q, int64_t acc, int64_t o, unsigned char bytes[4])
 {
     const cr_conv_s8_params *p = &q->p;
+    const int32_t sum = (int32_t)acc, top = p->wide_out ? 65535 : 255;
     if (p->raw_out) {
-        memcpy(bytes, &acc, sizeof acc);
+        memcpy(bytes, &sum, sizeof sum);
         return;
     }
-    const float y = activate((float)acc * p->multiplier[o], &p->act);
+    const float x = (float)acc * p->multiplier[o], y = activate(x, &p->act);
     const float scale = p->scales_out ? p->scales_out[o] : p->scale_out;
     const int32_t zero = p->scales_out ? p->zeros_out[o] : p->zero_out;
     if (p->float_out)
         memcpy(bytes, &y, sizeof y);
-    else if (p->act.kind == CR_ACT_NONE)
-        bytes[0] = (unsigned char)cr_requantize(acc, p->multiplier[o], zero, 0, 255);
-    else
-        bytes[0] = cr_quantize_u8(y, scale, zero);
+    const int32_t code = p->act.kind == CR_ACT_NONE ? cr_round_clamp(x, zero, 0, top)
+                                                    : cr_quantize(y, scale, zero, 0, top);
+    if (!p->float_out) bytes[0] = (unsigned char)(p->wide_out ? code >> 8 : code);
+    if (p->wide_out) bytes[1] = (unsigned char)(code & 255);
 }
 
 static void check_output(const problem *q, const unsigned char *out, const char *level)
@@ -69,16 +72,17 @@ static void check_output(const problem *q, const unsigned char *out, const char 
     for (int64_t i = 0; i < pixels; i++)
         for (int64_t o = 0; o < (i + 1 < pixels ? g->ld_out : g->cout); o++) {
             unsigned char want[4] = {0xA5, 0xA5, 0xA5, 0xA5};
-            const int32_t acc =
+            const int64_t acc =
                 o < g->cout ? sum_at(q, i / (g->oh * g->ow), i / g->ow % g->oh, i % g->ow, o) : 0;
             if (o < g->cout) convert(q, acc, o, want);
             const unsigned char *got = out + (size_t)(i * g->ld_out + o) * size;
-            if (!memcmp(want, got, size)) continue;
+            const bool low_right = !q->p.wide_out || got[pixels * g->ld_out] == want[1];
+            if (!memcmp(want, got, size) && low_right) continue;
             print_geometry(g);
-            fail_msg("level %s, act %d, raw %d, float %d: pixel %lld channel %lld (sum %d) is "
+            fail_msg("level %s, act %d, raw %d, float %d: pixel %lld channel %lld (sum %lld) is "
                      "%02x%02x%02x%02x.., not %02x%02x%02x%02x..",
                      level, q->p.act.kind, q->p.raw_out, q->p.float_out, (long long)i, (long long)o,
-                     acc, got[0], size > 1 ? got[1] : 0, size > 1 ? got[2] : 0,
+                     (long long)acc, got[0], size > 1 ? got[1] : 0, size > 1 ? got[2] : 0,
                      size > 1 ? got[3] : 0, want[0], want[1], want[2], want[3]);
         }
 }
@@ -95,8 +99,9 @@ static void run_kernel(const problem *q, const cr_conv_s8_kernel *kernel, int le
     else
         assert_int_equal(cr_conv_s8_create(g, &q->p, cpu, &c, NULL), CR_OK);
     guarded scratch = guarded_alloc(cr_conv_s8_scratch(c, cr_pool_threads(pool)), false);
+    const size_t plane = (size_t)(g->n * g->oh * g->ow * g->ld_out) * q->p.wide_out;
     guarded out = guarded_alloc(
-        span_of(g->n * g->oh * g->ow, g->ld_out, g->cout) * result_size(&q->p), at_end);
+        plane + span_of(g->n * g->oh * g->ow, g->ld_out, g->cout) * result_size(&q->p), at_end);
     cr_conv_s8_run(c, q->in, 0, out.data, 0, scratch.data, pool);
     check_output(q, out.data, kernel ? kernel->name : cr_cpu_level_key((cr_cpu_level)level));
     guarded_free(&out);
@@ -127,41 +132,47 @@ static void fill_multipliers(float *m, int64_t n, cr_rng *rng)
     if (!cr_rng_below(rng, 4)) m[0] = 0;
 }
 
-static int32_t *random_zeros(int64_t n, cr_rng *rng)
+static int32_t *random_zeros(int64_t n, uint32_t codes, cr_rng *rng)
 {
     int32_t *zeros = malloc((size_t)n * sizeof *zeros);
-    for (int64_t i = 0; i < n; i++) zeros[i] = (int32_t)cr_rng_below(rng, 256);
+    for (int64_t i = 0; i < n; i++) zeros[i] = (int32_t)cr_rng_below(rng, codes);
     return zeros;
 }
 
 static void run_geometry(const cr_conv_geometry *g, pattern kind, bool at_end, cr_rng *rng,
                          cr_pool *pool)
 {
-    const size_t in = span_of(g->n * g->h * g->w, g->ld_in, g->cin);
+    const bool wide = cr_rng_below(rng, 3) == 0;
+    const size_t plane = (size_t)(g->n * g->h * g->w * g->ld_in) * wide;
+    const size_t in = plane + span_of(g->n * g->h * g->w, g->ld_in, g->cin);
     const size_t w = (size_t)(g->cout * g->cin / g->groups * g->kh * g->kw);
     guarded gi = guarded_alloc(in, at_end), gw = guarded_alloc(w, at_end);
     int32_t *bias = malloc((size_t)g->cout * sizeof *bias);
     float *m = malloc((size_t)g->cout * sizeof *m);
     float *scales = malloc((size_t)g->cout * sizeof *scales);
-    int32_t *zeros_in = random_zeros(g->cin, rng), *zeros_out = random_zeros(g->cout, rng);
+    const uint32_t codes = wide ? 65536 : 256;
+    int32_t *zeros_in = random_zeros(g->cin, codes, rng), *zeros_out = random_zeros(g->cout, 256, rng);
     for (int64_t i = 0; i < g->cout; i++) scales[i] = (float)cr_rng_range(rng, .005, .05);
     fill_u8(gi.data, in, kind, rng);
     fill_s8((int8_t *)gw.data, w, (pattern)cr_rng_below(rng, PATTERNS), rng);
     fill_bias(bias, g->cout, rng);
     fill_multipliers(m, g->cout, rng);
     problem q = {.g = *g, .in = gi.data};
-    for (int out = 0; out < 4; out++) {
+    for (int out = wide; out < 5; out++) {
         const cr_act_kind act = (cr_act_kind)cr_rng_below(rng, CR_ACT_HARD_SWISH + 1);
         q.p = (cr_conv_s8_params){.weights = (int8_t *)gw.data,
                                   .bias = cr_rng_below(rng, 4) ? bias : NULL,
                                   .multiplier = m,
-                                  .zero_in = (int32_t)cr_rng_below(rng, 256),
+                                  .zero_in = (int32_t)cr_rng_below(rng, codes),
+                                  .wide_in = wide,
+                                  .wide_out = out == 4,
                                   .act = {act, 0.1f, 0.7f},
                                   .raw_out = out == 0,
                                   .float_out = out == 1,
                                   .scale_out = 0.02f,
-                                  .zero_out = (int32_t)cr_rng_below(rng, 256)};
-        if (out == 3) q.p.scales_out = scales, q.p.zeros_out = zeros_out;
+                                  .zero_out = (int32_t)cr_rng_below(rng, out == 4 ? 65536 : 256)};
+        if (out == 4 && cr_rng_below(rng, 2)) q.p.scale_out = 0.0001f;
+        if (out == 3 || (out == 4 && cr_rng_below(rng, 2))) q.p.scales_out = scales, q.p.zeros_out = zeros_out;
         if (cr_rng_below(rng, 2)) q.p.zeros_in = zeros_in;
         run_levels(&q, at_end, pool);
     }
@@ -240,6 +251,28 @@ static void test_extremes(void **state)
     }
 }
 
+/* The largest codes, weights and sums of 16 bits: both planes' sums at the ends of int32. */
+static void test_wide_extremes(void **state)
+{
+    enum { CIN = 32768, COUT = 3, PIXELS = 2 };
+    cr_conv_geometry g = {.h = 1, .w = PIXELS, .cin = CIN, .cout = COUT, .kh = 1, .kw = 1};
+    finish_geometry(&g);
+    uint8_t *in = malloc(2 * PIXELS * CIN);
+    int8_t *w = malloc(COUT * CIN);
+    const float m[COUT] = {1e-9f, 1e-9f, 1e-9f};
+    memset(in, 255, 2 * PIXELS * CIN);
+    for (int sign = 0; sign < 2; sign++) {
+        memset(w, sign ? 127 : -128, COUT * CIN);
+        for (int32_t zero = 0; zero <= 65535; zero += 65535) {
+            const problem q = {g, in, {.weights = w, .zero_in = zero, .multiplier = m,
+                                       .wide_in = true, .float_out = true}};
+            run_levels(&q, true, NULL);
+        }
+    }
+    free(in);
+    free(w);
+}
+
 /* Sums that leave int32 wrap, at every level. */
 static void test_wrapping(void **state)
 {
@@ -282,7 +315,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random),   cmocka_unit_test(test_tile_edges),
         cmocka_unit_test(test_lines),    cmocka_unit_test(test_extremes),
-        cmocka_unit_test(test_wrapping), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_wide_extremes), cmocka_unit_test(test_wrapping), cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

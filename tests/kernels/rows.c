@@ -113,6 +113,27 @@ static void check_columns(const row_case *c)
     free_columns(&own);
 }
 
+/* 16-bit codes: high bytes in the first half of a row, low ones in the second. */
+static void check_wide(const row_case *c)
+{
+    columns own = random_columns(c->n, c->rng, c->n & 1);
+    const float *scale = floats(&own.scale), *x = floats(&c->x);
+    int32_t *zero = (int32_t *)(void *)own.zero.data;
+    const int64_t plane = (int64_t)c->n;
+    uint8_t *q = c->y.data + 2 * c->n, *codes = c->w.data + 2 * c->n;
+    for (size_t i = 0; i < c->n; i++) zero[i] = (int32_t)cr_rng_below(c->rng, 65536);
+    fill_odd(floats(&c->x), c->n, c->rng);
+    c->k->quantize_wide(q, plane, x, c->n, scale, zero);
+    for (size_t i = 0; i < c->n; i++)
+        assert_int_equal(q[i] << 8 | q[i + c->n], cr_quantize_u16(x[i], scale[i], zero[i]));
+    fill_u8(codes, 2 * c->n, UNIFORM, c->rng);
+    c->k->dequantize_wide(floats(&c->y), codes, plane, c->n, scale, zero);
+    for (size_t i = 0; i < c->n; i++)
+        assert_true(same(floats(&c->y)[i],
+                         cr_dequantize(codes[i] << 8 | codes[i + c->n], scale[i], zero[i])));
+    free_columns(&own);
+}
+
 static void check_quantize(const row_case *c)
 {
     const int32_t zero = (int32_t)cr_rng_below(c->rng, 256);
@@ -236,6 +257,7 @@ static void test_lengths(void **state)
                 }
                 check_quantize(&c);
                 check_columns(&c);
+                check_wide(&c);
                 check_bytes(&c);
                 check_pairs(&c);
                 guarded_free(&c.x);
@@ -278,6 +300,43 @@ static void check_residual(const cr_rows *k, const cr_finish_area *a, const cr_f
     guarded_free(&q);
 }
 
+/* Two planes' sums to floats, and those to results; `low` and codes of 16 bits. */
+static void check_joined(const cr_rows *k, const cr_finish_area *a, const cr_finish *f,
+                         const int32_t *sums, cr_rng *rng, bool at_end)
+{
+    const size_t n_in = span_of(a->rows, a->ld_in, a->cols);
+    const int64_t plane = (int64_t)span_of(a->rows, a->ld_out, a->cols);
+    guarded high = guarded_alloc(n_in * 4, at_end), low = guarded_alloc(n_in * 4, at_end);
+    guarded offset = guarded_alloc((size_t)a->cols * 8, at_end);
+    guarded q = guarded_alloc(2 * (size_t)plane, at_end);
+    guarded y = guarded_alloc((size_t)plane * 4, at_end);
+    int32_t *s = (int32_t *)(void *)high.data, *t = (int32_t *)(void *)low.data;
+    double *o = (double *)(void *)offset.data;
+    cr_finish joined = *f;
+    joined.floats = true;
+    memcpy(s, sums, n_in * 4);
+    for (size_t i = 0; i < n_in; i++) t[i] = (int32_t)(uint32_t)cr_rng_u64(rng);
+    for (int64_t i = 0; i < a->cols; i++) o[i] = (double)((int64_t)cr_rng_u64(rng) >> 14);
+    k->join_sums(s, t, o, a);
+    k->finish_f32(floats(&y), s, a, &joined);
+    k->finish_wide(q.data, plane, s, a, &joined);
+    for (int64_t i = 0; i < a->rows * a->cols; i++) {
+        const int64_t c = i % a->cols, in = i / a->cols * a->ld_in + c;
+        const int64_t out = i / a->cols * a->ld_out + c, sum = (int64_t)sums[in] * 256 + t[in] + (int64_t)o[c];
+        const float x = (float)sum * f->multiplier[c], v = activate(x, &f->act);
+        const int32_t code = f->act.kind == CR_ACT_NONE
+                                 ? cr_round_clamp(x, zero_at(f, c), 0, 65535)
+                                 : cr_quantize(v, scale_at(f, c), zero_at(f, c), 0, 65535);
+        assert_true(same(floats(&y)[out], v));
+        assert_int_equal(q.data[out] << 8 | q.data[out + plane], code);
+    }
+    guarded_free(&high);
+    guarded_free(&low);
+    guarded_free(&offset);
+    guarded_free(&q);
+    guarded_free(&y);
+}
+
 static void finish_case(const cr_rows *k, const cr_finish_area *a, const cr_finish *f, cr_rng *rng,
                         bool at_end)
 {
@@ -309,6 +368,7 @@ static void finish_case(const cr_rows *k, const cr_finish_area *a, const cr_fini
                          (long long)r, (long long)i, (long long)a->cols);
         }
     check_residual(k, a, f, sums, rng, at_end);
+    check_joined(k, a, f, sums, rng, at_end);
     guarded_free(&acc);
     guarded_free(&y);
     guarded_free(&q);

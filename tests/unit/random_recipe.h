@@ -47,21 +47,35 @@ static inline void odd_entry(cr_recipe *r, cr_rng *rng, const cr_tensor *t, tens
         &(cr_qparams){channels ? CR_DT_U8 : CR_DT_U16, channels ? 1 : -1, (size_t)n, scale, zero});
 }
 
-/* Bytes with a scale per channel, with one zero point for all or one for each. */
-static inline void channel_entry(cr_recipe *r, cr_rng *rng, const cr_tensor *t, tensor_range range)
+/* A scale per channel, with one zero point for all or one for each; n 1: one for all. */
+static inline void scales_entry(cr_recipe *r, cr_rng *rng, const cr_tensor *t, tensor_range range,
+                                cr_dtype type, int64_t n)
 {
     float scale[256];
-    int32_t zero[256];
-    const int64_t n = t->shape.dim[1];
-    const bool is_signed = cr_rng_below(rng, 2), even = cr_rng_below(rng, 2);
-    const float step = (range.hi - range.lo) / 255 + 1e-6f;
+    int32_t zero[256], lo, hi;
+    const bool even = cr_rng_below(rng, 2);
+    cr_qtype_range(type, &lo, &hi);
+    const float step = (range.hi - range.lo) / (float)(hi - lo) + 1e-6f;
     if (n > 256) graph_fail(t->name, "too many channels");
     for (int64_t i = 0; i < n; i++) {
         scale[i] = step * (float)cr_rng_range(rng, .4, 1.5);
-        zero[i] = (int32_t)cr_rng_below(rng, 256) - (is_signed ? 128 : 0);
+        zero[i] = lo + (int32_t)cr_rng_below(rng, (uint32_t)(hi - lo + 1));
         if (even) zero[i] = zero[0];
     }
-    add_entry(r, t, &(cr_qparams){is_signed ? CR_DT_I8 : CR_DT_U8, 1, (size_t)n, scale, zero});
+    add_entry(r, t, &(cr_qparams){type, n > 1 ? 1 : -1, (size_t)n, scale, zero});
+}
+
+static inline void channel_entry(cr_recipe *r, cr_rng *rng, const cr_tensor *t, tensor_range range)
+{
+    scales_entry(r, rng, t, range, cr_rng_below(rng, 2) ? CR_DT_I8 : CR_DT_U8, t->shape.dim[1]);
+}
+
+/* 16 bits; each channel its own scale if `channels`. */
+static inline void wide_entry(cr_recipe *r, cr_rng *rng, const cr_tensor *t, tensor_range range,
+                              bool channels)
+{
+    scales_entry(r, rng, t, range, cr_rng_below(rng, 2) ? CR_DT_I16 : CR_DT_U16,
+                 channels ? t->shape.dim[1] : 1);
 }
 
 /* The first channel of x that t, made by p from x, shows. */
@@ -208,6 +222,17 @@ static inline bool feeds_depthwise_only(const cr_graph *g, const cr_tensor *x)
     return x->shape.dim[1] <= 256;
 }
 
+/* Whatever multiplies x by weights is a 2-D convolution: it may have 16 bits. */
+static inline bool feeds_pictures_only(const cr_graph *g, const cr_tensor *x)
+{
+    for (size_t i = 0; i < g->node_count; i++) {
+        const cr_node *n = g->nodes[i];
+        for (int k = 0; k < n->n_in && n->op->flags & CR_OPF_HEAVY; k++)
+            if (n->in[k] == x && n->op->kind != CR_OP_Conv) return false;
+    }
+    return x->shape.rank == 4;
+}
+
 /* Every convolution and matrix product runs on integers; other tensors get entries at random, those
  * behind an operator that moves values often the entry of its source. ranges: by tensor id. */
 static inline cr_recipe *random_recipe(const cr_graph *g, uint64_t seed, const tensor_range *ranges)
@@ -228,6 +253,9 @@ static inline cr_recipe *random_recipe(const cr_graph *g, uint64_t seed, const t
         if (!recipe_has(r, x) && is_depthwise(n) && feeds_depthwise_only(g, x) &&
             cr_rng_below(&rng, 3))
             channel_entry(r, &rng, x, ranges[x->id]);
+        else if (!recipe_has(r, x) && feeds_pictures_only(g, x) && cr_rng_below(&rng, 5) == 0)
+            wide_entry(r, &rng, x, ranges[x->id],
+                       feeds_depthwise_only(g, x) && cr_rng_below(&rng, 2));
         else if (!recipe_has(r, x))
             byte_entry(r, &rng, x, ranges[x->id]);
         weight_entry(r, &rng, n->in[1], cr_rng_below(&rng, 3) ? axis : -1, true);
@@ -246,6 +274,9 @@ static inline cr_recipe *random_recipe(const cr_graph *g, uint64_t seed, const t
             odd_entry(r, &rng, t, ranges[i]);
         else if (form == 4 && t->shape.rank == 4 && t->shape.dim[1] <= 256)
             channel_entry(r, &rng, t, ranges[i]);
+        else if (form == 5)
+            wide_entry(r, &rng, t, ranges[i],
+                       t->shape.rank == 4 && t->shape.dim[1] <= 256 && cr_rng_below(&rng, 2));
     }
     for (size_t i = 0; i < g->node_count; i++) {
         const cr_node *n = g->nodes[i];

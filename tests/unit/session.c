@@ -34,6 +34,7 @@ static int bf16_values;
 static int flattened; /* steps of lower_flatten.c */
 static int swallowed; /* Muls that are part of a convolution's epilogue */
 static int by_channel; /* depthwise convolutions whose input has a scale per channel */
+static int wide_convs, wide_outs; /* convolutions of 16-bit codes; whose epilogue makes them */
 
 static void count_paths(const cr_program *p)
 {
@@ -43,7 +44,11 @@ static void count_paths(const cr_program *p)
     for (size_t i = 0; i < p->step_count; i++) {
         const cr_step *s = &p->steps[i];
         flattened += !strcmp(s->what, "flatten");
-        by_channel += !strncmp(s->what, "dwconv_s8", 9) && p->values[s->in[0]].scales;
+        if (!s->node || s->node->op->kind != CR_OP_Conv) continue;
+        const cr_value *in = &p->values[s->in[0]], *out = &p->values[s->out[0]];
+        by_channel += in->dtype == CR_DT_U8 && in->scales;
+        wide_convs += in->dtype == CR_DT_U16;
+        wide_outs += in->quantized && out->dtype == CR_DT_U16;
     }
 }
 
@@ -133,7 +138,8 @@ static void check_view(void *user, const cr_view *v)
     watcher *w = user;
     const float *want = w->t->value[v->tensor->id];
     const bool entry = w->recipe && recipe_entry(w->recipe, v->tensor);
-    if (!want || v->tensor->data || (entry && v->dtype != CR_DT_U8)) return;
+    const bool codes = v->dtype == CR_DT_U8 || v->dtype == CR_DT_U16;
+    if (!want || v->tensor->data || (entry && !codes)) return;
     const int64_t n = v->rows * v->cols;
     float *got = malloc((size_t)(n ? n : 1) * sizeof *got);
     cr_view_to_f32(v, got);
@@ -371,6 +377,8 @@ static void quantized_networks(void **state)
     assert_true(flattened > EXACT_NETS / 10); /* else what they join is never tested */
     assert_true(swallowed > EXACT_NETS / 10);
     assert_true(by_channel > EXACT_NETS / 10);
+    assert_true(wide_convs > EXACT_NETS / 10);
+    assert_true(wide_outs > EXACT_NETS / 10);
     print_message("quantized networks: seeds 5001 to %d, %d recipe entries, bit-equal\n",
                   5000 + EXACT_NETS, entries);
 }

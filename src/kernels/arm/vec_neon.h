@@ -29,6 +29,9 @@ typedef int32x4_t VI;
 #define VI_STORE(p, v)      vst1q_s32(p, v)
 #define VI_ADD(a, b)        vaddq_s32(a, b)
 #define VI_LEFT8(v)         vshlq_n_s32(v, 8)
+#define VI_RIGHT8(v)        vshrq_n_s32(v, 8)
+#define VI_LOW8(v)          vandq_s32(v, vdupq_n_s32(255))
+#define V_JOIN(h, l, o)     cr_neon_join(h, l, o)
 #define VI_SET1(x)          vdupq_n_s32(x)
 #define VI_TO_F(v)          vcvtq_f32_s32(v)
 #define VI_STORE_U8(p, v)   cr_neon_store_u8(p, v)
@@ -103,6 +106,18 @@ static inline uint8x16_t cr_neon_look_up(const VT *t, uint8x16_t x)
         y = vqtbx4q_u8(y, t->part[i], x);
     }
     return y;
+}
+
+static inline float32x2_t cr_neon_join_2(int32x2_t high, int32x2_t low, const double *offset)
+{
+    const float64x2_t rest = vaddq_f64(vcvtq_f64_s64(vmovl_s32(low)), vld1q_f64(offset));
+    return vcvt_f32_f64(vfmaq_n_f64(rest, vcvtq_f64_s64(vmovl_s32(high)), 256.0));
+}
+
+static inline float32x4_t cr_neon_join(int32x4_t high, int32x4_t low, const double *offset)
+{
+    return vcombine_f32(cr_neon_join_2(vget_low_s32(high), vget_low_s32(low), offset),
+                        cr_neon_join_2(vget_high_s32(high), vget_high_s32(low), offset + 2));
 }
 
 static inline void cr_neon_transpose(float32x4_t r[4])

@@ -28,6 +28,9 @@ typedef __m256i VI;
 #define VI_STORE(p, v)      _mm256_storeu_si256((__m256i *)(p), v)
 #define VI_ADD(a, b)        _mm256_add_epi32(a, b)
 #define VI_LEFT8(v)         _mm256_slli_epi32(v, 8)
+#define VI_RIGHT8(v)        _mm256_srli_epi32(v, 8)
+#define VI_LOW8(v)          _mm256_and_si256(v, _mm256_set1_epi32(255))
+#define V_JOIN(h, l, o)     cr_avx2_join(h, l, o)
 #define VI_SET1(x)          _mm256_set1_epi32(x)
 #define VI_TO_F(v)          _mm256_cvtepi32_ps(v)
 #define VI_STORE_U8(p, v)   cr_avx2_store_u8(p, v)
@@ -62,6 +65,22 @@ static inline void cr_avx2_store_u8(void *p, __m256i v)
 {
     const __m128i w = _mm_packus_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
     _mm_storel_epi64((__m128i *)p, _mm_packus_epi16(w, w));
+}
+
+static inline __m128 cr_avx2_join_4(__m128i high, __m128i low, const double *offset)
+{
+    const __m256d rest = _mm256_add_pd(_mm256_cvtepi32_pd(low), _mm256_loadu_pd(offset));
+    return _mm256_cvtpd_ps(
+        _mm256_fmadd_pd(_mm256_cvtepi32_pd(high), _mm256_set1_pd(256.0), rest));
+}
+
+static inline __m256 cr_avx2_join(__m256i high, __m256i low, const double *offset)
+{
+    const __m128 a = cr_avx2_join_4(_mm256_castsi256_si128(high), _mm256_castsi256_si128(low),
+                                    offset);
+    const __m128 b = cr_avx2_join_4(_mm256_extracti128_si256(high, 1),
+                                    _mm256_extracti128_si256(low, 1), offset + 4);
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(a), b, 1);
 }
 
 /* 8 x 8: pairs, quads, then halves. */

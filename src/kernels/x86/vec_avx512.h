@@ -29,6 +29,9 @@ typedef __m512i VI;
 #define VI_STORE(p, v)      _mm512_storeu_si512(p, v)
 #define VI_ADD(a, b)        _mm512_add_epi32(a, b)
 #define VI_LEFT8(v)         _mm512_slli_epi32(v, 8)
+#define VI_RIGHT8(v)        _mm512_srli_epi32(v, 8)
+#define VI_LOW8(v)          _mm512_and_si512(v, _mm512_set1_epi32(255))
+#define V_JOIN(h, l, o)     cr_avx512_join(h, l, o)
 #define VI_SET1(x)          _mm512_set1_epi32(x)
 #define VI_TO_F(v)          _mm512_cvtepi32_ps(v)
 #define VI_STORE_U8(p, v)   _mm_storeu_si128((__m128i *)(p), _mm512_cvtepi32_epi8(v))
@@ -48,6 +51,22 @@ typedef __m512i VI;
 #define VI_LOAD_N(p, n)     _mm512_maskz_loadu_epi32(V_FIRST(n), p)
 #define VI_STORE_N(p, v, n) _mm512_mask_storeu_epi32(p, V_FIRST(n), v)
 #define V_FIRST(n)          ((__mmask16)((1u << (n)) - 1)) /* the first n lanes, n <= 16 */
+
+static inline __m256 cr_avx512_join_8(__m256i high, __m256i low, const double *offset)
+{
+    const __m512d rest = _mm512_add_pd(_mm512_cvtepi32_pd(low), _mm512_loadu_pd(offset));
+    return _mm512_cvtpd_ps(
+        _mm512_fmadd_pd(_mm512_cvtepi32_pd(high), _mm512_set1_pd(256.0), rest));
+}
+
+static inline __m512 cr_avx512_join(__m512i high, __m512i low, const double *offset)
+{
+    const __m256 a = cr_avx512_join_8(_mm512_castsi512_si256(high), _mm512_castsi512_si256(low),
+                                      offset);
+    const __m256 b = cr_avx512_join_8(_mm512_extracti32x8_epi32(high, 1),
+                                      _mm512_extracti32x8_epi32(low, 1), offset + 8);
+    return _mm512_insertf32x8(_mm512_castps256_ps512(a), b, 1);
+}
 
 /* 16 x 16: pairs, quads, then 128-bit lanes in two rounds. */
 static inline void cr_avx512_transpose(__m512 r[16])
