@@ -17,9 +17,14 @@ static const char help_head[] =
     "\n"
     "Makes an INT8 model (ONNX, QuantizeLinear/DequantizeLinear pairs) from a float one. The\n"
     "pictures need no labels; about a hundred that look like those of the real task are enough.\n"
+    "Modes with 16-bit floats need none: with --images they say how far the model agrees.\n"
     "\n"
     "  -o, --output OUT     the model to write (.onnx)\n"
-    "  --images DIR         folder, .txt list or pattern of JPEG and PNG pictures\n";
+    "  --images DIR         folder, .txt list or pattern of JPEG and PNG pictures\n"
+    "  --mode M             static: INT8 by calibration; fp16, bf16: weights stored in 16 bits, "
+    "all\n"
+    "                       else float32; fp16-graph: arithmetic in float16 too, but for what\n"
+    "                       decodes boxes (--head quantize: that as well) (static)\n";
 
 static const char help_tail[] =
     "  --stats FILE         use these statistics in place of pictures\n"
@@ -27,13 +32,19 @@ static const char help_tail[] =
     "  --recipe FILE        use this recipe in place of calibrating and planning\n"
     "  --save-recipe FILE   write the recipe: types, scales, zero points\n" CLI_COMMON_HELP "\n"
     "example: everything by default\n"
-    "  crayon quantize yolov8n.onnx -o yolov8n-int8.onnx --images pictures/\n";
+    "  crayon quantize yolov8n.onnx -o yolov8n-int8.onnx --images pictures/\n"
+    "half the size and nothing else\n"
+    "  crayon quantize yolov8n.onnx -o yolov8n-fp16.onnx --mode fp16\n";
 
 enum { HELD_APART = 16 };
+
+typedef enum mode { MODE_STATIC, MODE_FP16, MODE_BF16, MODE_FP16_GRAPH } mode;
+static const char *const modes[] = {"static", "fp16", "bf16", "fp16-graph", NULL};
 
 typedef struct job {
     cli_common common;
     cli_plan plan;
+    int mode;
     const char *model_path, *out, *images, *stats_in, *stats_out, *recipe_in, *recipe_out;
     cr_model *model;
     cr_stats *stats;
@@ -44,12 +55,13 @@ typedef struct job {
     bool apart; /* calibration did not see the measured ones */
     cli_boxes seen_float, seen_int;
     cr_quantize_report report;
+    cr_half_report half;
     double calibration_s, agreement;
 } job;
 
 /* ---- options ---- */
 
-enum { OPT_IMAGES = 256, OPT_STATS, OPT_SAVE_STATS, OPT_RECIPE, OPT_SAVE_RECIPE };
+enum { OPT_IMAGES = 256, OPT_STATS, OPT_SAVE_STATS, OPT_RECIPE, OPT_SAVE_RECIPE, OPT_MODE };
 
 static const struct option own_options[] = {
     {"output", required_argument, NULL, 'o'},
@@ -58,6 +70,7 @@ static const struct option own_options[] = {
     {"save-stats", required_argument, NULL, OPT_SAVE_STATS},
     {"recipe", required_argument, NULL, OPT_RECIPE},
     {"save-recipe", required_argument, NULL, OPT_SAVE_RECIPE},
+    {"mode", required_argument, NULL, OPT_MODE},
     CLI_COMMON_OPTIONS};
 
 static int take_option(int code, char **argv, job *j)
@@ -83,6 +96,8 @@ static int take_option(int code, char **argv, job *j)
     case OPT_SAVE_RECIPE:
         j->recipe_out = optarg;
         return CLI_DONE;
+    case OPT_MODE:
+        return cli_choice("mode", optarg, modes, &j->mode) ? CLI_DONE : CLI_USAGE;
     default:
         return cli_common_option(code, argv, &j->common);
     }
@@ -95,6 +110,19 @@ static bool same_file(const char *a, const char *b)
     return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
+/* Of what shapes an INT8 plan, 16-bit floats know which nodes and the head. */
+static int check_half(const job *j)
+{
+    const cr_quantize_options *o = &j->plan.options, d = cr_quantize_options_default();
+    const bool types = o->weights != d.weights || o->activations != d.activations ||
+                       o->granularity != d.granularity || o->layer_count;
+    const bool ranges = o->symmetric || o->reduce_range || o->calibration != d.calibration;
+    if (j->stats_in || j->stats_out || j->recipe_in || j->recipe_out || types || ranges)
+        return cli_usage("--mode %s: has no statistics, recipe, integer types or calibration",
+                         modes[j->mode]);
+    return CLI_DONE;
+}
+
 static int check_usage(job *j, int argc, char **argv)
 {
     if (optind >= argc) return cli_usage("a model file is missing");
@@ -104,7 +132,11 @@ static int check_usage(job *j, int argc, char **argv)
     const char *dot = strrchr(j->out, '.');
     if (!dot || strcmp(dot, ".onnx"))
         return cli_usage("-o %s: only names that end in .onnx can be written", j->out);
-    if (!j->images && !j->stats_in && !j->recipe_in)
+    if (j->mode != MODE_STATIC) {
+        const int wrong = check_half(j);
+        if (wrong) return wrong;
+    }
+    if (j->mode == MODE_STATIC && !j->images && !j->stats_in && !j->recipe_in)
         return cli_usage("--images is missing (or --stats, or --recipe)");
     if (j->recipe_in && (j->stats_in || j->plan.given))
         return cli_usage("--recipe fixes the plan: options that plan cannot be given with it");
@@ -122,7 +154,7 @@ static int check_usage(job *j, int argc, char **argv)
 static cr_status divide_pictures(job *j, cr_error *err)
 {
     const size_t n = j->pictures.count, most = j->plan.options.samples;
-    const bool calibrate = !j->stats_in && !j->recipe_in;
+    const bool calibrate = !j->stats_in && !j->recipe_in && j->mode == MODE_STATIC;
     const size_t spare = !calibrate ? n : n > most ? n - most : 0;
     size_t take = spare ? spare : n;
     if (take > HELD_APART) take = HELD_APART;
@@ -181,8 +213,22 @@ static cr_status prepare(job *j, cr_error *err)
     return st;
 }
 
+static cr_status halve(job *j, cr_error *err)
+{
+    const cr_quantize_options *o = &j->plan.options;
+    const cr_half_options half = {.type = j->mode == MODE_BF16 ? CR_HALF_BFLOAT16 : CR_HALF_FLOAT16,
+                                  .whole_graph = j->mode == MODE_FP16_GRAPH,
+                                  .head = o->head,
+                                  .keep_float = o->keep_float,
+                                  .keep_float_count = o->keep_float_count,
+                                  .only = o->only,
+                                  .only_count = o->only_count};
+    return cr_model_to_half(j->model, &half, &j->half, err);
+}
+
 static cr_status plan(job *j, cr_error *err)
 {
+    if (j->mode != MODE_STATIC) return halve(j, err);
     if (j->recipe_in) return cr_model_load_recipe(j->model, j->recipe_in, err);
     const cr_status st = get_stats(j, err);
     return st == CR_OK ? cr_quantize(j->model, j->stats, &j->plan.options, &j->report, err) : st;
@@ -249,6 +295,20 @@ static void print_plan(const job *j)
     putchar('\n');
 }
 
+static void print_half(const job *j)
+{
+    const cr_half_report *h = &j->half;
+    printf("stored       %zu constants as %s", h->weights,
+           j->mode == MODE_BF16 ? "bfloat16" : "float16");
+    if (j->mode == MODE_FP16_GRAPH)
+        printf(", %zu nodes compute so; %zu nodes stay float32", h->nodes, h->kept);
+    else if (h->kept)
+        printf("; %zu stay float32", h->kept);
+    if (h->too_large)
+        printf("; %zu hold values beyond its range, '%s' for one", h->too_large, h->largest);
+    putchar('\n');
+}
+
 static void print_sizes(const job *j)
 {
     struct stat info;
@@ -263,7 +323,7 @@ static void print_agreement(const job *j)
     const bool classify = cr_model_get_info(j->model)->head.kind == CR_HEAD_CLASSIFY;
     const char *which = j->apart ? "pictures that calibration did not see"
                                  : "of the calibration pictures (none were left over)";
-    if (j->stats_in || j->recipe_in) which = "pictures";
+    if (j->stats_in || j->recipe_in || j->mode != MODE_STATIC) which = "pictures";
     fputs("agreement    ", stdout);
     if (!j->measured_count)
         puts("not measured: no --images");
@@ -279,8 +339,12 @@ static void print_agreement(const job *j)
 static void print_report(const job *j)
 {
     print_model(j);
-    print_calibration(j);
-    print_plan(j);
+    if (j->mode == MODE_STATIC) {
+        print_calibration(j);
+        print_plan(j);
+    } else {
+        print_half(j);
+    }
     print_sizes(j);
     print_agreement(j);
 }
@@ -320,7 +384,9 @@ int cmd_quantize(int argc, char **argv)
     cr_status st = prepare(&j, &err);
     if (st == CR_OK) st = look(&j, "running the float model", &j.seen_float, &err);
     if (st == CR_OK) st = plan(&j, &err);
-    if (st == CR_OK) st = look(&j, "running the INT8 model", &j.seen_int, &err);
+    if (st == CR_OK)
+        st = look(&j, j.mode == MODE_STATIC ? "running the INT8 model" : "running it with 16 bits",
+                  &j.seen_int, &err);
     if (st == CR_OK && can_measure(&j))
         st = cli_agreement(j.model, &j.seen_float, &j.seen_int, &j.agreement, &err);
     if (st == CR_OK) st = write_files(&j, &err);

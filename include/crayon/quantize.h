@@ -126,12 +126,45 @@ CR_API cr_status cr_quantize(cr_model *model, const cr_stats *stats,
                              const cr_quantize_options *options, cr_quantize_report *report,
                              cr_error *err);
 
+/* ---- 16-bit floats ---- */
+
+typedef enum cr_half_type { CR_HALF_FLOAT16, CR_HALF_BFLOAT16 } cr_half_type;
+
+typedef struct cr_half_options {
+    cr_half_type type;             /* default float16 */
+    bool whole_graph;              /* all arithmetic in that type, inputs and outputs float32;
+                                    * false: only weights are stored in it, a Cast behind each */
+    cr_head_mode head;             /* whole graph: auto keeps what decodes boxes in float32, float the
+                                    * last convolutions too, quantize nothing. Default auto */
+    const char *const *keep_float; /* as in cr_quantize_options */
+    size_t keep_float_count;
+    const char *const *only;
+    size_t only_count;
+} cr_half_options;
+
+CR_API cr_half_options cr_half_options_default(void);
+
+typedef struct cr_half_report {
+    size_t weights;        /* constants stored in 16 bits */
+    size_t nodes;          /* whole graph: nodes that compute in 16 bits */
+    size_t kept;           /* weights (whole graph: nodes) that stay float32 */
+    size_t too_large;      /* of these, for a value beyond the type's range */
+    const char *largest;   /* the first such tensor, owned by the model; NULL: none */
+} cr_half_report;
+
+/* Rounds the model's constants to 16-bit floats (nearest, ties to even), here and in what
+ * cr_model_export writes from now on. It runs as before, in float32 (or CR_PRECISION_BF16), as do
+ * such files when they are opened. Needs no pictures. CR_ERR_ARGUMENT: the model has a recipe, or a
+ * glob matches nothing; the model is unchanged then. */
+CR_API cr_status cr_model_to_half(cr_model *model, const cr_half_options *options,
+                                  cr_half_report *report, cr_error *err);
+
 /* Recipes on disk; loading attaches it to the model and checks that it fits. */
 CR_API cr_status cr_model_save_recipe(const cr_model *model, const char *path, cr_error *err);
 CR_API cr_status cr_model_load_recipe(cr_model *model, const char *path, cr_error *err);
 CR_API void cr_model_drop_recipe(cr_model *model);
 
-/* Writes ONNX: float without a recipe, QDQ with one, at opset max(source opset, 13) (21 for int16
+/* Writes ONNX: float without a recipe (16-bit floats as cr_model_to_half chose), QDQ with one, at opset max(source opset, 13) (21 for int16
  * and int4). */
 CR_API cr_status cr_model_export(const cr_model *model, const char *path, cr_error *err);
 

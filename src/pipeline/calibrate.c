@@ -126,7 +126,7 @@ cr_status cr_model_export(const cr_model *m, const char *path, cr_error *err)
     if (m->info.opset > opset && opset <= CR_ONNX_USUAL_OPSET)
         opset = m->info.opset < CR_ONNX_USUAL_OPSET ? m->info.opset : CR_ONNX_USUAL_OPSET;
     w.opset = opset;
-    if (!m->recipe) return cr_onnx_write(m->graph, &w, path, err);
+    if (!m->recipe) return cr_onnx_write(m->stored ? m->stored : m->graph, &w, path, err);
     cr_graph *g;
     CR_TRY(cr_qdq_write(cr_model_graph(m), m->recipe, &g, err));
     const cr_status st = cr_onnx_write(g, &w, path, err);

@@ -159,6 +159,7 @@ void cr_model_free(cr_model **mp)
     cr_model *m = *mp;
     cr_graph_free(&m->graph);
     cr_graph_free(&m->applied);
+    cr_graph_free(&m->stored);
     cr_recipe_release(&m->recipe);
     cr_free(m->roles);
     cr_arena_free(&m->arena);

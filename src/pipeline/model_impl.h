@@ -10,6 +10,7 @@
 struct cr_model {
     cr_graph *graph;       /* as the file has it */
     cr_graph *applied;     /* the same with the recipe's steps and values; NULL: it has none */
+    cr_graph *stored;      /* `graph` as it is to be written, with 16-bit floats; NULL: as it is */
     cr_recipe *recipe;     /* NULL: float */
     bool bf16;             /* float arithmetic; see cr_precision */
     cr_role *roles;        /* by node index */

@@ -68,6 +68,20 @@ outputs() { # model
         "$data/seed/bus.jpg"
 }
 
+# Weights in 16 bits: what Crayon writes, both programs read alike.
+halves() { # model
+    [ -n "$python" ] || { echo "SKIP 16 bits of $1: CRAYON_PEERS_PYTHON is not set"; return; }
+    for mode in fp16 bf16; do
+        "$crayon" quantize "$data/models/$1.onnx" -o "$work/$1-$mode.onnx" --mode $mode >/dev/null
+        "$python" tests/peers/outputs_ort.py "$build/tests/peers-run_model" "$work/$1-$mode.onnx" \
+            "$data/seed/bus.jpg"
+    done
+    # There ONNX Runtime rounds every tensor to 11 bits, we none: 0.007 was seen.
+    "$crayon" quantize "$data/models/$1.onnx" -o "$work/$1-graph.onnx" --mode fp16-graph >/dev/null
+    "$python" tests/peers/outputs_ort.py "$build/tests/peers-run_model" "$work/$1-graph.onnx" \
+        "$data/seed/bus.jpg" --limit 0.015
+}
+
 # Files that ONNX Runtime quantized: layer by layer, and by their detections. Dynamic quantization
 # has no layers to compare: .9975 was measured on these pictures.
 foreign() {
@@ -100,6 +114,7 @@ everything() {
     float_map yolox_nano 0.3100
     for model in yolov8n yolov8n_opset17; do quantize $model; done
     for model in yolov8n yolov8n-pose nanodet_m_320 yolox_nano; do outputs $model; done
+    for model in yolov8n yolox_nano; do halves $model; done
     foreign
 }
 
