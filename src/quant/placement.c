@@ -38,8 +38,7 @@ static cr_status choose_nodes(const cr_graph *g, const cr_role *roles, const cr_
     return CR_OK;
 }
 
-/* Integers in, the same integers out (perhaps fewer, or in another order), from input 0 alone. */
-static bool passes_integers(const cr_node *n)
+bool cr_passes_integers(const cr_node *n)
 {
     switch (n->op->kind) {
     case CR_OP_MaxPool: return n->n_out < 2 || !n->out[1];
@@ -61,7 +60,7 @@ static bool passes_integers(const cr_node *n)
 
 static const cr_tensor *find_source(const cr_tensor *t)
 {
-    while (t->producer && passes_integers(t->producer)) t = t->producer->in[0];
+    while (t->producer && cr_passes_integers(t->producer)) t = t->producer->in[0];
     return t;
 }
 
@@ -83,7 +82,7 @@ static void mark_siblings(const cr_graph *g, cr_placement_map *m, const cr_role 
 {
     for (size_t i = 0; i < g->node_count; i++) {
         const cr_node *n = g->nodes[i];
-        if (!passes_integers(n) || roles[i] == CR_ROLE_DECODE || !m->source[n->in[0]->id]) continue;
+        if (!cr_passes_integers(n) || roles[i] == CR_ROLE_DECODE || !m->source[n->in[0]->id]) continue;
         for (int k = 0; k < n->n_out; k++) {
             if (!n->out[k] || m->source[n->out[k]->id]) continue;
             m->source[n->out[k]->id] = m->source[n->in[0]->id];

@@ -22,6 +22,8 @@ bool cr_is_depthwise(const cr_node *n);
 
 cr_status cr_placement_find(const cr_graph *g, const cr_role *roles, const cr_quantize_options *o,
                             cr_placement_map *out, cr_error *err);
+/* Integers in, the same integers out (perhaps fewer, or in another order), from input 0 alone. */
+bool cr_passes_integers(const cr_node *n);
 void cr_placement_release(cr_placement_map *m);
 
 #endif
