@@ -137,6 +137,8 @@ void cli_reader_close(cli_reader **reader);
 typedef struct cli_boxes {
     cr_coco_box *items;
     size_t count, cap;
+    float *points; /* [count, keypoints, 3], as long as no box is dropped; NULL: not a pose */
+    size_t keypoints, point_cap;
 } cli_boxes;
 
 typedef struct cli_pictures {
@@ -154,6 +156,10 @@ void cli_boxes_free(cli_boxes *boxes);
  * for classifiers the share of equal best classes. NaN: a found nothing. */
 cr_status cli_agreement(const cr_model *model, const cli_boxes *a, const cli_boxes *b, double *out,
                         cr_error *err);
+
+/* The same for keypoints (cr_coco_agreement_keypoints); NaN where there are none. */
+cr_status cli_keypoint_agreement(const cli_boxes *a, const cli_boxes *b, double *out,
+                                 cr_error *err);
 
 /* `bench --pipeline`: prints one model's figures to `out`; runs 0 is as many as 20 seconds allow. */
 typedef struct cli_bench_pipeline {

@@ -28,7 +28,8 @@ static const char help[] =
     "JSON: {\"images\", \"metrics\": {\"AP\", \"AP50\", \"AP75\", \"APs\", \"APm\", \"APl\", "
     "\"AR1\", \"AR10\",\n"
     "\"AR100\", \"ARs\", \"ARm\", \"ARl\"}, \"agreement\"}, 0..1, -1 where nothing is labelled,\n"
-    "\"agreement\" null without --against or if it found nothing.\n"
+    "\"agreement\" null without --against or if it found nothing; pose models with --against:\n"
+    "\"keypoint_agreement\", by object keypoint similarity (OKS).\n"
     "\n"
     "example: what did INT8 cost?\n"
     "  crayon eval yolov8n-int8.onnx --images val/ --labels instances.json --against "
@@ -51,7 +52,7 @@ typedef struct job {
     cli_boxes boxes, reference;
     cr_coco_class *classes;
     cr_coco_metrics metrics;
-    double agreement;
+    double agreement, keypoints;
     cr_model *model;
 } job;
 
@@ -219,6 +220,7 @@ static cr_status measure_agreement(job *j, cr_error *err)
     cr_status st = cli_open_model(j->set.against, &common, &other, err);
     if (st == CR_OK) st = collect(j, other, "evaluating the other", &j->reference, err);
     if (st == CR_OK) st = cli_agreement(other, &j->reference, &j->boxes, &j->agreement, err);
+    if (st == CR_OK) st = cli_keypoint_agreement(&j->reference, &j->boxes, &j->keypoints, err);
     cr_model_free(&other);
     return st;
 }
@@ -305,6 +307,8 @@ static void print_json(const job *j)
         cli_json_real(&out, "agreement", j->agreement);
     else
         cli_json_null(&out, "agreement");
+    if (j->set.against && j->boxes.points)
+        cli_json_real(&out, "keypoint_agreement", j->keypoints);
     if (j->set.per_class) {
         cli_json_open(&out, "classes", '[');
         for (size_t i = 0; i < cr_labels_category_count(j->labels); i++) {
@@ -345,6 +349,11 @@ static void print_text(const job *j)
         fputs("agreement ", stdout);
         print_value(j->agreement);
         printf("  with %s\n", cli_base_name(j->set.against));
+    }
+    if (j->set.against && j->boxes.points) {
+        fputs("keypoints ", stdout);
+        print_value(j->keypoints);
+        puts("  the same by object keypoint similarity (OKS)");
     }
     if (!j->set.per_class) return;
     puts("class                    objects     AP   AP50");

@@ -2,6 +2,7 @@
  * compare. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli.h"
 
@@ -18,6 +19,22 @@ static cr_status push(cli_boxes *b, const cr_coco_box *box, cr_error *err)
     return CR_OK;
 }
 
+/* Makes room for the keypoints of one more box and copies them. */
+static cr_status push_points(cli_boxes *b, const float *points, size_t keypoints, cr_error *err)
+{
+    const size_t each = 3 * keypoints, at = b->count * each;
+    b->keypoints = keypoints;
+    if (at + each > b->point_cap) {
+        const size_t cap = 2 * (at + each);
+        float *grown = realloc(b->points, cap * sizeof *grown);
+        if (!grown) return cli_error(err, CR_ERR_MEMORY, "out of memory for keypoints");
+        b->points = grown;
+        b->point_cap = cap;
+    }
+    memcpy(b->points + at, points, each * sizeof *points);
+    return CR_OK;
+}
+
 /* Corners become extents in double: the difference of two float32 is exact there. */
 static cr_status keep(const cr_detections *found, int64_t id, cli_boxes *out, cr_error *err)
 {
@@ -25,7 +42,10 @@ static cr_status keep(const cr_detections *found, int64_t id, cli_boxes *out, cr
         const cr_detection *d = &found->items[i];
         const double x = d->box[0], y = d->box[1];
         const cr_coco_box box = {id, d->class_id, x, y, d->box[2] - x, d->box[3] - y, d->score};
-        const cr_status st = push(out, &box, err);
+        cr_status st = d->keypoints
+                           ? push_points(out, d->keypoints, (size_t)found->keypoint_count, err)
+                           : CR_OK;
+        if (st == CR_OK) st = push(out, &box, err);
         if (st != CR_OK) return st;
     }
     return CR_OK;
@@ -82,6 +102,7 @@ cr_status cli_collect(const cr_model *model, int threads, const cli_pictures *pi
 void cli_boxes_free(cli_boxes *boxes)
 {
     free(boxes->items);
+    free(boxes->points);
     *boxes = (cli_boxes){0};
 }
 
@@ -103,6 +124,18 @@ cr_status cli_agreement(const cr_model *model, const cli_boxes *a, const cli_box
     }
     const cr_status st =
         cr_coco_agreement(a->items, a->count, b->items, b->count, CR_AGREEMENT_CONF, &m, err);
+    *out = st == CR_OK && m.ap >= 0 ? m.ap : NAN;
+    return st;
+}
+
+cr_status cli_keypoint_agreement(const cli_boxes *a, const cli_boxes *b, double *out, cr_error *err)
+{
+    cr_coco_metrics m;
+    *out = NAN;
+    if (!a->points || !b->points || a->keypoints != b->keypoints) return CR_OK;
+    const cr_status st =
+        cr_coco_agreement_keypoints(a->items, a->points, a->count, b->items, b->points, b->count,
+                                    a->keypoints, CR_AGREEMENT_CONF, &m, err);
     *out = st == CR_OK && m.ap >= 0 ? m.ap : NAN;
     return st;
 }

@@ -56,7 +56,7 @@ typedef struct job {
     cli_boxes seen_float, seen_int;
     cr_quantize_report report;
     cr_half_report half;
-    double calibration_s, agreement;
+    double calibration_s, agreement, keypoints;
 } job;
 
 /* ---- options ---- */
@@ -334,6 +334,9 @@ static void print_agreement(const job *j)
     else
         printf("%.3f %s with the float model, on %zu %s\n", j->agreement,
                classify ? "equal best class" : "mAP50-95", j->measured_count, which);
+    if (can_measure(j) && !isnan(j->keypoints))
+        printf("keypoints    %.3f mAP50-95 by object keypoint similarity, on the same\n",
+               j->keypoints);
 }
 
 static void print_report(const job *j)
@@ -389,6 +392,8 @@ int cmd_quantize(int argc, char **argv)
                   &j.seen_int, &err);
     if (st == CR_OK && can_measure(&j))
         st = cli_agreement(j.model, &j.seen_float, &j.seen_int, &j.agreement, &err);
+    if (st == CR_OK && can_measure(&j))
+        st = cli_keypoint_agreement(&j.seen_float, &j.seen_int, &j.keypoints, &err);
     if (st == CR_OK) st = write_files(&j, &err);
     if (st == CR_OK) print_report(&j);
     release(&j);

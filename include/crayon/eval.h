@@ -144,6 +144,20 @@ CR_API cr_status cr_coco_agreement(const cr_coco_box *reference, size_t referenc
                                    const cr_coco_box *candidate, size_t candidate_count,
                                    double conf, cr_coco_metrics *out, cr_error *err);
 
+/* The share of an upright person's box that the person covers: OKS is measured in an object's area. */
+#define CR_COCO_BODY_SHARE 0.53
+
+/* The same for poses: detections are compared by object keypoint similarity (OKS) of their keypoints
+ * in place of the overlap of their boxes, as COCO's keypoint evaluation does (20 detections per
+ * image; ap_small is not part of it). points: [count, keypoints, 3] x, y, score, in pixels; element i
+ * belongs to box i. The truth are the reference's detections of score >= conf with an area of
+ * CR_COCO_BODY_SHARE of their box and those of their keypoints whose score is at least .5; a
+ * detection without any is ignored. */
+CR_API cr_status cr_coco_agreement_keypoints(
+    const cr_coco_box *reference, const float *reference_points, size_t reference_count,
+    const cr_coco_box *candidate, const float *candidate_points, size_t candidate_count,
+    size_t keypoints, double conf, cr_coco_metrics *out, cr_error *err);
+
 /* ---- tensors --------------------------------------------------------------------------------- */
 
 /* Signal to quantization noise, 10 log10(sum ref^2 / sum (ref - test)^2) in dB, summed in double.

@@ -41,6 +41,7 @@ typedef struct coco_case {
     const cr_coco_box *dets;
     det_ref *refs;
     size_t ref_count;
+    const cr_coco_pose *pose; /* NULL: boxes */
 } coco_case;
 
 /* Sums over the categories that have truth in the range. */
@@ -147,8 +148,8 @@ static int by_truth(const void *a, const void *b)
 static cr_coco_truth make_truth(const cr_label_box *b, const truth_key *k)
 {
     const uint8_t outside = b->crowd ? 0xf : cr_coco_outside(b->area);
-    return (cr_coco_truth){k->category, k->image, b->x,     b->y,      b->w,
-                           b->h,        outside,  b->crowd, b->id == 0};
+    return (cr_coco_truth){k->category, k->image,  b->x,       b->y,    b->w, b->h,
+                           outside,     b->crowd, b->id == 0, b->area, NULL};
 }
 
 static cr_status sort_truth(coco_case *c, const cr_label_box *boxes, size_t n, cr_error *err)
@@ -167,8 +168,13 @@ static cr_status sort_truth(coco_case *c, const cr_label_box *boxes, size_t n, c
         keys[c->truth_count++] = (truth_key){(uint32_t)category, (uint32_t)image, i};
     }
     if (c->truth_count) qsort(keys, c->truth_count, sizeof *keys, by_truth);
-    for (size_t i = 0; i < c->truth_count; i++)
-        c->truth[i] = make_truth(&boxes[keys[i].index], &keys[i]);
+    for (size_t i = 0; i < c->truth_count; i++) {
+        const cr_label_box *b = &boxes[keys[i].index];
+        c->truth[i] = make_truth(b, &keys[i]);
+        if (!c->pose) continue;
+        c->truth[i].points = c->pose->reference + (size_t)(b->id - 1) * c->pose->keypoints * 3;
+        if (!cr_coco_has_visible(c->truth[i].points, c->pose->keypoints)) c->truth[i].ignored = 0xf;
+    }
     cr_free(keys);
     return CR_OK;
 }
@@ -204,7 +210,8 @@ static cr_status match_image(const coco_case *c, size_t from, size_t to, const c
                              size_t truth_count, category_run *run, cr_error *err)
 {
     const cr_coco_box *best[CR_COCO_MAX_DETS];
-    const size_t n = to - from < CR_COCO_MAX_DETS ? to - from : CR_COCO_MAX_DETS;
+    const size_t most = c->pose ? CR_COCO_MAX_POSES : CR_COCO_MAX_DETS;
+    const size_t n = to - from < most ? to - from : most;
     for (size_t i = 0; i < n; i++) {
         if (!cr_grow((void **)&run->verdicts, &run->cap, run->count + i, sizeof *run->verdicts))
             return CR_NOMEM(err);
@@ -215,8 +222,8 @@ static cr_status match_image(const coco_case *c, size_t from, size_t to, const c
         v->rank = (uint8_t)i;
     }
     if (n)
-        CR_TRY(cr_coco_match(truth, truth_count, best, n, &run->scratch, &run->verdicts[run->count],
-                             err));
+        CR_TRY(cr_coco_match(truth, truth_count, best, n, c->pose, &run->scratch,
+                             &run->verdicts[run->count], err));
     run->count += n;
     return CR_OK;
 }
@@ -445,8 +452,8 @@ cr_status cr_coco_evaluate(const cr_labels *truth, const cr_coco_box *dets, size
     return cr_coco_evaluate_classes(truth, dets, n, image_ids, image_count, NULL, out, err);
 }
 
-/* The reference's boxes of score >= conf as truth: count into *n. */
-static cr_status make_reference(const cr_coco_box *boxes, size_t count, double conf,
+/* The reference's boxes of score >= conf as truth: count into *n. share: of a box, an object's. */
+static cr_status make_reference(const cr_coco_box *boxes, size_t count, double conf, double share,
                                 cr_label_box **out, size_t *n, cr_error *err)
 {
     *out = cr_calloc(count, sizeof **out);
@@ -462,24 +469,25 @@ static cr_status make_reference(const cr_coco_box *boxes, size_t count, double c
                                         .y = b->y,
                                         .w = b->w,
                                         .h = b->h,
-                                        .area = b->w * b->h};
+                                        .area = b->w * b->h * share};
     }
     return CR_OK;
 }
 
-cr_status cr_coco_agreement(const cr_coco_box *reference, size_t reference_count,
-                            const cr_coco_box *candidate, size_t candidate_count, double conf,
-                            cr_coco_metrics *out, cr_error *err)
+static cr_status agree(const cr_coco_box *reference, size_t reference_count,
+                       const cr_coco_box *candidate, size_t candidate_count,
+                       const cr_coco_pose *pose, double conf, cr_coco_metrics *out, cr_error *err)
 {
     CR_CHECK(isfinite(conf), err, CR_ERR_ARGUMENT, "the confidence limit is not finite");
     for (size_t i = 0; i < candidate_count; i++)
         CR_TRY(check_box(&candidate[i], "candidate detection", i, err));
-    coco_case c = {0};
+    coco_case c = {.pose = pose};
     cr_label_box *truth = NULL;
     int64_t *images = NULL, *categories = NULL;
     size_t n = 0;
     cr_status st;
-    CR_TRY_GOTO(make_reference(reference, reference_count, conf, &truth, &n, err), done);
+    const double share = pose ? CR_COCO_BODY_SHARE : 1;
+    CR_TRY_GOTO(make_reference(reference, reference_count, conf, share, &truth, &n, err), done);
     images = cr_calloc(n + candidate_count, sizeof *images);
     categories = cr_calloc(n, sizeof *categories);
     if (!images || !categories) {
@@ -502,4 +510,31 @@ done:
     cr_free(images);
     cr_free(categories);
     return st;
+}
+
+cr_status cr_coco_agreement(const cr_coco_box *reference, size_t reference_count,
+                            const cr_coco_box *candidate, size_t candidate_count, double conf,
+                            cr_coco_metrics *out, cr_error *err)
+{
+    return agree(reference, reference_count, candidate, candidate_count, NULL, conf, out, err);
+}
+
+static cr_status check_points(const float *points, size_t n, const char *kind, cr_error *err)
+{
+    for (size_t i = 0; i < n; i++)
+        CR_CHECK(isfinite(points[i]), err, CR_ERR_ARGUMENT, "%s: a keypoint is not finite", kind);
+    return CR_OK;
+}
+
+cr_status cr_coco_agreement_keypoints(const cr_coco_box *reference, const float *reference_points,
+                                      size_t reference_count, const cr_coco_box *candidate,
+                                      const float *candidate_points, size_t candidate_count,
+                                      size_t keypoints, double conf, cr_coco_metrics *out,
+                                      cr_error *err)
+{
+    const cr_coco_pose pose = {candidate, candidate_points, reference_points, keypoints};
+    CR_CHECK(keypoints > 0 && keypoints <= 1000, err, CR_ERR_ARGUMENT, "%zu keypoints", keypoints);
+    CR_TRY(check_points(reference_points, reference_count * keypoints * 3, "reference", err));
+    CR_TRY(check_points(candidate_points, candidate_count * keypoints * 3, "candidate", err));
+    return agree(reference, reference_count, candidate, candidate_count, &pose, conf, out, err);
 }

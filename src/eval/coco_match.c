@@ -72,13 +72,13 @@ static cr_status reserve(cr_coco_scratch *s, size_t n, cr_error *err)
  * every threshold and is then beaten by whatever follows, as comparisons with it are false; to stay
  * equal in that corner, nothing behind it is dropped. */
 static size_t find_overlaps(const cr_coco_box *det, const cr_coco_truth *truth, size_t n,
-                            cr_coco_overlap *out)
+                            const cr_coco_pose *pose, cr_coco_overlap *out)
 {
     const double lowest = cr_coco_threshold(0);
     size_t count = 0;
     bool all = false;
     for (size_t g = 0; g < n; g++) {
-        const double iou = box_iou(det, &truth[g]);
+        const double iou = pose ? cr_coco_oks(pose, det, &truth[g]) : box_iou(det, &truth[g]);
         all = all || isnan(iou);
         if (all || iou >= lowest) out[count++] = (cr_coco_overlap){iou, g};
     }
@@ -130,12 +130,13 @@ static void judge(const match_state *m, int a, int t, bool outside, cr_coco_verd
 }
 
 cr_status cr_coco_match(const cr_coco_truth *truth, size_t n, const cr_coco_box *const *dets,
-                        size_t det_count, cr_coco_scratch *s, cr_coco_verdict *out, cr_error *err)
+                        size_t det_count, const cr_coco_pose *pose, cr_coco_scratch *s,
+                        cr_coco_verdict *out, cr_error *err)
 {
     CR_TRY(reserve(s, n, err));
     for (size_t d = 0; d < det_count; d++) {
         match_state m = {truth, s->overlaps, 0, s->taken};
-        m.overlap_count = find_overlaps(dets[d], truth, n, s->overlaps);
+        m.overlap_count = find_overlaps(dets[d], truth, n, pose, s->overlaps);
         const uint8_t outside = cr_coco_outside(dets[d]->w * dets[d]->h);
         for (int a = 0; a < CR_COCO_AREAS; a++) {
             out[d].hit[a] = out[d].miss[a] = 0;

@@ -19,7 +19,24 @@ typedef struct cr_coco_truth {
     uint8_t ignored; /* bit a: neither right nor wrong in range a (crowds: in all) */
     bool crowd;
     bool unnamed; /* annotation id 0: takes a detection but does not count as found */
+    double area;
+    const float *points; /* [keypoints, 3] x, y, score, or NULL: boxes are compared */
 } cr_coco_truth;
+
+/* Keypoints of the detections, in place of their boxes (coco_keypoints.c). */
+typedef struct cr_coco_pose {
+    const cr_coco_box *dets;          /* the first of all detections */
+    const float *points;              /* [detections, keypoints, 3] */
+    const float *reference;           /* [reference's detections, keypoints, 3] */
+    size_t keypoints;
+} cr_coco_pose;
+
+enum { CR_COCO_MAX_POSES = 20 }; /* per image and category, best first */
+
+/* Object keypoint similarity, 0..1. */
+double cr_coco_oks(const cr_coco_pose *p, const cr_coco_box *det, const cr_coco_truth *truth);
+/* Is any keypoint visible: can this truth be found at all? */
+bool cr_coco_has_visible(const float *points, size_t keypoints);
 
 /* What became of one detection: bit t of hit[a] (miss[a]): a true (false) positive at threshold t
  * in range a; neither: ignored. */
@@ -45,8 +62,9 @@ uint8_t cr_coco_outside(double area);
 double cr_coco_threshold(int t);
 
 /* truth: n boxes of one image and category in the file's order. dets: pointers to the (at most 100)
- * best detections, best first. Fills hit and miss of out[0..det_count-1]. */
+ * best detections, best first. pose: NULL for boxes. Fills hit and miss of out[0..det_count-1]. */
 cr_status cr_coco_match(const cr_coco_truth *truth, size_t n, const cr_coco_box *const *dets,
-                        size_t det_count, cr_coco_scratch *s, cr_coco_verdict *out, cr_error *err);
+                        size_t det_count, const cr_coco_pose *pose, cr_coco_scratch *s,
+                        cr_coco_verdict *out, cr_error *err);
 
 #endif

@@ -70,6 +70,50 @@ static int agree(char **argv)
     return ok ? 0 : fail();
 }
 
+typedef struct pose_list {
+    cr_coco_box *boxes;
+    float *points;
+    size_t count;
+} pose_list;
+
+/* A text: per line image, category, x, y, w, h, score, then keypoints' x, y, score. */
+static bool read_poses(const char *path, size_t keypoints, pose_list *l)
+{
+    FILE *f = fopen(path, "r");
+    long long image, category;
+    cr_coco_box b;
+    while (f && fscanf(f, "%lld %lld %lf %lf %lf %lf %lf", &image, &category, &b.x, &b.y, &b.w,
+                       &b.h, &b.score) == 7) {
+        b.image_id = image;
+        b.category_id = category;
+        l->boxes = realloc(l->boxes, (l->count + 1) * sizeof b);
+        l->points = realloc(l->points, (l->count + 1) * keypoints * 3 * sizeof(float));
+        if (!l->boxes || !l->points) return false;
+        l->boxes[l->count] = b;
+        for (size_t k = 0; k < 3 * keypoints; k++)
+            if (fscanf(f, "%f", &l->points[l->count * keypoints * 3 + k]) != 1) return false;
+        l->count++;
+    }
+    return f && !fclose(f);
+}
+
+static int agree_poses(char **argv)
+{
+    const size_t keypoints = strtoul(argv[5], NULL, 10);
+    pose_list a = {0}, b = {0};
+    cr_coco_metrics out;
+    const bool ok = read_poses(argv[2], keypoints, &a) && read_poses(argv[3], keypoints, &b) &&
+                    !cr_coco_agreement_keypoints(a.boxes, a.points, a.count, b.boxes, b.points,
+                                                 b.count, keypoints, strtod(argv[4], NULL), &out,
+                                                 &err);
+    if (ok) print_metrics(&out);
+    free(a.boxes);
+    free(a.points);
+    free(b.boxes);
+    free(b.points);
+    return ok ? 0 : fail();
+}
+
 static int copy(char **argv)
 {
     cr_coco_box *boxes = NULL;
@@ -100,6 +144,7 @@ static int list(char **argv)
 int main(int argc, char **argv)
 {
     if (argc == 5 && !strcmp(argv[1], "--agreement")) return agree(argv);
+    if (argc == 6 && !strcmp(argv[1], "--poses")) return agree_poses(argv);
     if (argc == 4 && !strcmp(argv[1], "--copy")) return copy(argv);
     if (argc == 3 && !strcmp(argv[1], "--list")) return list(argv);
     if (argc >= 3) return evaluate(argc, argv);

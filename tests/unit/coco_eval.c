@@ -392,6 +392,34 @@ static void signal_to_noise(void **state)
     assert_float_equal(cr_sqnr_db(tiny, zero, 2), 0, 1e-12);
 }
 
+/* One point of sigma 1 on an object of area 100 * .53: a distance d gives exp(-d^2 / (8 * 53)). */
+static void poses_agree(void **state)
+{
+    (void)state;
+    cr_coco_metrics m;
+    cr_error err;
+    const cr_coco_box box = {1, 0, 0, 0, 10, 10, .9}, other = {1, 0, 500, 500, 10, 10, .8};
+    const float seen[3] = {5, 5, .9f}, hidden[3] = {5, 5, .4f};
+    for (int t = 0; t < 10; t++) {
+        const double oks = .525 + .05 * t; /* between two thresholds: t + 1 of ten are passed */
+        const float near[3] = {5 + (float)sqrt(-log(oks) * 8 * 53), 5, 0};
+        /* the boxes of the candidates have no part in it */
+        assert_int_equal(
+            cr_coco_agreement_keypoints(&box, seen, 1, &other, near, 1, 1, .25, &m, &err), CR_OK);
+        assert_float_equal(m.ap, .1 * (t + 1), 1e-9);
+    }
+    assert_int_equal(
+        cr_coco_agreement_keypoints(&box, hidden, 1, &other, seen, 1, 1, .25, &m, &err), CR_OK);
+    assert_true(m.ap == -1); /* nothing that could be found */
+    const float bad[3] = {NAN, 0, 1};
+    assert_int_equal(cr_coco_agreement_keypoints(&box, bad, 1, &other, seen, 1, 1, .25, &m, &err),
+                     CR_ERR_ARGUMENT);
+    assert_int_equal(cr_coco_agreement_keypoints(&box, seen, 1, &other, bad, 1, 1, .25, &m, &err),
+                     CR_ERR_ARGUMENT);
+    assert_int_equal(cr_coco_agreement_keypoints(&box, seen, 1, &other, seen, 1, 0, .25, &m, &err),
+                     CR_ERR_ARGUMENT);
+}
+
 static void cosine_of_vectors(void **state)
 {
     const float a[] = {1, 0}, b[] = {1, 1}, c[] = {0, 2}, minus[] = {-1, 0}, zero[] = {0, 0};
@@ -416,7 +444,7 @@ int main(void)
         cmocka_unit_test(refuses_bad_boxes),     cmocka_unit_test(models_agree),
         cmocka_unit_test(survives_no_memory),    cmocka_unit_test(results_go_and_return),
         cmocka_unit_test(refuses_bad_results),   cmocka_unit_test(signal_to_noise),
-        cmocka_unit_test(cosine_of_vectors),
+        cmocka_unit_test(cosine_of_vectors),     cmocka_unit_test(poses_agree),
     };
     return cmocka_run_group_tests(tests, make_file, drop_file);
 }
