@@ -21,6 +21,7 @@ typedef struct slot {
 struct cli_reader {
     char *const *paths;
     size_t count;
+    cr_image_reader *images;
     cr_preprocess preprocess;
     slot slots[2]; /* picture i is in slots[i % 2] */
     size_t taken;  /* pictures given out */
@@ -36,7 +37,7 @@ static void load(const cli_reader *r, size_t index, slot *s)
 {
     cli_fitted *const f = &s->fitted;
     cr_image_free(&f->picture);
-    s->status = cr_image_read(r->paths[index], &f->picture, &s->err);
+    s->status = cr_image_reader_read(r->images, r->paths[index], &f->picture, &s->err);
     if (s->status != CR_OK) return;
     const double start = cli_now_ms();
     s->status = cr_preprocess_pixels(&r->preprocess, &f->picture, f->pixels, &f->place, &s->err);
@@ -87,6 +88,11 @@ cr_status cli_reader_open(cli_reader **out, char *const *paths, size_t count,
     r->preprocess = *preprocess;
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->changed, NULL);
+    const cr_status st = cr_image_reader_create(&r->images, err);
+    if (st != CR_OK) {
+        cli_reader_close(out);
+        return st;
+    }
     for (int i = 0; i < 2; i++)
         if (!(r->slots[i].fitted.pixels = malloc(bytes))) {
             cli_reader_close(out);
@@ -137,6 +143,7 @@ void cli_reader_close(cli_reader **reader)
         cr_image_free(&r->slots[i].fitted.picture);
         free(r->slots[i].fitted.pixels);
     }
+    cr_image_reader_free(&r->images);
     pthread_cond_destroy(&r->changed);
     pthread_mutex_destroy(&r->lock);
     free(r);

@@ -18,6 +18,10 @@ need_lib cairo libcairo2-dev
 need_lib jansson libjansson-dev
 need_lib yaml-0.1 libyaml-dev
 need_lib libzip libzip-dev
+need_lib libavformat libavformat-dev
+need_lib libavcodec libavcodec-dev
+need_lib libavutil libavutil-dev
+need_lib libswscale libswscale-dev
 need_lib cmocka libcmocka-dev
 [ -e /usr/include/stdio.h ] || missing="$missing libc6-dev"
 # Labels need one TrueType font: a bare Debian has none.

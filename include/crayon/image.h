@@ -37,7 +37,8 @@ CR_API cr_status cr_image_create(int width, int height, cr_image *out, cr_error 
 /* Frees the pixels and zeroes *img; NULL and an already freed picture are fine. */
 CR_API void cr_image_free(cr_image *img);
 
-/* Reads a JPEG or PNG file, as cv2.imread(path, IMREAD_COLOR) does after BGR -> RGB: EXIF
+/* Reads a JPEG or PNG file, a member of a zip archive ("a.zip#x/b.jpg") or a frame of a video
+ * ("street.webm#3.200": the first one at or after 3.2 seconds), as cv2.imread(path, IMREAD_COLOR) does after BGR -> RGB: EXIF
  * orientation applied, alpha dropped, 16 bits cut to 8, grey and palette expanded, CMYK converted
  * by OpenCV's formula. Damage that OpenCV papers over with grey (a cut file) is CR_ERR_FORMAT. On
  * failure *out is empty. */
@@ -51,7 +52,7 @@ CR_API cr_status cr_image_decode(const void *bytes, size_t size, const char *nam
  * existing file as it was. */
 CR_API cr_status cr_image_write(const char *path, const cr_image *img, cr_error *err);
 
-/* A list of picture files, in the order in which they will be processed. */
+/* A list of pictures by name, in the order in which they will be processed. */
 typedef struct cr_image_list {
     char **paths; /* owned */
     size_t count;
@@ -59,9 +60,18 @@ typedef struct cr_image_list {
 
 /* `spec` is a folder (its .jpg/.jpeg/.png files sorted by name; if it has none but a sub-folder
  * `images` has, those), one picture, a .txt file of paths (one per line; relative ones are looked
- * for beside the list, then from here), or a glob pattern. Finding nothing is CR_ERR_IO. */
+ * for beside the list, then from here), a zip archive (its pictures sorted by name), a video (at
+ * most 256 frames, evenly spaced), or a glob pattern. Finding nothing is CR_ERR_IO. */
 CR_API cr_status cr_image_list_open(const char *spec, cr_image_list *out, cr_error *err);
 CR_API void cr_image_list_free(cr_image_list *list);
+
+/* cr_image_read for many pictures of a list: a video stays open, so that frames in order cost one
+ * pass over it. Any number of threads may read; frames of videos wait for each other. */
+typedef struct cr_image_reader cr_image_reader;
+CR_API cr_status cr_image_reader_create(cr_image_reader **out, cr_error *err);
+CR_API cr_status cr_image_reader_read(cr_image_reader *reader, const char *name, cr_image *out,
+                                      cr_error *err);
+CR_API void cr_image_reader_free(cr_image_reader **reader);
 
 /* How a picture is fitted into the network's input. */
 typedef enum cr_fit {

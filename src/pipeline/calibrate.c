@@ -34,6 +34,7 @@ typedef struct picture_source {
     const cr_model *model;
     const cr_image_list *list;
     const size_t *chosen;
+    cr_image_reader *reader;
 } picture_source;
 
 static cr_status fill_picture(void *user, size_t index, float *input, cr_error *err)
@@ -42,7 +43,7 @@ static cr_status fill_picture(void *user, size_t index, float *input, cr_error *
     const cr_preprocess *pre = &s->model->info.preprocess;
     const size_t plane = (size_t)3 * (size_t)pre->width * (size_t)pre->height;
     cr_image img;
-    CR_TRY(cr_image_read(s->list->paths[s->chosen[index]], &img, err));
+    CR_TRY(cr_image_reader_read(s->reader, s->list->paths[s->chosen[index]], &img, err));
     cr_status st = cr_preprocess_run(pre, &img, input, NULL, err);
     cr_image_free(&img);
     for (int b = 1; st == CR_OK && b < s->model->info.batch; b++)
@@ -75,7 +76,7 @@ cr_status cr_calibrate(const cr_model *m, const cr_image_list *pictures,
     size_t *chosen = cr_calloc(pictures->count, sizeof *chosen);
     if (!chosen) return CR_NOMEM(err);
     const size_t want = o->samples && o->samples < pictures->count ? o->samples : pictures->count;
-    picture_source source = {m, pictures, chosen};
+    picture_source source = {m, pictures, chosen, NULL};
     const size_t n = choose(pictures->count, want, o->seed, chosen);
     const cr_collect_options collect = {.count = n,
                                         .fill = fill_picture,
@@ -83,7 +84,9 @@ cr_status cr_calibrate(const cr_model *m, const cr_image_list *pictures,
                                         .threads = o->threads,
                                         .all = o->all_samples,
                                         .progress = progress};
-    const cr_status st = cr_stats_collect(g, &collect, out, err);
+    cr_status st = cr_image_reader_create(&source.reader, err);
+    if (st == CR_OK) st = cr_stats_collect(g, &collect, out, err);
+    cr_image_reader_free(&source.reader);
     cr_free(chosen);
     return st;
 }

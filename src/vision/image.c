@@ -160,17 +160,6 @@ cr_status cr_image_decode(const void *bytes, size_t size, const char *name, cr_i
     return st;
 }
 
-cr_status cr_image_read(const char *path, cr_image *out, cr_error *err)
-{
-    unsigned char *bytes;
-    size_t size;
-    *out = (cr_image){0};
-    CR_TRY(cr_file_read(path, CR_IMAGE_MAX_BYTES, &bytes, &size, err));
-    const cr_status st = cr_image_decode(bytes, size, path, out, err);
-    cr_free(bytes);
-    return st;
-}
-
 cr_status cr_image_write(const char *path, const cr_image *img, cr_error *err)
 {
     const char *dot = strrchr(path, '.');

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <glob.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -13,6 +14,9 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "crayon/image.h"
+#include "vision/image_source.h"
+#include "vision/image_zip.h"
+#include "vision/video.h"
 
 enum { MAX_LIST_BYTES = 1 << 28 };
 
@@ -130,6 +134,60 @@ static cr_status add_text(struct builder *b, const char *path, cr_error *err)
     return st;
 }
 
+/* CONTAINER#PLACE. */
+static char *join_place(const char *container, const char *place)
+{
+    const size_t n = strlen(container);
+    char *name = cr_malloc(n + strlen(place) + 2);
+    if (!name) return NULL;
+    memcpy(name, container, n);
+    name[n] = '#';
+    memcpy(name + n + 1, place, strlen(place) + 1);
+    return name;
+}
+
+typedef struct archive {
+    struct builder *builder;
+    const char *path;
+} archive;
+
+static cr_status add_member(void *user, const char *member, cr_error *err)
+{
+    const archive *a = user;
+    return append(a->builder, join_place(a->path, member), err);
+}
+
+static cr_status add_zip(struct builder *b, const char *path, cr_error *err)
+{
+    archive a = {b, path};
+    CR_TRY(cr_zip_list(path, is_picture_name, add_member, &a, err));
+    CR_CHECK(b->list->count, err, CR_ERR_IO, "%s: no .jpg, .jpeg or .png pictures in this archive",
+             path);
+    qsort(b->list->paths, b->list->count, sizeof(char *), by_bytes);
+    return CR_OK;
+}
+
+enum { VIDEO_FRAMES = 256 };
+
+/* At the middle of equal parts of the time, so that neither the black before the scene nor the
+ * uncertain end is asked for. */
+static cr_status add_video(struct builder *b, const char *path, cr_error *err)
+{
+    cr_video *v;
+    CR_TRY(cr_video_open(path, &v, err));
+    const cr_video_info info = cr_video_get_info(v);
+    cr_video_close(&v);
+    const double frames = info.rate > 0 ? info.seconds * info.rate : VIDEO_FRAMES;
+    const int n = frames < 1 ? 1 : frames < VIDEO_FRAMES ? (int)frames : VIDEO_FRAMES;
+    cr_status st = CR_OK;
+    for (int i = 0; st == CR_OK && i < n; i++) {
+        char place[32];
+        snprintf(place, sizeof place, "%.3f", info.seconds * (i + .5) / n);
+        st = append(b, join_place(path, place), err);
+    }
+    return st;
+}
+
 static cr_status add_glob(struct builder *b, const char *pattern, cr_error *err)
 {
     glob_t found = {0};
@@ -158,6 +216,10 @@ cr_status cr_image_list_open(const char *spec, cr_image_list *out, cr_error *err
         st = add_folder_or_images(&b, spec, err);
     else if (is_text_name(spec))
         st = add_text(&b, spec, err);
+    else if (cr_zip_is_name(spec))
+        st = add_zip(&b, spec, err);
+    else if (cr_video_is_name(spec))
+        st = add_video(&b, spec, err);
     else
         st = append(&b, cr_strdup(spec), err);
     if (st != CR_OK) cr_image_list_free(out);
