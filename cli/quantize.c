@@ -20,7 +20,7 @@ static const char help_head[] =
     "Modes with 16-bit floats need none: with --images they say how far the model agrees.\n"
     "\n"
     "  -o, --output OUT     the model to write (.onnx)\n"
-    "  --images DIR         folder, .txt list or pattern of JPEG and PNG pictures\n"
+    "  --images SOURCE      folder, .txt list, .zip or pattern of JPEG and PNG pictures, or a video\n"
     "  --mode M             static: INT8 by calibration; fp16, bf16: weights stored in 16 bits, "
     "all\n"
     "                       else float32; fp16-graph: arithmetic in float16 too, but for what\n"

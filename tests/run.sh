@@ -116,6 +116,9 @@ fuzz_all() {
     fuzz ops "$((FUZZ_RUNS * 10))"
     fuzz labels "$work/seeds/instances.json" "$FUZZ_RUNS"
     fuzz image "$FUZZ_RUNS" 1 "$work/seeds/images/000000.jpg"
+    python3 tests/cli/make_video.py "$work/seeds/v.avi" 5 "$work/seeds/images/000000.jpg" "$work/seeds/images/000000.jpg"
+    (cd "$work/seeds" && python3 -m zipfile -c v.zip images)
+    fuzz source "$FUZZ_RUNS" 1 "$work/seeds/v.avi" "$work/seeds/v.zip"
 }
 
 examples() {

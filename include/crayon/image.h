@@ -61,7 +61,7 @@ typedef struct cr_image_list {
 /* `spec` is a folder (its .jpg/.jpeg/.png files sorted by name; if it has none but a sub-folder
  * `images` has, those), one picture, a .txt file of paths (one per line; relative ones are looked
  * for beside the list, then from here), a zip archive (its pictures sorted by name), a video (at
- * most 256 frames, evenly spaced), or a glob pattern. Finding nothing is CR_ERR_IO. */
+ * most 256 frames, evenly spaced), a member or frame of such, or a glob pattern. Finding nothing is CR_ERR_IO. */
 CR_API cr_status cr_image_list_open(const char *spec, cr_image_list *out, cr_error *err);
 CR_API void cr_image_list_free(cr_image_list *list);
 

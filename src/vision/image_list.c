@@ -146,6 +146,15 @@ static char *join_place(const char *container, const char *place)
     return name;
 }
 
+static bool is_place(const char *name)
+{
+    char *container;
+    const char *place;
+    const bool yes = cr_image_split_name(name, &container, &place);
+    if (yes) cr_free(container);
+    return yes;
+}
+
 typedef struct archive {
     struct builder *builder;
     const char *path;
@@ -211,7 +220,7 @@ cr_status cr_image_list_open(const char *spec, cr_image_list *out, cr_error *err
     struct stat info;
     cr_status st;
     if (stat(spec, &info))
-        st = add_glob(&b, spec, err);
+        st = is_place(spec) ? append(&b, cr_strdup(spec), err) : add_glob(&b, spec, err);
     else if (S_ISDIR(info.st_mode))
         st = add_folder_or_images(&b, spec, err);
     else if (is_text_name(spec))

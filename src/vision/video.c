@@ -1,8 +1,9 @@
 /* Video files through FFmpeg.
  *
  * Pixels are those of OpenCV's VideoCapture: its FFmpeg backend converts with swscale at the
- * frame's own size, bicubic flag, default (BT.601) matrix; the same call with RGB24 in place of BGR24
- * gives the same bytes in the other order (tests/peers/vision_video.py).
+ * frame's own size, bicubic flag, by the matrix and range that the frame names (BT.601 where it
+ * names none); the same call with RGB24 in place of BGR24 gives the same bytes in the other order
+ * (tests/peers/vision_video.py).
  *
  * A file is untrusted: only demuxers of plain files are allowed (a playlist could name other files or
  * addresses), only the file protocol, and frames no larger than any other picture. */
@@ -236,6 +237,9 @@ static cr_status to_picture(cr_video *v, cr_image *out, cr_error *err)
                                       NULL, NULL);
     CR_CHECK(v->convert, err, CR_ERR_UNSUPPORTED, "%s: its pixels cannot be converted to RGB",
              v->path);
+    const int *const matrix = sws_getCoefficients((int)f->colorspace); /* unknown: BT.601 */
+    sws_setColorspaceDetails(v->convert, matrix, f->color_range == AVCOL_RANGE_JPEG, matrix, 0, 0,
+                             1 << 16, 1 << 16);
     /* swscale's loops write whole vectors: into rows with room, which are then copied */
     uint8_t *plane[4] = {NULL};
     int stride[4];

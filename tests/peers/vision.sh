@@ -28,11 +28,13 @@ driver=$build/tests/peers-vision_detect
 if [ -n "$python" ]; then
     check "pictures against OpenCV" \
         "$python" tests/peers/vision_opencv.py "$build/libcrayon.so" --driver "$driver"
+    check "videos against OpenCV" "$python" tests/peers/vision_video.py "$build/tests/peers-vision_video" \
+        $(ls "$data"/seed/street.webm 2>/dev/null)
     check "heads against PyTorch" "$python" tests/peers/vision_heads.py --driver "$driver"
     check "mAP against pycocotools" "$python" tests/peers/vision_coco.py --driver "$driver"
 else
     echo "SKIP comparisons: CRAYON_PEERS_PYTHON is not set"
-    skipped=$((skipped + 3))
+    skipped=$((skipped + 4))
 fi
 smallest=$(ls -Sr "$data"/coco-dev/images/*.jpg 2>/dev/null | head -n 1)
 if [ -n "$smallest" ]; then
