@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "kernels/conv_bf16_tile.h"
+#include "kernels/conv_groups.h"
 #include "kernels/rows.h"
 #include "kernels/rows_bf16.h"
 #include "kernels/vec_c.h"
@@ -203,18 +204,12 @@ cr_status cr_conv_bf16_create(const cr_conv_geometry *g, const cr_conv_bf16_para
     return cr_conv_bf16_create_with(cr_conv_bf16_select(cpu), g, p, cpu, out, err);
 }
 
-cr_status cr_conv_bf16_create_with(const cr_conv_bf16_kernel *k, const cr_conv_geometry *g,
-                                   const cr_conv_bf16_params *p, unsigned cpu, cr_conv_bf16 **out,
-                                   cr_error *err)
+static cr_status create(const cr_conv_bf16_kernel *k, const cr_conv_geometry *g,
+                        const cr_conv_bf16_params *p, bool wino, unsigned cpu, cr_conv_bf16 **out,
+                        cr_error *err)
 {
-    *out = NULL;
-    CR_TRY(cr_conv_geometry_check(g, err));
-    CR_CHECK(!p->planes_in || cr_conv_bf16_takes_planes(g), err, CR_ERR_ARGUMENT,
-             "convolution: %lld channels in %lld groups cannot be read from planes",
-             (long long)g->cin, (long long)g->groups);
     cr_conv_bf16 *c = cr_calloc(1, sizeof *c);
     if (!c) return CR_NOMEM(err);
-    const bool wino = !p->planes_in && cr_winograd_bf16_fits(g) && cr_winograd_bf16_pays(g);
     if (!wino) set_up(c, k, g, p, cpu);
     const cr_status st =
         wino ? cr_winograd_bf16_create_with(k, g, p, cpu, &c->wino, err) : allocate(c, err);
@@ -225,6 +220,28 @@ cr_status cr_conv_bf16_create_with(const cr_conv_bf16_kernel *k, const cr_conv_g
     if (!wino) pack(c, p);
     *out = c;
     return CR_OK;
+}
+
+cr_status cr_conv_bf16_create_with(const cr_conv_bf16_kernel *k, const cr_conv_geometry *g,
+                                   const cr_conv_bf16_params *p, unsigned cpu, cr_conv_bf16 **out,
+                                   cr_error *err)
+{
+    *out = NULL;
+    CR_TRY(cr_conv_geometry_check(g, err));
+    CR_CHECK(!p->planes_in || cr_conv_bf16_takes_planes(g), err, CR_ERR_ARGUMENT,
+             "convolution: %lld channels in %lld groups cannot be read from planes",
+             (long long)g->cin, (long long)g->groups);
+    const bool wino = !p->planes_in && cr_winograd_bf16_fits(g) && cr_winograd_bf16_pays(g);
+    const int64_t merge = cr_conv_groups_merge(g, k->lanes);
+    if (merge == 1) return create(k, g, p, wino, cpu, out, err);
+    const cr_conv_geometry merged = cr_conv_groups_geometry(g, merge);
+    cr_arena arena = {0};
+    cr_conv_bf16_params wide = *p;
+    wide.weights = cr_conv_groups_weights(&arena, g, merge, sizeof *p->weights, p->weights);
+    const cr_status st =
+        wide.weights ? create(k, &merged, &wide, wino, cpu, out, err) : CR_NOMEM(err);
+    cr_arena_free(&arena);
+    return st;
 }
 
 void cr_conv_bf16_free(cr_conv_bf16 *c)

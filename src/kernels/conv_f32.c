@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "kernels/conv_groups.h"
 #include "kernels/conv_walk.h"
 #include "kernels/dwconv_f32.h"
 #include "kernels/rows.h"
@@ -103,11 +104,10 @@ static cr_status allocate(cr_conv_f32 *c, cr_error *err)
     return CR_OK;
 }
 
-cr_status cr_conv_f32_create(const cr_conv_geometry *g, const float *weights, const float *bias,
-                             const cr_act *act, unsigned cpu, cr_conv_f32 **out, cr_error *err)
+static cr_status create(const cr_conv_geometry *g, const float *weights, const float *bias,
+                        const cr_act *act, bool wino, unsigned cpu, cr_conv_f32 **out,
+                        cr_error *err)
 {
-    *out = NULL;
-    CR_TRY(cr_conv_geometry_check(g, err));
     cr_conv_f32 *c = cr_calloc(1, sizeof *c);
     if (!c) return CR_NOMEM(err);
     c->g = *g;
@@ -119,7 +119,6 @@ cr_status cr_conv_f32_create(const cr_conv_geometry *g, const float *weights, co
     c->cout = g->cout / g->groups;
     c->blocks = (c->cout + c->k->nr - 1) / c->k->nr;
     if (c->cin == 1 && c->cout == 1 && g->groups > 1) c->dw = cr_dwconv_f32_select(cpu);
-    const bool wino = cr_winograd_f32_fits(g) && cr_winograd_f32_pays(g);
     const cr_status st =
         wino ? cr_winograd_f32_create(g, weights, bias, act, cpu, &c->wino, err) : allocate(c, err);
     if (st != CR_OK) {
@@ -129,6 +128,23 @@ cr_status cr_conv_f32_create(const cr_conv_geometry *g, const float *weights, co
     if (!wino) pack(c, weights, bias);
     *out = c;
     return CR_OK;
+}
+
+cr_status cr_conv_f32_create(const cr_conv_geometry *g, const float *weights, const float *bias,
+                             const cr_act *act, unsigned cpu, cr_conv_f32 **out, cr_error *err)
+{
+    *out = NULL;
+    CR_TRY(cr_conv_geometry_check(g, err));
+    const bool wino = cr_winograd_f32_fits(g) && cr_winograd_f32_pays(g);
+    const int64_t merge = cr_conv_groups_merge(g, cr_conv_f32_select(cpu)->lanes);
+    if (merge == 1) return create(g, weights, bias, act, wino, cpu, out, err);
+    const cr_conv_geometry merged = cr_conv_groups_geometry(g, merge);
+    cr_arena arena = {0};
+    const float *wide = cr_conv_groups_weights(&arena, g, merge, sizeof *weights, weights);
+    const cr_status st =
+        wide ? create(&merged, wide, bias, act, wino, cpu, out, err) : CR_NOMEM(err);
+    cr_arena_free(&arena);
+    return st;
 }
 
 void cr_conv_f32_free(cr_conv_f32 *c)

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "crayon/arith.h"
+#include "kernels/conv_groups.h"
 #include "kernels/conv_walk.h"
 #include "kernels/dwconv_s8.h"
 #include "kernels/rows.h"
@@ -274,13 +275,9 @@ static cr_status copy_columns(cr_conv_s8 *c, const cr_conv_s8_params *p, cr_erro
     return CR_OK;
 }
 
-cr_status cr_conv_s8_create_with(const cr_conv_s8_kernel *k, const cr_conv_geometry *g,
-                                 const cr_conv_s8_params *p, unsigned cpu, cr_conv_s8 **out,
-                                 cr_error *err)
+static cr_status create(const cr_conv_s8_kernel *k, const cr_conv_geometry *g,
+                        const cr_conv_s8_params *p, unsigned cpu, cr_conv_s8 **out, cr_error *err)
 {
-    *out = NULL;
-    CR_TRY(cr_conv_geometry_check(g, err));
-    CR_TRY(check_params(g, p, err));
     cr_conv_s8 *c = cr_calloc(1, sizeof *c);
     if (!c) return CR_NOMEM(err);
     c->k = k;
@@ -298,6 +295,25 @@ cr_status cr_conv_s8_create_with(const cr_conv_s8_kernel *k, const cr_conv_geome
     if (!c->raw) memcpy(c->multiplier, p->multiplier, (size_t)g->cout * sizeof *c->multiplier);
     *out = c;
     return CR_OK;
+}
+
+cr_status cr_conv_s8_create_with(const cr_conv_s8_kernel *k, const cr_conv_geometry *g,
+                                 const cr_conv_s8_params *p, unsigned cpu, cr_conv_s8 **out,
+                                 cr_error *err)
+{
+    *out = NULL;
+    CR_TRY(cr_conv_geometry_check(g, err));
+    CR_TRY(check_params(g, p, err));
+    const int64_t merge = cr_conv_groups_merge(g, k->lanes);
+    if (merge == 1) return create(k, g, p, cpu, out, err);
+    const cr_conv_geometry merged = cr_conv_groups_geometry(g, merge);
+    cr_arena arena = {0};
+    cr_conv_s8_params wide = *p;
+    wide.weights = cr_conv_groups_weights(&arena, g, merge, sizeof *p->weights, p->weights);
+    const cr_status st =
+        wide.weights ? create(k, &merged, &wide, cpu, out, err) : CR_NOMEM(err);
+    cr_arena_free(&arena);
+    return st;
 }
 
 cr_status cr_conv_s8_create(const cr_conv_geometry *g, const cr_conv_s8_params *p, unsigned cpu,

@@ -199,6 +199,16 @@ static void test_random(void **state)
     cr_pool_free(&pool);
 }
 
+static void test_groups(void **state)
+{
+    for (uint64_t seed = 0; seed < 120; seed++) {
+        cr_rng rng;
+        cr_rng_seed(&rng, seed + 3000);
+        const cr_conv_geometry g = random_groups(&rng);
+        run_geometry(&g, (pattern)(seed % PATTERNS), seed & 1, &rng, NULL);
+    }
+}
+
 static void test_tile_edges(void **state)
 {
     cr_rng rng;
@@ -313,7 +323,7 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random),   cmocka_unit_test(test_tile_edges),
+        cmocka_unit_test(test_random),  cmocka_unit_test(test_groups),   cmocka_unit_test(test_tile_edges),
         cmocka_unit_test(test_lines),    cmocka_unit_test(test_extremes),
         cmocka_unit_test(test_wide_extremes), cmocka_unit_test(test_wrapping), cmocka_unit_test(test_refusals),
     };

@@ -185,6 +185,22 @@ static inline cr_conv_geometry random_geometry(cr_rng *rng, bool depthwise)
     }
 }
 
+/* Few channels in each of many groups, which kernels may run several at a time. */
+static inline cr_conv_geometry random_groups(cr_rng *rng)
+{
+    static const int64_t groups[] = {2, 3, 4, 6, 8, 12, 16, 17, 30, 32};
+    for (;;) {
+        cr_conv_geometry g = random_geometry(rng, false);
+        const int64_t spare_in = g.ld_in - g.cin, spare_out = g.ld_out - g.cout;
+        g.groups = groups[cr_rng_below(rng, 10)];
+        g.cin = g.groups * (1 + cr_rng_below(rng, 5));
+        g.cout = g.groups * (1 + cr_rng_below(rng, 9));
+        g.ld_in = g.cin + spare_in;
+        g.ld_out = g.cout + spare_out;
+        if (g.cin != g.groups || g.cout != g.groups) return g;
+    }
+}
+
 static inline void print_geometry(const cr_conv_geometry *g)
 {
     print_message("in %lldx%lldx%lldx%lld (ld %lld) out %lldx%lldx%lld (ld %lld) window %lldx%lld "
