@@ -8,8 +8,15 @@ const char cli_plan_help[] =
     "  --samples N          calibrate on at most N of them (128)\n"
     "  --all-samples        use all of these, also when ranges no longer move\n"
     "  --seed N             which ones, when there are more (0)\n"
-    "  --weights T          int8 or uint8 (int8)\n"
-    "  --activations T      uint8 or int8 (uint8)\n"
+    "  --weights T          int8, uint8, int16, int4, uint4, int2 (-1, 0, 1), uint2 or int1 (-1, 1)\n"
+    "                       (int8)\n"
+    "  --first-last W       weights of the first and the last convolutions where others have fewer\n"
+    "                       than 8 bits: int8 or same (int8)\n"
+    "  --weight-scales M    how scales of weights are found: max (largest weight), mse (least error)\n"
+    "                       or auto: mse for fewer than 8 bits (auto)\n"
+    "  --block N            weights of fewer than 8 bits: a scale for N input channels, where a layer\n"
+    "                       has as many (0: one per output channel)\n"
+    "  --activations T      uint8, int8, int16, uint16 or float: only weights are quantized (uint8)\n"
     "  --granularity G      one weight scale per output channel or per tensor: channel, tensor\n"
     "                       (channel)\n"
     "  --symmetric          zero point of activations in the middle of the range\n"
@@ -26,8 +33,11 @@ const char cli_plan_help[] =
     "                       scales of their own, positions 16 bits wide (auto)\n";
 
 /* In the order of the enums of crayon/quantize.h. */
-static const char *const weight_types[] = {"int8", "uint8", NULL};
-static const char *const activation_types[] = {"uint8", "int8", NULL};
+static const char *const weight_types[] = {"int8",  "uint8", "int16", "int4", "uint4",
+                                           "int2", "uint2", "int1",  NULL};
+static const char *const activation_types[] = {"uint8", "int8", "int16", "uint16", "float", NULL};
+static const char *const scale_methods[] = {"auto", "max", "mse", NULL};
+static const char *const first_last[] = {"int8", "same", NULL};
 static const char *const granularities[] = {"channel", "tensor", NULL};
 static const char *const calibrations[] = {"minmax", "moving-average", "percentile", "mse",
                                           "entropy", "lp", "auto", NULL};
@@ -59,6 +69,14 @@ static int take_seed(const char *name, cli_plan *p)
     long long n;
     if (!cli_integer(name, optarg, 0, LLONG_MAX, &n)) return CLI_USAGE;
     p->options.seed = (uint64_t)n;
+    return CLI_DONE;
+}
+
+static int take_block(const char *name, cli_plan *p)
+{
+    long long n;
+    if (!cli_integer(name, optarg, 0, INT_MAX, &n)) return CLI_USAGE;
+    p->options.block = n;
     return CLI_DONE;
 }
 
@@ -120,6 +138,9 @@ static const plan_option table[] = {
     {"seed", NULL, 0, take_seed, true},
     {"all-samples", NULL, AT(all_samples), NULL, true},
     {"weights", weight_types, AT(weights), NULL, false},
+    {"first-last", first_last, AT(first_last), NULL, false},
+    {"weight-scales", scale_methods, AT(weight_scales), NULL, false},
+    {"block", NULL, 0, take_block, false},
     {"activations", activation_types, AT(activations), NULL, false},
     {"granularity", granularities, AT(granularity), NULL, false},
     {"head", heads, AT(head), NULL, false},

@@ -17,14 +17,14 @@ static const char help_head[] =
     "\n"
     "Makes an INT8 model (ONNX, QuantizeLinear/DequantizeLinear pairs) from a float one. The\n"
     "pictures need no labels; about a hundred that look like those of the real task are enough.\n"
-    "Modes with 16-bit floats need none: with --images they say how far the model agrees.\n"
+    "Weight-only modes need none: with --images they say how far the model agrees.\n"
     "\n"
     "  -o, --output OUT     the model to write (.onnx)\n"
     "  --images SOURCE      folder, .txt list, .zip or pattern of JPEG and PNG pictures, or a video\n"
-    "  --mode M             static: INT8 by calibration; fp16, bf16: weights stored in 16 bits, "
-    "all\n"
-    "                       else float32; fp16-graph: arithmetic in float16 too, but for what\n"
-    "                       decodes boxes (--head quantize: that as well) (static)\n";
+    "  --mode M             static: weights and activations, calibrated on pictures; weights: weights\n"
+    "                       alone; fp16, bf16: weights stored in 16 bits, all else float32;\n"
+    "                       fp16-graph: arithmetic in float16 too, but for what decodes boxes\n"
+    "                       (--head quantize: that as well) (static)\n";
 
 static const char help_tail[] =
     "  --stats FILE         use these statistics in place of pictures\n"
@@ -38,8 +38,8 @@ static const char help_tail[] =
 
 enum { HELD_APART = 16 };
 
-typedef enum mode { MODE_STATIC, MODE_FP16, MODE_BF16, MODE_FP16_GRAPH } mode;
-static const char *const modes[] = {"static", "fp16", "bf16", "fp16-graph", NULL};
+typedef enum mode { MODE_STATIC, MODE_WEIGHTS, MODE_FP16, MODE_BF16, MODE_FP16_GRAPH } mode;
+static const char *const modes[] = {"static", "weights", "fp16", "bf16", "fp16-graph", NULL};
 
 typedef struct job {
     cli_common common;
@@ -58,6 +58,11 @@ typedef struct job {
     cr_half_report half;
     double calibration_s, agreement, keypoints;
 } job;
+
+static bool is_half(const job *j)
+{
+    return j->mode != MODE_STATIC && j->mode != MODE_WEIGHTS;
+}
 
 /* ---- options ---- */
 
@@ -115,7 +120,8 @@ static int check_half(const job *j)
 {
     const cr_quantize_options *o = &j->plan.options, d = cr_quantize_options_default();
     const bool types = o->weights != d.weights || o->activations != d.activations ||
-                       o->granularity != d.granularity || o->layer_count;
+                       o->granularity != d.granularity || o->layer_count || o->block ||
+                       o->weight_scales != d.weight_scales || o->first_last != d.first_last;
     const bool ranges = o->symmetric || o->reduce_range || o->calibration != d.calibration;
     if (j->stats_in || j->stats_out || j->recipe_in || j->recipe_out || types || ranges)
         return cli_usage("--mode %s: has no statistics, recipe, integer types or calibration",
@@ -132,10 +138,12 @@ static int check_usage(job *j, int argc, char **argv)
     const char *dot = strrchr(j->out, '.');
     if (!dot || strcmp(dot, ".onnx"))
         return cli_usage("-o %s: only names that end in .onnx can be written", j->out);
-    if (j->mode != MODE_STATIC) {
+    if (is_half(j)) {
         const int wrong = check_half(j);
         if (wrong) return wrong;
     }
+    if (j->mode == MODE_WEIGHTS && (j->stats_in || j->stats_out || j->recipe_in))
+        return cli_usage("--mode weights: has no statistics and takes no recipe");
     if (j->mode == MODE_STATIC && !j->images && !j->stats_in && !j->recipe_in)
         return cli_usage("--images is missing (or --stats, or --recipe)");
     if (j->recipe_in && (j->stats_in || j->plan.given))
@@ -228,9 +236,9 @@ static cr_status halve(job *j, cr_error *err)
 
 static cr_status plan(job *j, cr_error *err)
 {
-    if (j->mode != MODE_STATIC) return halve(j, err);
+    if (is_half(j)) return halve(j, err);
     if (j->recipe_in) return cr_model_load_recipe(j->model, j->recipe_in, err);
-    const cr_status st = get_stats(j, err);
+    const cr_status st = j->mode == MODE_STATIC ? get_stats(j, err) : CR_OK;
     return st == CR_OK ? cr_quantize(j->model, j->stats, &j->plan.options, &j->report, err) : st;
 }
 
@@ -260,6 +268,10 @@ static void print_calibration(const job *j)
         printf("calibration  none: recipe %s\n", j->recipe_in);
         return;
     }
+    if (j->mode == MODE_WEIGHTS) {
+        puts("calibration  none: only weights are quantized");
+        return;
+    }
     const unsigned long long pictures = (unsigned long long)cr_stats_pictures(j->stats);
     printf("calibration  %llu pictures", pictures);
     if (cr_stats_converged(j->stats)) fputs(" (ranges no longer moved)", stdout);
@@ -282,9 +294,11 @@ static void print_plan(const job *j)
                info->weight_entries, info->activation_entries);
         return;
     }
-    printf("quantized    %zu of %zu convolutions and gemms: weights %s per %s, activations %s",
-           r->convs_quantized, r->convs, cli_weights_name(o->weights),
-           cli_granularity_name(o->granularity), cli_activations_name(o->activations));
+    printf("quantized    %zu of %zu convolutions and gemms: weights %s per %s", r->convs_quantized,
+           r->convs, cli_weights_name(o->weights), cli_granularity_name(o->granularity));
+    if (o->block) printf(" or %lld input channels", (long long)o->block);
+    const bool floats = j->mode == MODE_WEIGHTS || o->activations == CR_ACTIVATIONS_FLOAT;
+    printf(", activations %s", floats ? "float" : cli_activations_name(o->activations));
     if (r->excluded) printf("; %zu nodes kept float as asked", r->excluded);
     if (o->head == CR_HEAD_AUTO)
         printf("; head float: %zu nodes behind %zu last convolutions", r->head_nodes,
@@ -342,11 +356,11 @@ static void print_agreement(const job *j)
 static void print_report(const job *j)
 {
     print_model(j);
-    if (j->mode == MODE_STATIC) {
+    if (is_half(j)) {
+        print_half(j);
+    } else {
         print_calibration(j);
         print_plan(j);
-    } else {
-        print_half(j);
     }
     print_sizes(j);
     print_agreement(j);
@@ -383,12 +397,13 @@ int cmd_quantize(int argc, char **argv)
     const int wrong = check_usage(&j, argc, argv);
     if (wrong) return wrong;
     cli_plan_finish(&j.plan);
+    if (j.mode == MODE_WEIGHTS) j.plan.options.mode = CR_MODE_WEIGHTS;
     j.plan.options.threads = j.common.threads;
     cr_status st = prepare(&j, &err);
     if (st == CR_OK) st = look(&j, "running the float model", &j.seen_float, &err);
     if (st == CR_OK) st = plan(&j, &err);
     if (st == CR_OK)
-        st = look(&j, j.mode == MODE_STATIC ? "running the INT8 model" : "running it with 16 bits",
+        st = look(&j, is_half(&j) ? "running it with 16 bits" : "running the quantized model",
                   &j.seen_int, &err);
     if (st == CR_OK && can_measure(&j))
         st = cli_agreement(j.model, &j.seen_float, &j.seen_int, &j.agreement, &err);

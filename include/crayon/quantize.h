@@ -29,8 +29,43 @@ typedef enum cr_calibration {
     CR_CALIB_AUTO            /* per tensor the one of these with the least measured error */
 } cr_calibration;
 
-typedef enum cr_weight_type { CR_WEIGHTS_INT8, CR_WEIGHTS_UINT8 } cr_weight_type;
-typedef enum cr_activation_type { CR_ACTIVATIONS_UINT8, CR_ACTIVATIONS_INT8 } cr_activation_type;
+/* Signed types are symmetric (zero point 0). int2 is ternary: codes -1, 0, 1 (Li & Liu 2016); int1
+ * binary: -1, +1 (Rastegari et al. 2016). */
+typedef enum cr_weight_type {
+    CR_WEIGHTS_INT8,
+    CR_WEIGHTS_UINT8,
+    CR_WEIGHTS_INT16,
+    CR_WEIGHTS_INT4,
+    CR_WEIGHTS_UINT4,
+    CR_WEIGHTS_INT2,
+    CR_WEIGHTS_UINT2,
+    CR_WEIGHTS_INT1
+} cr_weight_type;
+
+/* 16 bits hold everything that was seen, whatever `calibration` says; int16 is symmetric. */
+typedef enum cr_activation_type {
+    CR_ACTIVATIONS_UINT8,
+    CR_ACTIVATIONS_INT8,
+    CR_ACTIVATIONS_INT16,
+    CR_ACTIVATIONS_UINT16,
+    CR_ACTIVATIONS_FLOAT   /* only weights are quantized */
+} cr_activation_type;
+
+typedef enum cr_quantize_mode {
+    CR_MODE_STATIC,  /* weights and activations, with statistics */
+    CR_MODE_WEIGHTS  /* weights alone; needs neither pictures nor statistics */
+} cr_quantize_mode;
+
+/* How the scale of a group of weights is found. */
+typedef enum cr_weight_scales_method {
+    CR_SCALES_AUTO, /* max with 8 bits and more, mse with fewer */
+    CR_SCALES_MAX,  /* the largest magnitude is the last code */
+    CR_SCALES_MSE   /* least squared error of rounding, clipping included */
+} cr_weight_scales_method;
+
+/* Weights of the first and the last convolutions, where `weights` has fewer than 8 bits. */
+typedef enum cr_first_last { CR_FIRST_LAST_INT8, CR_FIRST_LAST_SAME } cr_first_last;
+
 typedef enum cr_granularity { CR_PER_CHANNEL, CR_PER_TENSOR } cr_granularity;
 
 /* What happens to the head: everything behind the last convolutions. */
@@ -57,7 +92,13 @@ typedef struct cr_layer_choice {
 } cr_layer_choice;
 
 typedef struct cr_quantize_options {
+    cr_quantize_mode mode;           /* default static */
     cr_weight_type weights;          /* default int8 */
+    cr_weight_scales_method weight_scales; /* default auto */
+    int64_t block;                   /* weights of fewer than 8 bits: so many neighbours along the
+                                      * input channels share a scale, in layers that have as many;
+                                      * 0: none, as granularity says. Default 0 */
+    cr_first_last first_last;        /* default int8 */
     cr_activation_type activations;  /* default uint8 */
     cr_granularity granularity;      /* of weights; default per output channel */
     bool symmetric;                  /* activations with the zero point in the middle; false */
@@ -120,6 +161,7 @@ typedef struct cr_quantize_report {
 } cr_quantize_report;
 
 /* Plans a recipe for the model from statistics and attaches it (replacing one that it has).
+ * `stats` may be NULL in mode weights.
  * CR_ERR_ARGUMENT: the statistics lack a tensor (made with another model), a glob matches nothing
  * (the message has the nearest names). */
 CR_API cr_status cr_quantize(cr_model *model, const cr_stats *stats,
@@ -164,8 +206,8 @@ CR_API cr_status cr_model_save_recipe(const cr_model *model, const char *path, c
 CR_API cr_status cr_model_load_recipe(cr_model *model, const char *path, cr_error *err);
 CR_API void cr_model_drop_recipe(cr_model *model);
 
-/* Writes ONNX: float without a recipe (16-bit floats as cr_model_to_half chose), QDQ with one, at opset max(source opset, 13) (21 for int16
- * and int4). */
+/* Writes ONNX: float without a recipe (16-bit floats as cr_model_to_half chose), QDQ with one, at
+ * opset max(source opset, 13) (21 for int16, int4 and blocks, 25 for 2 bits and fewer). */
 CR_API cr_status cr_model_export(const cr_model *model, const char *path, cr_error *err);
 
 #ifdef __cplusplus

@@ -1,4 +1,5 @@
 /* The model facade: open (read, prepare, take the recipe out, describe) and answer questions. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -46,9 +47,17 @@ static cr_status read_graph(const char *path, const cr_model_options *o, cr_mode
     return o->batch ? cr_graph_set_batch(m->graph, o->batch, err) : CR_OK;
 }
 
+static int bits_of(cr_dtype t)
+{
+    static const int bits[CR_DT_COUNT] = {
+        [CR_DT_I16] = 16, [CR_DT_U16] = 16, [CR_DT_I8] = 8, [CR_DT_U8] = 8, [CR_DT_I4] = 4,
+        [CR_DT_U4] = 4,   [CR_DT_I2] = 2,   [CR_DT_U2] = 2, [CR_DT_I1] = 1};
+    return bits[t];
+}
+
 static bool is_weight(const cr_tensor *t)
 {
-    return t->data && (t->dtype == CR_DT_F32 || t->dtype == CR_DT_I8 || t->dtype == CR_DT_U8);
+    return t->data && (t->dtype == CR_DT_F32 || bits_of(t->dtype) > 0);
 }
 
 static int by_count(const void *a, const void *b)
@@ -96,6 +105,28 @@ static cr_status describe(cr_model *m, const char *path, cr_error *err)
     return CR_OK;
 }
 
+/* "int8" where every entry has 8 bits; else the narrowest weights and the widest activations:
+ * "int4 weights", "int8 weights, int16". */
+static const char *precision_of(cr_model *m)
+{
+    cr_dtype weights = CR_DT_NONE, activations = CR_DT_NONE;
+    bool bytes = true;
+    char text[64];
+    for (size_t i = 0; i < m->recipe->count; i++) {
+        const cr_recipe_entry *e = &m->recipe->entries[i];
+        const int bits = bits_of(e->q.type);
+        bytes &= bits == 8;
+        if (e->is_weight && (!weights || bits < bits_of(weights))) weights = e->q.type;
+        if (!e->is_weight && bits > bits_of(activations)) activations = e->q.type;
+    }
+    if (bytes && (activations || !weights)) return "int8";
+    snprintf(text, sizeof text, "%s%s%s%s", weights ? cr_dtype_key(weights) : "",
+             weights ? " weights" : "", weights && activations ? ", " : "",
+             activations ? cr_dtype_key(activations) : "");
+    const char *kept = cr_arena_strdup(&m->arena, text);
+    return kept ? kept : "quantized";
+}
+
 void cr_model_describe_recipe(cr_model *m)
 {
     cr_model_info *info = &m->info;
@@ -106,7 +137,7 @@ void cr_model_describe_recipe(cr_model *m)
         if (m->recipe->entries[i].is_weight) info->weight_entries++;
         else info->activation_entries++;
     }
-    if (info->quantized) info->precision = info->activation_entries ? "int8" : "int8 weights";
+    if (info->quantized) info->precision = precision_of(m);
     for (size_t i = 0; !info->quantized && i < m->graph->node_count; i++)
         if (m->graph->nodes[i]->op->flags & CR_OPF_QUANT) info->precision = "int8 (operators)";
 }

@@ -10,6 +10,7 @@
 #include "quant/head_plan.h"
 #include "quant/placement.h"
 #include "quant/range.h"
+#include "quant/weight_form.h"
 
 typedef struct planner {
     const cr_graph *graph;
@@ -17,9 +18,16 @@ typedef struct planner {
     const cr_quantize_options *options;
     cr_recipe *recipe;
     cr_placement_map map;
+    const cr_role *roles;
+    bool *first;         /* by node index: has weights, and nothing in front of it has */
     cr_qparams *params;  /* by tensor id: of activations with an entry; count 0 else */
     cr_arena arena;      /* of params */
 } planner;
+
+static bool only_weights(const cr_quantize_options *o)
+{
+    return o->mode == CR_MODE_WEIGHTS || o->activations == CR_ACTIVATIONS_FLOAT;
+}
 
 static const char *head_name(cr_head_mode h)
 {
@@ -38,8 +46,11 @@ static bool is_graph_input(const cr_graph *g, const cr_tensor *t)
 
 static cr_dtype activation_type(const planner *p, const cr_tensor *source)
 {
-    if (p->map.wide[source->id]) return CR_DT_I16;
-    return p->options->activations == CR_ACTIVATIONS_INT8 ? CR_DT_I8 : CR_DT_U8;
+    static const cr_dtype types[] = {[CR_ACTIVATIONS_UINT8] = CR_DT_U8,
+                                     [CR_ACTIVATIONS_INT8] = CR_DT_I8,
+                                     [CR_ACTIVATIONS_INT16] = CR_DT_I16,
+                                     [CR_ACTIVATIONS_UINT16] = CR_DT_U16};
+    return p->map.wide[source->id] ? CR_DT_I16 : types[p->options->activations];
 }
 
 static cr_status open_params(planner *p, const cr_tensor *t, size_t count, cr_error *err)
@@ -59,9 +70,10 @@ static cr_status choose_params(planner *p, const cr_tensor *t, cr_error *err)
     const cr_tensor_stats *s = cr_stats_find(p->stats, t->name);
     CR_CHECK(s, err, CR_ERR_ARGUMENT,
              "the statistics have no tensor '%s': they were made with another model", t->name);
-    const bool picture = is_graph_input(p->graph, t), wide = p->map.wide[t->id];
-    const bool symmetric = wide || (o->symmetric && !picture);
-    const bool by_channel = p->map.by_channel[t->id] && s->channels == t->shape.dim[1];
+    const cr_dtype type = activation_type(p, t);
+    const bool picture = is_graph_input(p->graph, t), wide = cr_dtype_size(type) == 2;
+    const bool symmetric = type == CR_DT_I16 || (o->symmetric && !picture);
+    const bool by_channel = !wide && p->map.by_channel[t->id] && s->channels == t->shape.dim[1];
     const cr_qparams *q = &p->params[t->id];
     const cr_range_want want = {picture || wide ? CR_CALIB_MINMAX : o->calibration, o->percentile,
                                 o->norm, wide ? 65536 : 256, symmetric};
@@ -92,35 +104,6 @@ static cr_status plan_activations(planner *p, cr_quantize_report *report, cr_err
 
 /* ---- weights ---- */
 
-static int channel_axis(const cr_node *n)
-{
-    const cr_shape *w = &n->in[1]->shape;
-    switch (n->op->kind) {
-    case CR_OP_Conv: return 0;
-    case CR_OP_ConvTranspose: return cr_attr_int(n, "group", 1) == 1 ? 1 : -1;
-    case CR_OP_Gemm: return cr_attr_int(n, "transB", 0) ? 0 : 1;
-    case CR_OP_MatMul: return w->rank == 2 ? 1 : -1;
-    default: return -1;
-    }
-}
-
-typedef struct channel_range {
-    double lo, hi;
-} channel_range;
-
-static void weight_ranges(const cr_tensor *w, int axis, size_t count, channel_range *r)
-{
-    int64_t inner = 1;
-    for (int d = axis + 1; axis >= 0 && d < w->shape.rank; d++) inner *= w->shape.dim[d];
-    const int64_t total = cr_shape_count(&w->shape);
-    const float *x = w->data;
-    for (int64_t i = 0; i < total; i++) {
-        channel_range *c = &r[axis < 0 ? 0 : (size_t)(i / inner) % count];
-        c->lo = fmin(c->lo, (double)x[i]);
-        c->hi = fmax(c->hi, (double)x[i]);
-    }
-}
-
 /* The bias is an int32 at scale sa*sw: a channel of tiny weights would overflow it, so its scale is
  * raised until the bias fits 2^30. Its weights then round to fewer steps, which is harmless: they
  * are tiny against the bias. */
@@ -142,60 +125,46 @@ static float input_scale(const planner *p, const cr_tensor *x, size_t c)
     return q->count ? q->scale[c < q->count ? c : 0] : 0;
 }
 
-static cr_dtype weight_type(const planner *p, const cr_node *n)
+/* Is n fed by nothing but what comes from the graph's inputs without weights, or a last one? */
+static bool is_end(const planner *p, const cr_node *n)
 {
-    if (p->map.precision[n->index] == CR_LAYER_INT4) return CR_DT_I4;
-    return p->options->weights == CR_WEIGHTS_INT8 ? CR_DT_I8 : CR_DT_U8;
-}
-
-static void weight_params(const planner *p, cr_dtype type, channel_range r, float *scale,
-                          int32_t *zero_point)
-{
-    const cr_quantize_options *o = p->options;
-    if (type != CR_DT_U8) {
-        const int top = type == CR_DT_I4 ? 7 : o->reduce_range ? 63 : 127;
-        const double s = fmax(r.hi, -r.lo) / top;
-        *scale = (float)s > 0 ? (float)s : 1.f;
-        *zero_point = 0;
-        return;
-    }
-    cr_range_to_params(r.lo, r.hi, CR_DT_U8, false, scale, zero_point);
-    if (o->reduce_range) { /* 0..127 */
-        *scale *= 255.f / 127.f;
-        *zero_point /= 2;
-    }
+    return p->first[n->index] || p->roles[n->index] == CR_ROLE_LAST_CONV;
 }
 
 static cr_status plan_weight(planner *p, const cr_node *n, cr_error *err)
 {
     const cr_tensor *w = n->in[1], *bias = n->n_in > 2 ? n->in[2] : NULL;
-    const cr_dtype type = weight_type(p, n);
-    const int axis = p->options->granularity == CR_PER_CHANNEL ? channel_axis(n) : -1;
-    const size_t count = axis < 0 ? 1 : (size_t)w->shape.dim[axis];
-    cr_status st = CR_OK;
-    channel_range *ranges = cr_calloc(count, sizeof *ranges);
-    float *scale = cr_calloc(count, sizeof *scale);
-    int32_t *zero_point = cr_calloc(count, sizeof *zero_point);
-    if (!ranges || !scale || !zero_point) {
-        st = CR_NOMEM(err);
-        goto done;
-    }
-    weight_ranges(w, axis, count, ranges);
-    for (size_t c = 0; c < count; c++) {
-        if (!isfinite(ranges[c].lo) || !isfinite(ranges[c].hi)) {
-            st = cr_fail(err, CR_ERR_FORMAT, "weight '%s' has NaN or infinite values", w->name);
-            goto done;
-        }
-        weight_params(p, type, ranges[c], &scale[c], &zero_point[c]);
-        scale[c] = fit_bias(scale[c], input_scale(p, n->in[0], c), bias, c, count);
-    }
-    const cr_qparams q = {type, axis, count, scale, zero_point};
-    st = cr_recipe_add(p->recipe, w->name, true, &q, "round to nearest", err);
-done:
-    cr_free(ranges);
-    cr_free(scale);
-    cr_free(zero_point);
+    const cr_weight_form form =
+        cr_weight_form_of(n, p->options, p->map.precision[n->index], is_end(p, n));
+    cr_arena arena = {0};
+    cr_qparams q;
+    cr_status st = cr_weight_scales(w, &form, &arena, &q, err);
+    for (size_t c = 0; st == CR_OK && !q.block && c < q.count; c++)
+        q.scale[c] = fit_bias(q.scale[c], input_scale(p, n->in[0], c), bias, c, q.count);
+    if (st == CR_OK) st = cr_recipe_add(p->recipe, w->name, true, &q, "round to nearest", err);
+    cr_arena_free(&arena);
     return st;
+}
+
+/* first[node index]: has weights, and nothing in front of it has. */
+static cr_status find_first(const cr_graph *g, bool **first, cr_error *err)
+{
+    *first = cr_calloc(g->node_count, sizeof **first);
+    bool *behind = cr_calloc(g->tensor_count, sizeof *behind); /* a node with weights */
+    if (!*first || !behind) {
+        cr_free(behind);
+        return CR_NOMEM(err);
+    }
+    for (size_t i = 0; i < g->node_count; i++) {
+        const cr_node *n = g->nodes[i];
+        bool fed = false;
+        for (int k = 0; k < n->n_in; k++) fed |= n->in[k] && behind[n->in[k]->id];
+        (*first)[i] = !fed && cr_has_weights(n);
+        for (int k = 0; k < n->n_out; k++)
+            if (n->out[k]) behind[n->out[k]->id] = fed || cr_has_weights(n);
+    }
+    cr_free(behind);
+    return CR_OK;
 }
 
 static bool has_entry(const cr_recipe *r, const char *tensor)
@@ -220,11 +189,10 @@ static cr_status plan_weights(planner *p, cr_quantize_report *report, cr_error *
 
 /* ---- provenance ---- */
 
-static void write_facts(const planner *p)
+static void write_calibration(const planner *p, cr_recipe *r)
 {
     const cr_quantize_options *o = p->options;
     char text[64];
-    cr_recipe *r = p->recipe;
     snprintf(text, sizeof text, "%s", cr_calibration_name(o->calibration));
     if (o->calibration == CR_CALIB_PERCENTILE)
         snprintf(text, sizeof text, "percentile:%g", o->percentile);
@@ -232,6 +200,19 @@ static void write_facts(const planner *p)
     cr_recipe_set_fact(r, "calibration", text);
     snprintf(text, sizeof text, "%llu", (unsigned long long)p->stats->pictures);
     cr_recipe_set_fact(r, "pictures", text);
+}
+
+static void write_facts(const planner *p)
+{
+    const cr_quantize_options *o = p->options;
+    static const char *const scales[] = {"auto", "max", "mse"};
+    char text[32];
+    cr_recipe *r = p->recipe;
+    if (p->stats) write_calibration(p, r);
+    if (only_weights(o)) cr_recipe_set_fact(r, "mode", "weights");
+    cr_recipe_set_fact(r, "weight_scales", scales[o->weight_scales]);
+    snprintf(text, sizeof text, "%lld", (long long)o->block);
+    if (o->block) cr_recipe_set_fact(r, "block", text);
     cr_recipe_set_fact(r, "granularity", o->granularity == CR_PER_CHANNEL ? "channel" : "tensor");
     cr_recipe_set_fact(r, "head", head_name(o->head));
     if (o->reduce_range) cr_recipe_set_fact(r, "reduce_range", "true");
@@ -259,10 +240,15 @@ cr_status cr_plan_recipe(const cr_graph *g, const cr_stats *stats, const cr_quan
              "lp norm %g: must be 1 to 16", o->norm);
     CR_CHECK(o->percentile > 50 && o->percentile <= 100, err, CR_ERR_ARGUMENT,
              "percentile %g: must be above 50 and at most 100", o->percentile);
+    CR_CHECK(o->block >= 0, err, CR_ERR_ARGUMENT, "a block of %lld weights", (long long)o->block);
+    CR_CHECK(stats || o->mode == CR_MODE_WEIGHTS, err, CR_ERR_ARGUMENT,
+             "statistics are missing: only mode weights needs none");
     planner p = {.graph = g, .stats = stats, .options = o};
     cr_role *roles = NULL;
     cr_status st = CR_OK;
     CR_TRY_GOTO(cr_roles_find(g, &roles, err), done);
+    p.roles = roles;
+    CR_TRY_GOTO(find_first(g, &p.first, err), done);
     CR_TRY_GOTO(cr_placement_find(g, roles, o, &p.map, err), done);
     CR_TRY_GOTO(cr_recipe_create(&p.recipe, err), done);
     p.params = cr_calloc(g->tensor_count, sizeof *p.params);
@@ -270,9 +256,9 @@ cr_status cr_plan_recipe(const cr_graph *g, const cr_stats *stats, const cr_quan
         st = CR_NOMEM(err);
         goto done;
     }
-    CR_TRY_GOTO(plan_activations(&p, rep, err), done);
+    if (!only_weights(o)) CR_TRY_GOTO(plan_activations(&p, rep, err), done);
     CR_TRY_GOTO(plan_weights(&p, rep, err), done);
-    if (o->head == CR_HEAD_QUANTIZE)
+    if (o->head == CR_HEAD_QUANTIZE && !only_weights(o))
         CR_TRY_GOTO(cr_plan_head(g, roles, stats, o, p.recipe, rep, err), done);
     count_nodes(g, roles, &p, rep);
     if (rep->convs_quantized == 0) {
@@ -287,6 +273,7 @@ done:
     cr_placement_release(&p.map);
     cr_free(p.params);
     cr_arena_free(&p.arena);
+    cr_free(p.first);
     cr_free(roles);
     return st;
 }
