@@ -114,6 +114,11 @@ static inline bool cr_q_int8_codes(cr_dtype type)
 {
     return type == CR_DT_I8 || type == CR_DT_I4 || type == CR_DT_I2 || type == CR_DT_I1;
 }
+/* Do they fit a byte, signed or not? */
+static inline bool cr_q_byte_codes(cr_dtype type)
+{
+    return cr_q_int8_codes(type) || type == CR_DT_U8 || type == CR_DT_U4 || type == CR_DT_U2;
+}
 /* Does an entry of this form fit a tensor of this shape (axis, number of scales)? */
 bool cr_q_fits(const cr_qparams *q, const cr_shape *s);
 

@@ -52,7 +52,9 @@ void cr_conv_f32_run(const cr_conv_f32 *c, const float *in, int64_t ld_in, float
 /* ---- int8: uint8 activations, int8 weights, exact int32 sums ---- */
 
 typedef struct cr_conv_s8_params {
-    const int8_t *weights;   /* [cout][cin/groups][kh][kw], zero point 0 */
+    const int8_t *weights;   /* [cout][cin/groups][kh][kw] */
+    const int32_t *zeros_w;  /* [cout] zero points of the weights, -128..127 (of uint8 weights all this is
+                                kept less 128); NULL: 0 */
     const int32_t *bias;     /* [cout] at scale sa*sw[c], or NULL */
     const float *multiplier; /* [cout] see cr_finish in rows.h; not used with raw_out */
     int32_t zero_in;         /* of the input codes, 0..255; also what padding holds */
@@ -72,9 +74,11 @@ typedef struct cr_conv_s8_params {
     bool raw_out;     /* int32 sums with bias instead: no multiplier, no activation */
 } cr_conv_s8_params;
 
-/* acc = bias + sum (a - zero_in) * w in two's complement int32 (wraps like every integer register),
+/* acc = bias + sum (a - zero_in) * (w - zero_w) in two's complement int32 (wraps like every integer register),
  * then the conversions of crayon/arith.h, the same bits at every CPU level. Codes of int8 tensors
- * are kept as uint8 with 128 added to code and zero point.
+ * are kept as uint8 with 128 added to code and zero point. Where a w - zero_w leaves int8, a block of
+ * ones gives sum a at every output pixel, and zero_w times that is taken off; depthwise kernels
+ * multiply int16 weights then.
  *
  * wide_in: codes a = 256 * high + low, so the sum is 256 * sum high * w + sum low * w: the same kernels
  * twice. Each of the two fits int32 (at most CR_CONV_WIDE_PRODUCTS of 255 * 255), their sum with bias and

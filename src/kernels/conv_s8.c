@@ -3,7 +3,8 @@
  * sum (a - za) * w = sum a * w - za * sum w: the second term is folded into the bias when weights
  * are packed, and padding reads as za, so kernels multiply raw codes. All int32 arithmetic wraps,
  * like the registers and like the reference; with int8 weights nothing can wrap below 65793
- * products per output unless the bias itself is near the limit. */
+ * products per output unless the bias itself is near the limit. Likewise
+ * sum a * (w - zw) = sum a * w - zw * sum a, where sum a is what a channel of ones gives. */
 #include <string.h>
 
 #include "base/error.h"
@@ -72,6 +73,9 @@ struct cr_conv_s8 {
     float *scales;       /* [cout] of codes out; NULL: finish has one for all */
     int32_t *zeros_out;  /* [cout] */
     int32_t *zeros_in;   /* [cin] */
+    int32_t *zeros_w;    /* NULL: none; [group][blocks * nr] */
+    unsigned char *ones; /* one vector's packed weights */
+    int32_t *ones_bias;  /* [lanes] */
     int64_t taps, cin, cout, blocks, steps; /* per group; steps: over all taps */
     int64_t per_tap;                        /* steps; with CR_S8_TILES, more follow the last tap */
     int step;                               /* codes of a step */
@@ -129,6 +133,15 @@ static void pack_channel(const cr_conv_s8 *c, const int8_t *src, unsigned char *
         }
 }
 
+/* A channel of ones (in all lanes). */
+static void pack_ones(cr_conv_s8 *c, const int8_t *ones)
+{
+    for (int j = 0; j < c->k->lanes; j++) {
+        pack_channel(c, ones, c->ones, c->k->lanes, j);
+        c->ones_bias[j] = c->k->layout == CR_S8_SIGNED ? (int32_t)(128 * c->cin * c->taps) : 0;
+    }
+}
+
 static void pack_group(cr_conv_s8 *c, const int8_t *src, int64_t group)
 {
     unsigned char *dst = c->w + (size_t)group * c->group_bytes;
@@ -145,7 +158,7 @@ static int64_t zero_of(const cr_conv_s8 *c, int64_t ch, int64_t i)
     return c->zeros_in[ch / c->cout * c->cin + i / c->taps];
 }
 
-/* bias - sum za * w, modulo 2^32 (wide: into `offset`); where kernels read code - 128 their sums lack
+/* bias - sum za * (w - zw), modulo 2^32 (wide: into `offset`); where kernels read code - 128 their sums lack
  * 128 * sum w. */
 static void fold_bias(cr_conv_s8 *c, const cr_conv_s8_params *p)
 {
@@ -156,7 +169,7 @@ static void fold_bias(cr_conv_s8 *c, const cr_conv_s8_params *p)
         int64_t zeros = 0, weights = 0;
         for (int64_t i = 0; i < each; i++) {
             const int64_t w = p->weights[ch * each + i];
-            zeros += zero_of(c, ch, i) * w;
+            zeros += zero_of(c, ch, i) * (w - (p->zeros_w ? p->zeros_w[ch] : 0));
             weights += w;
         }
         const int64_t share = (p->bias ? p->bias[ch] : 0) - zeros;
@@ -216,6 +229,9 @@ static cr_status check_wide(const cr_conv_geometry *g, const cr_conv_s8_params *
 static cr_status check_params(const cr_conv_geometry *g, const cr_conv_s8_params *p, cr_error *err)
 {
     CR_TRY(check_wide(g, p, err));
+    for (int64_t i = 0; p->zeros_w && i < g->cout; i++)
+        CR_CHECK(p->zeros_w[i] >= -128 && p->zeros_w[i] <= 127, err, CR_ERR_ARGUMENT,
+                 "convolution: a zero point of weights, %d, is outside -128..127", p->zeros_w[i]);
     CR_CHECK(are_codes(p->zero_in, p->zeros_in, g->cin, p->wide_in) &&
                  are_codes(p->zero_out, p->zeros_out, g->cout, p->wide_out),
              err, CR_ERR_ARGUMENT, "convolution: a zero point is not among the codes");
@@ -256,6 +272,43 @@ static void set_up(cr_conv_s8 *c, const cr_conv_geometry *g, const cr_conv_s8_pa
     c->depthwise = cr_dwconv_s8_takes(g);
 }
 
+/* What zero points of dense weights need: they by output channel, a block of ones. */
+static cr_status add_ones(cr_conv_s8 *c, const cr_conv_s8_params *p, cr_error *err)
+{
+    if (!p->zeros_w || c->depthwise) return CR_OK;
+    const int64_t wide = c->blocks * c->k->nr;
+    const size_t zeros = (size_t)(c->g.groups * wide) * sizeof *c->zeros_w;
+    const size_t size = (size_t)(c->steps * c->step * c->k->lanes) * c->weight_size;
+    int8_t *ones = cr_malloc((size_t)(c->cin * c->taps));
+    c->zeros_w = cr_aligned_alloc(zeros);
+    c->ones = cr_aligned_alloc(size);
+    c->ones_bias = cr_aligned_alloc((size_t)c->k->lanes * sizeof *c->ones_bias);
+    if (ones && c->zeros_w && c->ones && c->ones_bias) {
+        memset(c->zeros_w, 0, zeros);
+        memset(c->ones, 0, size);
+        memset(ones, 1, (size_t)(c->cin * c->taps));
+        for (int64_t i = 0; i < c->g.cout; i++)
+            c->zeros_w[i / c->cout * wide + i % c->cout] = p->zeros_w[i];
+        pack_ones(c, ones);
+    }
+    const bool ok = ones && c->zeros_w && c->ones && c->ones_bias;
+    cr_free(ones);
+    return ok ? CR_OK : CR_NOMEM(err);
+}
+
+static cr_status create_depthwise(cr_conv_s8 *c, const cr_conv_s8_params *p, unsigned cpu,
+                                  cr_error *err)
+{
+    int16_t *w = cr_malloc((size_t)(c->g.cout * c->taps) * sizeof *w);
+    if (!w) return CR_NOMEM(err);
+    for (int64_t i = 0; i < c->g.cout * c->taps; i++)
+        w[i] = (int16_t)(p->weights[i] - (p->zeros_w ? p->zeros_w[i / c->taps] : 0));
+    const cr_status st =
+        cr_dwconv_s8_create(&c->g, w, c->bias, c->zeros_in, c->wide, cpu, &c->dw, err);
+    cr_free(w);
+    return st;
+}
+
 /* Zero points and scales of channels. */
 static cr_status copy_columns(cr_conv_s8 *c, const cr_conv_s8_params *p, cr_error *err)
 {
@@ -285,8 +338,8 @@ static cr_status create(const cr_conv_s8_kernel *k, const cr_conv_geometry *g,
     cr_status st = allocate(c, err);
     if (st == CR_OK) st = copy_columns(c, p, err);
     if (st == CR_OK) fold_bias(c, p);
-    if (st == CR_OK && c->depthwise)
-        st = cr_dwconv_s8_create(g, p->weights, c->bias, c->zeros_in, c->wide, cpu, &c->dw, err);
+    if (st == CR_OK && c->depthwise) st = create_depthwise(c, p, cpu, err);
+    if (st == CR_OK) st = add_ones(c, p, err);
     if (st != CR_OK) {
         cr_conv_s8_free(c);
         return st;
@@ -297,14 +350,12 @@ static cr_status create(const cr_conv_s8_kernel *k, const cr_conv_geometry *g,
     return CR_OK;
 }
 
-cr_status cr_conv_s8_create_with(const cr_conv_s8_kernel *k, const cr_conv_geometry *g,
-                                 const cr_conv_s8_params *p, unsigned cpu, cr_conv_s8 **out,
-                                 cr_error *err)
+/* Groups of a few channels run several at a time, as one with zeros between them. */
+static cr_status create_merged(const cr_conv_s8_kernel *k, const cr_conv_geometry *g,
+                               const cr_conv_s8_params *p, unsigned cpu, cr_conv_s8 **out,
+                               cr_error *err)
 {
-    *out = NULL;
-    CR_TRY(cr_conv_geometry_check(g, err));
-    CR_TRY(check_params(g, p, err));
-    const int64_t merge = cr_conv_groups_merge(g, k->lanes);
+    const int64_t merge = p->zeros_w ? 1 : cr_conv_groups_merge(g, k->lanes);
     if (merge == 1) return create(k, g, p, cpu, out, err);
     const cr_conv_geometry merged = cr_conv_groups_geometry(g, merge);
     cr_arena arena = {0};
@@ -313,6 +364,46 @@ cr_status cr_conv_s8_create_with(const cr_conv_s8_kernel *k, const cr_conv_geome
     const cr_status st =
         wide.weights ? create(k, &merged, &wide, cpu, out, err) : CR_NOMEM(err);
     cr_arena_free(&arena);
+    return st;
+}
+
+static bool has_zeros(const int32_t *zeros, int64_t n)
+{
+    for (int64_t i = 0; zeros && i < n; i++)
+        if (zeros[i]) return true;
+    return false;
+}
+
+/* Do all weights less their zero points fit int8? Then they need none: to `plain`. */
+static bool take_zeros(const cr_conv_geometry *g, const cr_conv_s8_params *p, int8_t *plain)
+{
+    const int64_t each = g->cin / g->groups * g->kh * g->kw;
+    for (int64_t i = 0; i < g->cout * each; i++) {
+        const int32_t w = p->weights[i] - p->zeros_w[i / each];
+        if (w < -128 || w > 127) return false;
+        plain[i] = (int8_t)w;
+    }
+    return true;
+}
+
+cr_status cr_conv_s8_create_with(const cr_conv_s8_kernel *k, const cr_conv_geometry *g,
+                                 const cr_conv_s8_params *p, unsigned cpu, cr_conv_s8 **out,
+                                 cr_error *err)
+{
+    *out = NULL;
+    CR_TRY(cr_conv_geometry_check(g, err));
+    CR_TRY(check_params(g, p, err));
+    cr_conv_s8_params own = *p;
+    if (!has_zeros(p->zeros_w, g->cout)) own.zeros_w = NULL;
+    if (!own.zeros_w) return create_merged(k, g, &own, cpu, out, err);
+    int8_t *plain = cr_malloc((size_t)(g->cout * (g->cin / g->groups) * g->kh * g->kw));
+    if (!plain) return CR_NOMEM(err);
+    if (take_zeros(g, p, plain)) {
+        own.weights = plain;
+        own.zeros_w = NULL;
+    }
+    const cr_status st = create_merged(k, g, &own, cpu, out, err);
+    cr_free(plain);
     return st;
 }
 
@@ -334,6 +425,9 @@ void cr_conv_s8_free(cr_conv_s8 *c)
     cr_aligned_free(c->scales);
     cr_aligned_free(c->zeros_out);
     cr_aligned_free(c->zeros_in);
+    cr_aligned_free(c->zeros_w);
+    cr_aligned_free(c->ones);
+    cr_aligned_free(c->ones_bias);
     cr_free(c);
 }
 
@@ -374,10 +468,16 @@ static size_t low_bytes(const cr_conv_s8 *c)
     return c->wide ? cr_round_up((size_t)c->taps * each, CR_ALIGN) : 0;
 }
 
+/* Room for sums over a tile's codes (AMX wants two vectors' of it). */
+static size_t ones_bytes(const cr_conv_s8 *c)
+{
+    return c->ones ? sum_bytes(c) : 0;
+}
+
 /* A tile's share of the room: sums of all tiles come first (mr * nr sums are whole cache lines). */
 static size_t tile_bytes(const cr_conv_s8 *c)
 {
-    return (size_t)planes(c) * (sum_bytes(c) + packed_bytes(c)) + low_bytes(c);
+    return (size_t)planes(c) * (sum_bytes(c) + packed_bytes(c)) + low_bytes(c) + ones_bytes(c);
 }
 
 size_t cr_conv_s8_scratch(const cr_conv_s8 *c, int threads)
@@ -439,12 +539,29 @@ static void point_low(const run_job *j, const cr_conv_s8_tile *t, unsigned char 
     for (int64_t i = 0; t->first && !t->line && i < count; i++) a[i] = to_low(j, t->a[i]);
 }
 
-static void run_tile(const cr_conv_s8 *c, const cr_conv_s8_tile *t)
+static void run_kernel(const cr_conv_s8 *c, const cr_conv_s8_tile *t)
 {
     if (t->line)
         c->k->run_line(t);
     else
         c->k->run(t);
+}
+
+/* zeros: of this block's weights; ones: room for sums over codes. */
+static void run_tile(const cr_conv_s8 *c, const cr_conv_s8_tile *t, const int32_t *zeros,
+                     int32_t *ones)
+{
+    run_kernel(c, t);
+    if (!c->ones) return;
+    cr_conv_s8_tile sum = *t;
+    sum.w = c->ones;
+    sum.bias = c->ones_bias;
+    sum.c = ones;
+    sum.vectors = 1;
+    sum.first = false;
+    run_kernel(c, &sum);
+    const int64_t width = (int64_t)t->vectors * c->k->lanes;
+    c->rows->take_zeros(t->c, zeros, ones, &(cr_finish_area){c->k->mr, width, width, c->k->lanes});
 }
 
 /* A finished tile costs some hundred cycles before its first value: a few tiles share them. */
@@ -461,6 +578,7 @@ static void compute_tiles(const void *ctx, const cr_conv_place *p, int count)
                          .bias = c->bias + (p->group * c->blocks + p->block) * nr,
                          .vectors = width / c->k->lanes,
                          .first = p->first};
+    const int32_t *zeros = c->ones ? c->zeros_w + (p->group * c->blocks + p->block) * nr : NULL;
     cr_conv_place all = *p;
     all.rows = 0;
     for (int i = 0; i < count; i++, all.rows += p[i - 1].rows) {
@@ -471,13 +589,14 @@ static void compute_tiles(const void *ctx, const cr_conv_place *p, int count)
         t.cin = p[i].run;
         t.c = sums + at;
         t.packed = room + (size_t)planes(c) * all_sums + (size_t)i * each;
-        run_tile(c, &t);
+        int32_t *const ones = (int32_t *)(void *)(t.packed + each - ones_bytes(c));
+        run_tile(c, &t, zeros, ones);
         if (!c->wide) continue;
         cr_conv_s8_tile low = t;
         low.c = low_sums + at;
         low.packed = t.packed + packed_bytes(c);
         point_low(j, &t, low.packed + packed_bytes(c), &low);
-        run_tile(c, &low);
+        run_tile(c, &low, zeros, ones);
     }
     const int64_t left = c->cout - p->block * nr;
     finish_tile(j, &all, sums, low_sums, width, p->group * c->cout + p->block * nr,

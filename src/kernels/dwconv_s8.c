@@ -120,10 +120,27 @@ static void choose_unit(cr_dwconv_s8 *d)
         d->pixels = ceil_div(d->g.ow, n);
 }
 
-static void set_up(cr_dwconv_s8 *d, const cr_conv_geometry *g, unsigned cpu)
+/* The best kernel whose weights have room for these. */
+static const cr_dwconv_s8_kernel *choose_kernel(const cr_conv_geometry *g, const int16_t *weights,
+                                                unsigned cpu)
+{
+    const cr_dwconv_s8_kernel *best = cr_dwconv_s8_select(cpu);
+    bool bytes = true;
+    for (int64_t i = 0; i < g->cout * g->kh * g->kw; i++)
+        bytes = bytes && weights[i] >= -128 && weights[i] <= 127;
+    if (bytes || best->element == 2) return best;
+    for (int level = 0; level < CR_CPU_LEVELS; level++) {
+        const cr_dwconv_s8_kernel *k = cr_dwconv_s8_level(level);
+        if (cr_cpu_has(cpu, (cr_cpu_level)level) && k && (best->element == 1 || k->element == 2))
+            best = k;
+    }
+    return best;
+}
+
+static void set_up(cr_dwconv_s8 *d, const cr_conv_geometry *g, const int16_t *weights, unsigned cpu)
 {
     d->g = *g;
-    d->k = cr_dwconv_s8_select(cpu);
+    d->k = choose_kernel(g, weights, cpu);
     d->groups = ceil_div(g->kh, d->k->rows);
     d->band = g->dil_h == 1 ? (d->groups * d->k->rows - g->kh) / g->stride_h + 1 : 1;
     if (d->band > g->oh) d->band = g->oh;
@@ -161,7 +178,7 @@ static void pack_zeros(cr_dwconv_s8 *d, const int32_t *zeros, int plane, int shi
 
 /* A weight where the zipped code is that it is multiplied with. */
 static void put_weight(const cr_dwconv_s8 *d, int64_t row, int64_t channel, int64_t ky, int64_t kx,
-                       int8_t weight)
+                       int16_t weight)
 {
     const int64_t lanes = d->k->lanes, rows = d->k->rows, at = row * d->g.stride_h + ky;
     const int64_t vector =
@@ -169,7 +186,7 @@ static void put_weight(const cr_dwconv_s8 *d, int64_t row, int64_t channel, int6
     put_zipped(d, d->w + (size_t)vector * d->size, channel % lanes * rows + at % rows, weight);
 }
 
-static void pack(cr_dwconv_s8 *d, const int8_t *weights)
+static void pack(cr_dwconv_s8 *d, const int16_t *weights)
 {
     const cr_conv_geometry *g = &d->g;
     for (int64_t row = 0; row < d->band; row++)
@@ -195,7 +212,7 @@ static cr_status allocate(cr_dwconv_s8 *d, cr_error *err)
     return CR_OK;
 }
 
-cr_status cr_dwconv_s8_create(const cr_conv_geometry *g, const int8_t *weights, const int32_t *bias,
+cr_status cr_dwconv_s8_create(const cr_conv_geometry *g, const int16_t *weights, const int32_t *bias,
                               const int32_t *zeros_in, bool wide, unsigned cpu, cr_dwconv_s8 **out,
                               cr_error *err)
 {
@@ -203,7 +220,7 @@ cr_status cr_dwconv_s8_create(const cr_conv_geometry *g, const int8_t *weights, 
     cr_dwconv_s8 *d = cr_calloc(1, sizeof *d);
     if (!d) return CR_NOMEM(err);
     d->planes = wide ? 2 : 1;
-    set_up(d, g, cpu);
+    set_up(d, g, weights, cpu);
     const cr_status st = allocate(d, err);
     if (st != CR_OK) {
         cr_dwconv_s8_free(d);

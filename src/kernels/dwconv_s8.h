@@ -66,9 +66,9 @@ typedef void (*cr_dwconv_s8_finish)(const void *ctx, int64_t pixel, int64_t pixe
 
 /* A depthwise convolution whose window is of a size that this is made for; others are grouped. */
 bool cr_dwconv_s8_takes(const cr_conv_geometry *g);
-/* For geometries that are taken. weights [channels][kh][kw], folded bias and zero points [channels]:
+/* For geometries that are taken. weights [channels][kh][kw] in -255..255, folded bias and zero points [channels]:
  * copied. wide: two planes of bytes in (rows.h). */
-cr_status cr_dwconv_s8_create(const cr_conv_geometry *g, const int8_t *weights, const int32_t *bias,
+cr_status cr_dwconv_s8_create(const cr_conv_geometry *g, const int16_t *weights, const int32_t *bias,
                               const int32_t *zeros_in, bool wide, unsigned cpu, cr_dwconv_s8 **out,
                               cr_error *err);
 void cr_dwconv_s8_free(cr_dwconv_s8 *d); /* NULL is fine */

@@ -118,6 +118,14 @@ static void join_sums_c(int32_t *high, const int32_t *low, const double *offset,
         }
 }
 
+static void take_zeros_c(int32_t *sums, const int32_t *zero, const int32_t *ones,
+                         const cr_finish_area *area)
+{
+    for (int64_t r = 0; r < area->rows; r++, sums += area->ld_in, ones += area->ld_out)
+        for (int64_t i = 0; i < area->cols; i++)
+            sums[i] = cr_wrap_add(sums[i], cr_wrap_mul(-zero[i], *ones));
+}
+
 static float sum_value(int32_t acc, const cr_finish *f)
 {
     float sum = (float)acc;
@@ -221,6 +229,7 @@ static const cr_rows rows_c = {.name = "rows c",
                                .dequantize_wide = dequantize_wide_c,
                                .finish_wide = finish_wide_c,
                                .join_sums = join_sums_c,
+                               .take_zeros = take_zeros_c,
                                .table = table_c,
                                .add_u8 = add_u8_c,
                                .finish_f32 = finish_f32_c,

@@ -82,6 +82,9 @@ typedef struct cr_rows {
      * `area` (rows, cols, ld_in) is both sums'. |offset| < 2^52 and whole. */
     void (*join_sums)(int32_t *high, const int32_t *low, const double *offset,
                       const cr_finish_area *area);
+    /* sums[r][i] -= zero[i] * ones[r * ld_out], modulo 2^32, on rows, cols and ld_in of `area` */
+    void (*take_zeros)(int32_t *sums, const int32_t *zero, const int32_t *ones,
+                       const cr_finish_area *area);
     /* y = max(y, x) */
     void (*max_f32)(float *y, const float *x, size_t n);
     void (*max_u8)(uint8_t *y, const uint8_t *x, size_t n);

@@ -12,6 +12,7 @@
  *   VI_LOAD VI_STORE VI_ADD VI_SET1 VI_TO_F
  *   VI_LEFT8(v) VI_RIGHT8(v)  lanes shifted left by 8 bits; right, of values that are not negative
  *   VI_LOW8(v)                their low 8 bits
+ *   VI_SUB VI_MUL             modulo 2^32
  *   V_JOIN(high,low,offset)   float(256 * high + low + offset), summed exactly as doubles, rounded
  *                             once; offset: VN doubles in memory
  *   VI_STORE_U8(p,v)          VN codes already within 0..255
@@ -294,6 +295,19 @@ static void ROWS(join_sums)(int32_t *high, const int32_t *low, const double *off
             const float sum = (float)((double)high[i] * 256 + (double)low[i] + offset[i]);
             memcpy(high + i, &sum, sizeof sum);
         }
+    }
+}
+
+static void ROWS(take_zeros)(int32_t *sums, const int32_t *zero, const int32_t *ones,
+                             const cr_finish_area *area)
+{
+    for (int64_t r = 0; r < area->rows; r++, sums += area->ld_in, ones += area->ld_out) {
+        const VI sum = VI_SET1(*ones);
+        int64_t i = 0;
+        for (; i + VN <= area->cols; i += VN)
+            VI_STORE(sums + i, VI_SUB(VI_LOAD(sums + i), VI_MUL(VI_LOAD(zero + i), sum)));
+        for (; i < area->cols; i++)
+            sums[i] = cr_wrap_add(sums[i], cr_wrap_mul(-zero[i], *ones));
     }
 }
 
@@ -624,7 +638,7 @@ static void ROWS(planes)(float *y, int64_t ld_y, const float *x, int64_t ld_x, i
         .dequantize = ROWS(dequantize), .quantize_each = ROWS(quantize_each),                      \
         .dequantize_each = ROWS(dequantize_each), .quantize_wide = ROWS(quantize_wide),            \
         .dequantize_wide = ROWS(dequantize_wide), .finish_wide = ROWS(finish_wide),                \
-        .join_sums = ROWS(join_sums), .table = ROWS(table), .add_u8 = ROWS(add_u8), .finish_f32 = ROWS(finish_f32),      \
+        .join_sums = ROWS(join_sums), .take_zeros = ROWS(take_zeros), .table = ROWS(table), .add_u8 = ROWS(add_u8), .finish_f32 = ROWS(finish_f32),      \
         .finish_u8 = ROWS(finish_u8), .max_f32 = ROWS(max_f32), .max_u8 = ROWS(max_u8),            \
         .add_f32 = ROWS(add_f32), .mul_f32 = ROWS(mul_f32), .exp_sum = ROWS(exp_sum), .exp_mean = ROWS(exp_mean), .planes = ROWS(planes)               \
     }

@@ -31,13 +31,6 @@ static bool takes_wide(const cr_node *n)
            cr_shape_count(w) / w->dim[0] <= CR_CONV_WIDE_PRODUCTS;
 }
 
-static bool symmetric(const cr_qparams *w)
-{
-    for (size_t i = 0; i < w->count; i++)
-        if (w->zero_point[i]) return false;
-    return true;
-}
-
 /* The weights' axis that is output channels; -1: none is (groups of a transposed convolution). */
 static int channel_axis(const cr_node *n)
 {
@@ -54,7 +47,7 @@ static bool is_depthwise(const cr_node *n)
 
 static bool byte_weights(const cr_node *n, const cr_qparams *w)
 {
-    return cr_q_int8_codes(w->type) && !w->block && symmetric(w) &&
+    return cr_q_byte_codes(w->type) && !w->block &&
            (cr_q_per_tensor(w) || w->axis == channel_axis(n));
 }
 
@@ -63,7 +56,8 @@ bool cr_conv_takes_integers(const cr_recipe_entry *const *entries, const cr_node
     if (n->op->kind != CR_OP_Conv && n->op->kind != CR_OP_ConvTranspose) return false;
     if (!n->in[1]->data || n->in[0]->data) return false;
     const cr_recipe_entry *a = entries[n->in[0]->id], *w = entries[n->in[1]->id];
-    if (!a || !w || !(is_byte(a->q.type) || (is_wide(a->q.type) && takes_wide(n))) || !byte_weights(n, &w->q)) return false;
+    if (!a || !w || !byte_weights(n, &w->q)) return false;
+    if (!is_byte(a->q.type) && !(is_wide(a->q.type) && takes_wide(n))) return false;
     if (!cr_q_per_tensor(&a->q) && (a->q.axis != 1 || !is_depthwise(n))) return false;
     return plain_bias(entries, n->n_in > 2 ? n->in[2] : NULL);
 }

@@ -17,11 +17,8 @@ static bool transposed(const cr_node *n)
 
 static bool constant_codes(const cr_node *n, const cr_recipe_entry *e)
 {
-    if (!e || !cr_q_int8_codes(e->q.type) || e->q.block || n->in[1]->shape.rank != 2) return false;
-    if (!cr_q_per_tensor(&e->q) && e->q.axis != (transposed(n) ? 0 : 1)) return false;
-    for (size_t i = 0; i < e->q.count; i++)
-        if (e->q.zero_point[i]) return false;
-    return true;
+    if (!e || !cr_q_byte_codes(e->q.type) || e->q.block || n->in[1]->shape.rank != 2) return false;
+    return cr_q_per_tensor(&e->q) || e->q.axis == (transposed(n) ? 0 : 1);
 }
 
 static bool plain_gemm(const cr_recipe_entry *const *entries, const cr_node *n)
@@ -59,7 +56,9 @@ static uint32_t *centred(const cr_tensor *t, const cr_qparams *q)
     uint32_t *out = cr_buffer_zero(n, sizeof *out);
     if (!out) return NULL;
     cr_quantize_tensor(t, q, (int32_t *)out);
-    for (int64_t i = 0; i < n && q->zero_point[0]; i++) out[i] -= (uint32_t)q->zero_point[0];
+    int64_t inner = 1;
+    for (int d = q->axis + 1; q->count > 1 && d < t->shape.rank; d++) inner *= t->shape.dim[d];
+    for (int64_t i = 0; i < n; i++) out[i] -= (uint32_t)q->zero_point[(size_t)(i / inner) % q->count];
     return out;
 }
 

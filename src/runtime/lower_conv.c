@@ -138,15 +138,18 @@ static int64_t readable_channels(const cr_conv_geometry *g, const cr_value *in)
     return spare && !in->scales ? CR_PIXEL : g->cin;
 }
 
-/* Weights [cout][cin][taps] as bytes, with zeros for channels from cin to `channels`. */
-static void byte_weights(const int32_t *codes, const cr_conv_geometry *g, int64_t channels,
-                         int8_t *bytes)
+/* Weights [cout][cin][taps] as bytes, with zero points for channels from cin to `channels`. */
+static void byte_weights(const int32_t *codes, const cr_qparams *q, const cr_conv_geometry *g,
+                         int64_t channels, int8_t *bytes, int32_t *zeros)
 {
     const int64_t cin = g->cin / g->groups, taps = g->kh * g->kw;
-    for (int64_t o = 0; o < g->cout; o++)
+    const int32_t shift = cr_weight_shift(q->type);
+    for (int64_t o = 0; o < g->cout; o++) {
+        zeros[o] = cr_weight_zero(q, o);
         for (int64_t c = 0; c < channels; c++)
             for (int64_t t = 0; t < taps; t++)
-                *bytes++ = c < cin ? (int8_t)codes[(o * cin + c) * taps + t] : 0;
+                *bytes++ = (int8_t)(c < cin ? codes[(o * cin + c) * taps + t] - shift : zeros[o]);
+    }
 }
 
 /* A convolution as it will run; with focus its input is the picture that its input was cut from. */
@@ -208,15 +211,16 @@ static cr_status create_s8(cr_program *p, const cr_node *n, const conv_shape *sh
     int32_t *codes = cr_arena_alloc(&temporary, (size_t)count * sizeof *codes);
     int32_t *focused = cr_arena_alloc(&temporary, (size_t)count * sizeof *focused);
     int8_t *bytes = cr_arena_alloc(&temporary, (size_t)(g->cout * channels * g->kh * g->kw));
+    int32_t *zeros_w = cr_arena_alloc(&temporary, (size_t)g->cout * sizeof *zeros_w);
     int32_t *bias = cr_arena_alloc(&temporary, (size_t)g->cout * sizeof *bias);
     float *m = cr_arena_alloc(&temporary, (size_t)g->cout * sizeof *m);
-    if (!codes || !focused || !bytes || !bias || !m) {
+    if (!codes || !focused || !bytes || !zeros_w || !bias || !m) {
         st = CR_NOMEM(err);
         goto done;
     }
     cr_quantize_tensor(n->in[1], &w->q, codes);
     if (shape->focused) cr_focus_weights(&shape->focus, &shape->own, codes, focused);
-    byte_weights(shape->focused ? focused : codes, g, channels, bytes);
+    byte_weights(shape->focused ? focused : codes, &w->q, g, channels, bytes, zeros_w);
     const float *scales;
     const int32_t *zeros;
     CR_TRY_GOTO(output_columns(e, g->cout, &temporary, &scales, &zeros, err), done);
@@ -230,7 +234,7 @@ static cr_status create_s8(cr_program *p, const cr_node *n, const conv_shape *sh
     /* A clip to everything changes nothing; codes are then quotients, not products (rows.h). */
     const cr_act nothing = {CR_ACT_CLIP, -INFINITY, INFINITY};
     const bool bare = e->scaling.factors && e->act.kind == CR_ACT_NONE;
-    const cr_conv_s8_params params = {.weights = bytes, .bias = bias, .multiplier = m,
+    const cr_conv_s8_params params = {.weights = bytes, .zeros_w = zeros_w, .bias = bias, .multiplier = m,
                                       .zero_in = in->zero_point, .zeros_in = in->zeros,
                                       .act = bare ? nothing : e->act,
                                       .wide_in = in->dtype == CR_DT_U16,

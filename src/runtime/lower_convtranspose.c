@@ -295,14 +295,19 @@ static cr_status create_s8(cr_program *p, const deconv *d, const cr_conv_geometr
     const int64_t count = g->cout * (g->cin / g->groups) * g->kh * g->kw;
     int32_t *codes = cr_arena_alloc(a, (size_t)cr_shape_count(&d->n->in[1]->shape) * sizeof *codes);
     int8_t *w = cr_arena_alloc(a, (size_t)count);
+    int32_t *zeros_w = cr_arena_alloc(a, (size_t)g->cout * sizeof *zeros_w);
     int32_t *bias = cr_arena_alloc(a, (size_t)g->cout * sizeof *bias);
     float *m = cr_arena_alloc(a, (size_t)g->cout * sizeof *m);
     const bool columns = out_value->scales != NULL;
     float *scales = columns ? cr_arena_alloc(a, (size_t)g->cout * sizeof *scales) : NULL;
     int32_t *zeros = columns ? cr_arena_alloc(a, (size_t)g->cout * sizeof *zeros) : NULL;
-    if (!codes || !w || !bias || !m || (columns && (!scales || !zeros))) return CR_NOMEM(err);
+    if (!codes || !w || !zeros_w || !bias || !m || (columns && (!scales || !zeros))) return CR_NOMEM(err);
     cr_quantize_tensor(d->n->in[1], q, codes);
-    for (int64_t i = 0; i < count; i++) w[i] = (int8_t)(map[i] < 0 ? 0 : codes[map[i]]);
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t channel = i / (count / g->cout);
+        zeros_w[channel] = cr_weight_zero(q, channel % d->c.out_channels);
+        w[i] = (int8_t)(map[i] < 0 ? zeros_w[channel] : codes[map[i]] - cr_weight_shift(q->type));
+    }
     for (int64_t i = 0; i < g->cout; i++) {
         const int64_t c = i % d->c.out_channels;
         const float sw = q->scale[q->count == 1 ? 0 : c];
@@ -316,6 +321,7 @@ static cr_status create_s8(cr_program *p, const deconv *d, const cr_conv_geometr
         zeros[i] = out_value->zeros[c];
     }
     const cr_conv_s8_params params = {.weights = w,
+                                      .zeros_w = zeros_w,
                                       .bias = bias,
                                       .multiplier = m,
                                       .zero_in = in->zero_point,

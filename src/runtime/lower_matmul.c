@@ -13,6 +13,7 @@
 #include "graph/shape.h"
 #include "kernels/conv.h"
 #include "kernels/gemm.h"
+#include "runtime/integer_conv.h"
 #include "runtime/integer_matmul.h"
 #include "runtime/program.h"
 
@@ -138,16 +139,20 @@ static cr_status create_s8(cr_program *p, const dense *d, const cr_value *in, co
     cr_status st = CR_OK;
     int32_t *codes = cr_arena_alloc(&temporary, (size_t)count * sizeof *codes);
     int8_t *w = cr_arena_alloc(&temporary, (size_t)count);
+    int32_t *zeros = cr_arena_alloc(&temporary, (size_t)d->n_out * sizeof *zeros);
     int32_t *bias = cr_arena_alloc(&temporary, (size_t)d->n_out * sizeof *bias);
     float *m = cr_arena_alloc(&temporary, (size_t)d->n_out * sizeof *m);
-    if (!codes || !w || !bias || !m) {
+    if (!codes || !w || !zeros || !bias || !m) {
         st = CR_NOMEM(err);
         goto done;
     }
-    cr_quantize_tensor(d->n->in[1], &cr_program_entry(p, d->n->in[1])->q, codes);
+    const cr_qparams *qw = &cr_program_entry(p, d->n->in[1])->q;
+    cr_quantize_tensor(d->n->in[1], qw, codes);
     for (int64_t i = 0; i < d->n_out; i++) {
         const float sb = cr_matmul_column_scale(p->entries, d->n, i);
-        for (int64_t k = 0; k < d->k; k++) w[i * d->k + k] = (int8_t)codes[weight_at(d, i, k)];
+        zeros[i] = cr_weight_zero(qw, i);
+        for (int64_t k = 0; k < d->k; k++)
+            w[i * d->k + k] = (int8_t)(codes[weight_at(d, i, k)] - cr_weight_shift(qw->type));
         if (d->bias) bias[i] = cr_quantize_bias(((const float *)d->bias->data)[i], in->scale, sb);
         m[i] = in->scale * sb;
         if (out->quantized && d->act.kind == CR_ACT_NONE)
@@ -155,6 +160,7 @@ static cr_status create_s8(cr_program *p, const dense *d, const cr_value *in, co
     }
     const cr_conv_geometry g = rows_geometry(d);
     const cr_conv_s8_params params = {.weights = w,
+                                      .zeros_w = zeros,
                                       .bias = bias,
                                       .multiplier = m,
                                       .zero_in = in->zero_point,

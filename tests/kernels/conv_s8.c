@@ -30,7 +30,8 @@ static int64_t sum_at(const problem *q, int64_t n, int64_t oy, int64_t ox, int64
             if (y < 0 || y >= g->h || x < 0 || x >= g->w) continue;
             const uint8_t *a = q->in + ((n * g->h + y) * g->w + x) * g->ld_in + first;
             for (int64_t c = 0; c < cin; c++) {
-                const int32_t w = q->p.weights[((o * cin + c) * g->kh + ky) * g->kw + kx];
+                const int32_t w = q->p.weights[((o * cin + c) * g->kh + ky) * g->kw + kx] -
+                                  (q->p.zeros_w ? q->p.zeros_w[o] : 0);
                 const int32_t zero = q->p.zeros_in ? q->p.zeros_in[first + c] : q->p.zero_in;
                 const int32_t code = q->p.wide_in ? a[c] << 8 | a[c + plane] : a[c];
                 acc += (int64_t)(code - zero) * w;
@@ -152,6 +153,9 @@ static void run_geometry(const cr_conv_geometry *g, pattern kind, bool at_end, c
     float *scales = malloc((size_t)g->cout * sizeof *scales);
     const uint32_t codes = wide ? 65536 : 256;
     int32_t *zeros_in = random_zeros(g->cin, codes, rng), *zeros_out = random_zeros(g->cout, 256, rng);
+    int32_t *zeros_w = random_zeros(g->cout, 256, rng);
+    const bool small = cr_rng_below(rng, 3) == 0; /* often the weights then fit int8 without them */
+    for (int64_t i = 0; i < g->cout; i++) zeros_w[i] = small ? zeros_w[i] % 4 - 1 : zeros_w[i] - 128;
     for (int64_t i = 0; i < g->cout; i++) scales[i] = (float)cr_rng_range(rng, .005, .05);
     fill_u8(gi.data, in, kind, rng);
     fill_s8((int8_t *)gw.data, w, (pattern)cr_rng_below(rng, PATTERNS), rng);
@@ -174,6 +178,7 @@ static void run_geometry(const cr_conv_geometry *g, pattern kind, bool at_end, c
         if (out == 4 && cr_rng_below(rng, 2)) q.p.scale_out = 0.0001f;
         if (out == 3 || (out == 4 && cr_rng_below(rng, 2))) q.p.scales_out = scales, q.p.zeros_out = zeros_out;
         if (cr_rng_below(rng, 2)) q.p.zeros_in = zeros_in;
+        if (cr_rng_below(rng, 2)) q.p.zeros_w = zeros_w;
         run_levels(&q, at_end, pool);
     }
     guarded_free(&gi);
@@ -182,6 +187,7 @@ static void run_geometry(const cr_conv_geometry *g, pattern kind, bool at_end, c
     free(m);
     free(scales);
     free(zeros_in);
+    free(zeros_w);
     free(zeros_out);
 }
 
@@ -273,9 +279,10 @@ static void test_wide_extremes(void **state)
     memset(in, 255, 2 * PIXELS * CIN);
     for (int sign = 0; sign < 2; sign++) {
         memset(w, sign ? 127 : -128, COUT * CIN);
+        const int32_t zeros_w[COUT] = {0, 3, sign ? -128 : 127};
         for (int32_t zero = 0; zero <= 65535; zero += 65535) {
-            const problem q = {g, in, {.weights = w, .zero_in = zero, .multiplier = m,
-                                       .wide_in = true, .float_out = true}};
+            const problem q = {g, in, {.weights = w, .zeros_w = zeros_w, .zero_in = zero,
+                                       .multiplier = m, .wide_in = true, .float_out = true}};
             run_levels(&q, true, NULL);
         }
     }
@@ -312,6 +319,8 @@ static void test_refusals(void **state)
     assert_int_equal(cr_conv_s8_create(&g, &p, 1, &c, NULL), CR_ERR_ARGUMENT);
     const int32_t beyond = 256;
     p = (cr_conv_s8_params){.weights = &w, .multiplier = &m, .scale_out = 1, .zeros_in = &beyond};
+    assert_int_equal(cr_conv_s8_create(&g, &p, 1, &c, NULL), CR_ERR_ARGUMENT);
+    p = (cr_conv_s8_params){.weights = &w, .multiplier = &m, .scale_out = 1, .zeros_w = &beyond};
     assert_int_equal(cr_conv_s8_create(&g, &p, 1, &c, NULL), CR_ERR_ARGUMENT);
     p = (cr_conv_s8_params){.weights = &w, .multiplier = &m, .scales_out = &m};
     assert_int_equal(cr_conv_s8_create(&g, &p, 1, &c, NULL), CR_ERR_ARGUMENT);

@@ -13,6 +13,7 @@ typedef struct problem {
     const void *in;
     const void *w; /* [channels][kh][kw] */
     const int32_t *zeros; /* [channels] */
+    int32_t zero_w;       /* of the weights of channel 1 */
 } problem;
 
 /* Index of the input value under a tap, or -1 on padding. */
@@ -32,8 +33,8 @@ static int32_t sum_s8(const problem *q, int64_t pixel, int64_t c)
     for (int64_t tap = 0; tap < taps; tap++) {
         const int64_t at = find_input(&q->g, pixel, tap);
         if (at < 0) continue;
-        sum +=
-            (((const uint8_t *)q->in)[at + c] - q->zeros[c]) * ((const int8_t *)q->w)[c * taps + tap];
+        const int32_t w = ((const int8_t *)q->w)[c * taps + tap] - (c == 1 ? q->zero_w : 0);
+        sum += (((const uint8_t *)q->in)[at + c] - q->zeros[c]) * w;
     }
     return sum;
 }
@@ -72,7 +73,10 @@ static void check(const problem *q, const unsigned char *out, int level, bool co
 static void run_s8(const problem *q, int level, bool at_end, cr_pool *pool)
 {
     const cr_conv_geometry *g = &q->g;
-    const cr_conv_s8_params p = {.weights = q->w, .zeros_in = q->zeros, .raw_out = true};
+    int32_t *zeros_w = calloc((size_t)g->cout, sizeof *zeros_w);
+    zeros_w[1] = q->zero_w;
+    const cr_conv_s8_params p = {.weights = q->w, .zeros_in = q->zeros, .raw_out = true,
+                                 .zeros_w = zeros_w};
     cr_conv_s8 *c;
     assert_int_equal(cr_conv_s8_create(g, &p, only_level(level), &c, NULL), CR_OK);
     guarded scratch = guarded_alloc(cr_conv_s8_scratch(c, cr_pool_threads(pool)), false);
@@ -82,6 +86,7 @@ static void run_s8(const problem *q, int level, bool at_end, cr_pool *pool)
     guarded_free(&out);
     guarded_free(&scratch);
     cr_conv_s8_free(c);
+    free(zeros_w);
 }
 
 static void run_f32(const problem *q, int level, bool at_end, cr_pool *pool)
@@ -114,8 +119,9 @@ static void run_geometry(const cr_conv_geometry *g, pattern kind, bool at_end, c
         int32_t *zero = (int32_t *)(void *)zeros.data;
         zero[c] = c && even ? zero[0] : (int32_t)cr_rng_below(rng, 256);
     }
-    const problem integers = {*g, codes.data, w8.data, (const int32_t *)(void *)zeros.data};
-    const problem reals = {*g, floats.data, w32.data, NULL};
+    const problem integers = {*g, codes.data, w8.data, (const int32_t *)(void *)zeros.data,
+                              (int32_t)cr_rng_below(rng, 256) - 128};
+    const problem reals = {*g, floats.data, w32.data, NULL, 0};
     for (int level = 0; level < CR_CPU_LEVELS; level++) {
         if (!level_runs(level)) continue;
         if (cr_dwconv_s8_level(level)) run_s8(&integers, level, at_end, pool);
@@ -195,7 +201,7 @@ static void test_extremes(void **state)
             .h = K, .w = K, .cin = C, .cout = C, .kh = K, .kw = K, .groups = C, .pad_left = 2};
         finish_geometry(&g);
         static const int32_t zeros[C] = {0};
-        const problem q = {g, in, w, zeros};
+        const problem q = {g, in, w, zeros, sign ? -128 : 127};
         for (int level = 0; level < CR_CPU_LEVELS; level++)
             if (level_runs(level) && cr_dwconv_s8_level(level)) run_s8(&q, level, true, NULL);
     }

@@ -146,8 +146,25 @@ static inline void small_entry(cr_recipe *r, cr_rng *rng, const cr_tensor *t, in
     free(q.zero_point);
 }
 
-/* axis -1: one scale. Symmetric int8, as integer convolutions need, or unsigned with zero points.
- */
+/* Weights of a product on integers: any type whose codes fit a byte, symmetric or not. */
+static inline void product_weight(cr_recipe *r, cr_rng *rng, const cr_tensor *t, int axis)
+{
+    static const cr_dtype types[] = {CR_DT_I8, CR_DT_U8, CR_DT_I4, CR_DT_U4, CR_DT_I2, CR_DT_U2};
+    float scale[512];
+    int32_t zero[512] = {0}, lo, hi;
+    const cr_dtype type = types[cr_rng_below(rng, 6)];
+    const size_t n = axis < 0 ? 1 : (size_t)t->shape.dim[axis];
+    const bool narrow = cr_rng_below(rng, 3) == 0; /* zero points in the middle */
+    if (n > 512) graph_fail(t->name, "too many channels");
+    cr_qtype_range(type, &lo, &hi);
+    for (size_t i = 0; i < n; i++) {
+        scale[i] = (float)cr_rng_range(rng, .4, 2.5) / (float)(hi - lo);
+        zero[i] = narrow ? (lo + hi + 1) / 2 : lo + (int32_t)cr_rng_below(rng, (uint32_t)(hi - lo + 1));
+    }
+    add_entry(r, t, &(cr_qparams){.type = type, .axis = axis, .count = n, .scale = scale, .zero_point = zero});
+}
+
+/* axis -1: one scale. Symmetric int8, or unsigned with zero points. */
 static inline void weight_entry(cr_recipe *r, cr_rng *rng, const cr_tensor *t, int axis, bool sym)
 {
     float scale[512];
@@ -163,6 +180,15 @@ static inline void weight_entry(cr_recipe *r, cr_rng *rng, const cr_tensor *t, i
         if (!sym) zero[i] = (int32_t)(100 + cr_rng_below(rng, 56));
     }
     add_entry(r, t, &(cr_qparams){sym ? CR_DT_I8 : CR_DT_U8, axis, n, scale, zero});
+}
+
+/* As a rule what the planner makes. */
+static inline void any_weight(cr_recipe *r, cr_rng *rng, const cr_tensor *t, int axis)
+{
+    if (cr_rng_below(rng, 3) == 0)
+        product_weight(r, rng, t, axis);
+    else
+        weight_entry(r, rng, t, axis, true);
 }
 
 static inline bool recipe_has(const cr_recipe *r, const cr_tensor *t)
@@ -194,7 +220,7 @@ static inline void product_entries(cr_recipe *r, cr_rng *rng, const cr_node *n,
         if (recipe_has(r, t)) continue;
         if (t->data) {
             const int axis = cr_attr_int(n, "transB", 0) ? 0 : 1;
-            weight_entry(r, rng, t, cr_rng_below(rng, 3) ? axis : -1, true);
+            any_weight(r, rng, t, cr_rng_below(rng, 3) ? axis : -1);
             continue;
         }
         const cr_tensor *source = t->producer ? t->producer->in[0] : NULL;
@@ -258,7 +284,7 @@ static inline cr_recipe *random_recipe(const cr_graph *g, uint64_t seed, const t
                        feeds_depthwise_only(g, x) && cr_rng_below(&rng, 2));
         else if (!recipe_has(r, x))
             byte_entry(r, &rng, x, ranges[x->id]);
-        weight_entry(r, &rng, n->in[1], cr_rng_below(&rng, 3) ? axis : -1, true);
+        any_weight(r, &rng, n->in[1], cr_rng_below(&rng, 3) ? axis : -1);
     }
     for (size_t i = 0; i < g->tensor_count; i++) {
         const cr_tensor *t = g->tensors[i];

@@ -31,6 +31,8 @@ typedef int32x4_t VI;
 #define VI_LEFT8(v)         vshlq_n_s32(v, 8)
 #define VI_RIGHT8(v)        vshrq_n_s32(v, 8)
 #define VI_LOW8(v)          vandq_s32(v, vdupq_n_s32(255))
+#define VI_SUB(a, b)        vsubq_s32(a, b)
+#define VI_MUL(a, b)        vmulq_s32(a, b)
 #define V_JOIN(h, l, o)     cr_neon_join(h, l, o)
 #define VI_SET1(x)          vdupq_n_s32(x)
 #define VI_TO_F(v)          vcvtq_f32_s32(v)

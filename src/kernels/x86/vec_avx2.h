@@ -30,6 +30,8 @@ typedef __m256i VI;
 #define VI_LEFT8(v)         _mm256_slli_epi32(v, 8)
 #define VI_RIGHT8(v)        _mm256_srli_epi32(v, 8)
 #define VI_LOW8(v)          _mm256_and_si256(v, _mm256_set1_epi32(255))
+#define VI_SUB(a, b)        _mm256_sub_epi32(a, b)
+#define VI_MUL(a, b)        _mm256_mullo_epi32(a, b)
 #define V_JOIN(h, l, o)     cr_avx2_join(h, l, o)
 #define VI_SET1(x)          _mm256_set1_epi32(x)
 #define VI_TO_F(v)          _mm256_cvtepi32_ps(v)

@@ -31,6 +31,8 @@ typedef __m512i VI;
 #define VI_LEFT8(v)         _mm512_slli_epi32(v, 8)
 #define VI_RIGHT8(v)        _mm512_srli_epi32(v, 8)
 #define VI_LOW8(v)          _mm512_and_si512(v, _mm512_set1_epi32(255))
+#define VI_SUB(a, b)        _mm512_sub_epi32(a, b)
+#define VI_MUL(a, b)        _mm512_mullo_epi32(a, b)
 #define V_JOIN(h, l, o)     cr_avx512_join(h, l, o)
 #define VI_SET1(x)          _mm512_set1_epi32(x)
 #define VI_TO_F(v)          _mm512_cvtepi32_ps(v)
