@@ -7,7 +7,7 @@
 #include "graph/recipe.h"
 
 /* Does the recipe make `n`, a MatMul or Gemm, an integer product? Its input 0 is an activation with
- * one 8-bit scale; its input 1 is another one, or a constant matrix of symmetric int8 codes (per
+ * one 8-bit scale; its input 1 is another one, or a constant matrix of codes that fit a byte (per
  * tensor or per column of the product). Gemm: alpha = beta = 1, no transA, and a bias that is a
  * constant row without an entry (rounded to int32 at scale sa*sb[c]) or absent. */
 bool cr_matmul_takes_integers(const cr_recipe_entry *const *entries, const cr_node *n);
