@@ -30,7 +30,8 @@ const char cli_plan_help[] =
     "                       measured error (auto)\n"
     "  --head MODE          auto: what lies behind the last convolutions stays float; float: they\n"
     "                       do, too; quantize: all integer, boxes and scores each with\n"
-    "                       scales of their own, positions 16 bits wide (auto)\n";
+    "                       scales of their own, positions 16 bits wide; detach: the model\n"
+    "                       ends at the last convolutions, decoding is the host's (auto)\n";
 
 /* In the order of the enums of crayon/quantize.h. */
 static const char *const weight_types[] = {"int8",  "uint8", "int16", "int4", "uint4",
@@ -41,7 +42,7 @@ static const char *const first_last[] = {"int8", "same", NULL};
 static const char *const granularities[] = {"channel", "tensor", NULL};
 static const char *const calibrations[] = {"minmax", "moving-average", "percentile", "mse",
                                           "entropy", "lp", "auto", NULL};
-static const char *const heads[] = {"auto", "quantize", "float", NULL};
+static const char *const heads[] = {"auto", "quantize", "float", "detach", NULL};
 static const char *const precisions[] = {"float", "int4", "int8", "int16", NULL}; /* one later */
 
 typedef int take_fn(const char *name, cli_plan *p);

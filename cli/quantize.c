@@ -303,6 +303,8 @@ static void print_plan(const job *j)
     if (o->head == CR_HEAD_AUTO)
         printf("; head float: %zu nodes behind %zu last convolutions", r->head_nodes,
                r->last_convs);
+    if (o->head == CR_HEAD_DETACH)
+        printf("; ends at %zu last convolutions: decoding is the host's", r->last_convs);
     if (o->head == CR_HEAD_FLOAT)
         printf("; head float: %zu last convolutions and %zu nodes behind", r->last_convs,
                r->head_nodes);

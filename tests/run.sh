@@ -113,6 +113,7 @@ fuzz_all() {
     "$build/crayon" synth "$work/seeds" -n 1 --size 96x64 >/dev/null 2>&1
     fuzz onnx tests/golden/tiny.onnx "$FUZZ_RUNS"
     fuzz json "$FUZZ_RUNS"
+    fuzz branches "$((FUZZ_RUNS * 10))"
     fuzz ops "$((FUZZ_RUNS * 10))"
     fuzz labels "$work/seeds/instances.json" "$FUZZ_RUNS"
     fuzz image "$FUZZ_RUNS" 1 "$work/seeds/images/000000.jpg"
@@ -133,6 +134,10 @@ examples() {
     one "example detect_one" timeout 300 "$build/examples/example-detect_one" $sample "$picture"
     one "example quantize_folder" timeout 600 "$build/examples/example-quantize_folder" $sample \
         "$work/scenes/images" "$work/int8.onnx"
+    "$build/crayon" quantize $sample -o "$work/detached.onnx" --images "$work/scenes/images" \
+        --head detach >/dev/null
+    one "example decode_branches" timeout 300 "$build/examples/example-decode_branches" \
+        "$work/detached.onnx" "$picture"
     one "example run_raw" timeout 300 "$build/examples/example-run_raw" $sample
     one "example evaluate" timeout 300 "$build/examples/example-evaluate" $sample "$work/scenes/images" \
         "$work/scenes/instances.json"

@@ -46,8 +46,39 @@ typedef enum cr_head_kind {
     CR_HEAD_NANODET, /* per stride [n, nc] scores and [n, 4 * bins] distance logits, any order
                         (NanoDet, PicoDet); or [1, N, nc + 4 * bins] (NanoDet-Plus) */
     CR_HEAD_END2END, /* [1, N, 6 (+ K * dims or masks)] x1,y1,x2,y2, score, class: YOLOv10, 26 */
-    CR_HEAD_CLASSIFY /* [1, nc] probabilities or logits */
+    CR_HEAD_CLASSIFY, /* [1, nc] probabilities or logits */
+    CR_HEAD_BRANCHES  /* the branches as they leave the last convolutions (quantize --head detach) */
 } cr_head_kind;
+
+typedef enum cr_branch_part {
+    CR_BRANCH_BOX,
+    CR_BRANCH_SCORE,
+    CR_BRANCH_OBJECT,
+    CR_BRANCH_KEYPOINT
+} cr_branch_part;
+
+/* Some channels of one output [1, C, h, w], a cell per `stride` pixels. */
+typedef struct cr_branch {
+    cr_branch_part part;
+    int output, first, channels, stride;
+    bool logits; /* a sigmoid is still to be taken (keypoints: of their scores) */
+} cr_branch;
+
+enum { CR_MAX_BRANCHES = 32, CR_MAX_BRANCH_BINS = 64 };
+
+/* How the host makes boxes of branches. Cell (x, y) has the point (x + offset, y + offset).
+ *   box, exponent false: distances of left, top, right and bottom from the point, in strides; each is
+ *       the mean of bin_value[] under a softmax over `bins` or, with one bin, the value itself
+ *   box, exponent true: centre (value + point), size exp(value), in strides
+ *   keypoint: (value * keypoint_scale + x + keypoint_offset) * stride */
+typedef struct cr_branches {
+    bool exponent;
+    int bins;
+    float bin_value[CR_MAX_BRANCH_BINS]; /* 0, 1, 2, ... but for files that rounded them */
+    float offset, keypoint_scale, keypoint_offset;
+    int count;
+    cr_branch items[CR_MAX_BRANCHES]; /* strides ascending */
+} cr_branches;
 
 typedef struct cr_head {
     cr_head_kind kind;
@@ -59,6 +90,7 @@ typedef struct cr_head {
     bool fractions;    /* END2END: x, y, w, h as fractions of the input (RT-DETR); never guessed */
     bool transposed;   /* YOLOV8, POSE: [1, N, channels] */
     int input_width, input_height; /* of the network, pixels */
+    const cr_branches *branches; /* BRANCHES: the model's */
 } cr_head;
 
 /* One float32 output, row-major. */

@@ -73,7 +73,8 @@ typedef enum cr_head_mode {
     CR_HEAD_AUTO,     /* last convolutions read integers and give floats; what follows is float */
     CR_HEAD_QUANTIZE, /* everything is quantized; boxes and scores never share a scale, positions in
                          the picture take 16 bits (quant/head_plan.c) */
-    CR_HEAD_FLOAT     /* the last convolutions stay float, too */
+    CR_HEAD_FLOAT,    /* the last convolutions stay float, too */
+    CR_HEAD_DETACH    /* the model ends at its branches; decoding is the host's (cr_branches) */
 } cr_head_mode;
 
 /* Of one layer (a convolution or gemm): the types of its weights and of the activations that it reads.

@@ -48,8 +48,12 @@ typedef enum cr_rewrite_kind {
     CR_REWRITE_BRANCH, /* result = tensor * factor[c] along axis 1, or tensor itself without factors */
     CR_REWRITE_SPLIT,  /* result = tensor with the listed channels once more at the end (axis 1), for
                           one convolution: its weights of these channels are halved and repeated */
-    CR_REWRITE_RESTORE /* tensor = result * factor[c] along `axis`: what made `tensor` makes `result` */
+    CR_REWRITE_RESTORE, /* tensor = result * factor[c] along an axis: what made it makes `result` */
+    CR_REWRITE_OUTPUTS /* the graph ends at the tensors `readers` (the first is `tensor`); `result` is
+                          a description of them, which goes into the metadata CR_META_BRANCHES */
 } cr_rewrite_kind;
+
+#define CR_META_BRANCHES "crayon.branches"
 
 typedef struct cr_rewrite {
     cr_rewrite_kind kind;

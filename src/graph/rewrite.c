@@ -62,7 +62,7 @@ bool cr_recipe_changes_graph(const cr_recipe *r)
 
 static cr_status check_step(const cr_rewrite *s, cr_error *err)
 {
-    CR_CHECK(s->kind >= CR_REWRITE_BRANCH && s->kind <= CR_REWRITE_RESTORE, err, CR_ERR_FORMAT,
+    CR_CHECK(s->kind >= CR_REWRITE_BRANCH && s->kind <= CR_REWRITE_OUTPUTS, err, CR_ERR_FORMAT,
              "recipe: a rewrite of no known kind");
     CR_CHECK(s->kind != CR_REWRITE_RESTORE || (s->factor_count && s->channel_count == 1), err, CR_ERR_FORMAT,
              "recipe: restoring '%s' needs factors and one axis", s->tensor);
@@ -245,6 +245,22 @@ static cr_status replay_split(cr_graph *g, const cr_rewrite *s, cr_tensor *t, cr
     return CR_OK;
 }
 
+/* What only the old outputs needed goes with them. */
+static cr_status replay_outputs(cr_graph *g, const cr_rewrite *s, cr_error *err)
+{
+    cr_tensor **outputs = cr_arena_alloc(&g->arena, (s->reader_count + 1) * sizeof *outputs);
+    CR_CHECK(s->reader_count > 0, err, CR_ERR_ARGUMENT, "recipe: a list of outputs is empty");
+    if (!outputs || !cr_graph_set_meta(g, CR_META_BRANCHES, s->result)) return CR_NOMEM(err);
+    for (size_t i = 0; i < s->reader_count; i++) {
+        outputs[i] = cr_graph_find(g, s->readers[i]);
+        CR_CHECK(outputs[i] && outputs[i]->producer, err, CR_ERR_ARGUMENT,
+                 "recipe: the model makes no tensor '%s', which is to be an output", s->readers[i]);
+    }
+    g->outputs = outputs;
+    g->output_count = s->reader_count;
+    return cr_graph_compact(g, err);
+}
+
 static cr_status replay(cr_graph *g, const cr_rewrite *s, cr_error *err)
 {
     cr_tensor *t = cr_graph_find(g, s->tensor);
@@ -255,6 +271,7 @@ static cr_status replay(cr_graph *g, const cr_rewrite *s, cr_error *err)
     case CR_REWRITE_BRANCH: CR_TRY(replay_branch(g, s, t, err)); break;
     case CR_REWRITE_SPLIT: CR_TRY(replay_split(g, s, t, err)); break;
     case CR_REWRITE_RESTORE: CR_TRY(replay_restore(g, s, t, err)); break;
+    case CR_REWRITE_OUTPUTS: CR_TRY(replay_outputs(g, s, err)); break;
     }
     return cr_graph_index(g, err);
 }

@@ -24,7 +24,7 @@ static cr_status check_detectable(const cr_model *m, cr_error *err)
              info->path);
     CR_CHECK(info->batch == 1, err, CR_ERR_UNSUPPORTED, "%s: has batch %d, detection needs 1",
              info->path, info->batch);
-    CR_CHECK(info->head.kind != CR_HEAD_NONE && m->graph->output_count <= MAX_OUTPUTS, err,
+    CR_CHECK(info->head.kind != CR_HEAD_NONE && cr_model_graph(m)->output_count <= MAX_OUTPUTS, err,
              CR_ERR_UNSUPPORTED,
              "%s: the outputs are of no detector or classifier that Crayon knows", info->path);
     return CR_OK;
@@ -88,7 +88,7 @@ static cr_status run_filled(cr_detector *d, double start, const cr_placement *pl
     const double filled = now_ms();
     CR_TRY(cr_runner_run(d->runner, err));
     const double ran = now_ms();
-    const size_t n = m->graph->output_count;
+    const size_t n = cr_model_graph(m)->output_count;
     for (size_t i = 0; i < n; i++) CR_TRY(cr_runner_output(d->runner, i, &outs[i], err));
     CR_TRY(cr_head_decode(&m->info.head, outs, n, place, options ? options : &defaults, out, err));
     d->times = (cr_detect_times){filled - start, ran - filled, now_ms() - ran};

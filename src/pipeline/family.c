@@ -290,6 +290,10 @@ cr_status cr_family_guess(cr_model *m, cr_error *err)
     const relative like = find_relative(m);
     choose_preprocess(info, ultralytics, like);
     info->family = family_name(&info->head, like);
+    bool detached;
+    CR_TRY(cr_branches_read(g, &info->head, &m->branches, &info->preprocess, &info->family,
+                            &detached, &m->arena, err));
+    if (detached) info->preprocess_why = "metadata";
     info->task = task ? task : task_name(&info->head);
     return choose_names(m, err);
 }

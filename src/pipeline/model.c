@@ -101,6 +101,7 @@ static cr_status describe(cr_model *m, const char *path, cr_error *err)
     CR_TRY(count_ops(m, err));
     CR_TRY(cr_roles_find(g, &m->roles, err));
     CR_TRY(cr_family_guess(m, err));
+    m->head = m->info.head;
     cr_model_describe_recipe(m);
     return CR_OK;
 }
@@ -147,9 +148,20 @@ cr_status cr_model_attach(cr_model *m, cr_recipe *r, cr_error *err)
     cr_graph *applied = NULL;
     const cr_recipe_entry **found = NULL;
     if (cr_recipe_changes_graph(r)) CR_TRY(cr_recipe_apply(r, m->graph, &applied, err));
-    const cr_status st =
-        r ? cr_recipe_bind(r, applied ? applied : m->graph, &found, err) : CR_OK;
+    cr_status st = r ? cr_recipe_bind(r, applied ? applied : m->graph, &found, err) : CR_OK;
     cr_free(found);
+    if (st != CR_OK) {
+        cr_graph_free(&applied);
+        return st;
+    }
+    cr_preprocess ignored;
+    const char *family;
+    cr_head head = m->head;
+    cr_branches branches = m->branches;
+    bool detached = false;
+    if (applied)
+        st = cr_branches_read(applied, &head, &branches, &ignored, &family, &detached, &m->arena,
+                              err);
     if (st != CR_OK) {
         cr_graph_free(&applied);
         return st;
@@ -158,6 +170,9 @@ cr_status cr_model_attach(cr_model *m, cr_recipe *r, cr_error *err)
     cr_graph_free(&m->applied);
     m->recipe = r;
     m->applied = applied;
+    m->info.head = head;
+    m->branches = branches;
+    if (head.kind == CR_HEAD_BRANCHES) m->info.head.branches = &m->branches;
     cr_model_describe_recipe(m);
     return CR_OK;
 }
@@ -208,12 +223,14 @@ void cr_model_set_preprocess(cr_model *m, const cr_preprocess *pre)
 
 size_t cr_model_port_count(const cr_model *m, cr_port port)
 {
-    return port == CR_PORT_INPUT ? m->graph->input_count : m->graph->output_count;
+    const cr_graph *g = cr_model_graph(m);
+    return port == CR_PORT_INPUT ? g->input_count : g->output_count;
 }
 
 cr_port_info cr_model_port(const cr_model *m, cr_port port, size_t index)
 {
-    const cr_tensor *t = (port == CR_PORT_INPUT ? m->graph->inputs : m->graph->outputs)[index];
+    const cr_graph *g = cr_model_graph(m);
+    const cr_tensor *t = (port == CR_PORT_INPUT ? g->inputs : g->outputs)[index];
     cr_port_info info = {t->name, cr_dtype_key(t->dtype), t->shape.rank, {0}};
     for (int d = 0; d < t->shape.rank; d++) info.dim[d] = t->shape.dim[d];
     return info;

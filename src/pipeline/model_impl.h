@@ -16,12 +16,26 @@ struct cr_model {
     cr_role *roles;        /* by node index */
     cr_file_node *file_nodes;
     size_t file_node_count;
+    cr_head head;          /* of graph; info.head is that of applied, if there is one */
+    cr_branches branches;  /* of info.head, where it has them */
     cr_model_info info;
     cr_arena arena;        /* strings and lists of info */
 };
 
 /* Fills family, task, names, head and preprocessing of m->info from metadata and shapes. */
 cr_status cr_family_guess(cr_model *m, cr_error *err);
+
+/* The head of a graph that ends at its branches, from its metadata: *found is false without. What is
+ * wrong with them is CR_ERR_FORMAT. Takes classes, keypoints and preprocessing from there, too. */
+cr_status cr_branches_read(const cr_graph *g, cr_head *head, cr_branches *b, cr_preprocess *pre,
+                           const char **family, bool *found, cr_arena *arena, cr_error *err);
+/* The metadata's text, in the arena. */
+cr_status cr_branches_write(const cr_graph *g, const cr_head *head, const cr_branches *b,
+                            const cr_model_info *info, const char **text, cr_arena *arena,
+                            cr_error *err);
+/* Adds to the recipe the step that ends the model at its branches. CR_ERR_UNSUPPORTED: it decodes in
+ * a way that the host does not know. */
+cr_status cr_model_detach(const cr_model *m, cr_recipe *r, cr_error *err);
 
 /* The graph that the recipe speaks of, which runs and is exported. */
 static inline const cr_graph *cr_model_graph(const cr_model *m)

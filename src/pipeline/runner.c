@@ -114,7 +114,7 @@ void cr_runner_cancel(cr_runner *r)
 
 cr_status cr_runner_output(const cr_runner *r, size_t index, cr_output *out, cr_error *err)
 {
-    CR_CHECK(index < r->model->graph->output_count, err, CR_ERR_ARGUMENT, "no output %zu", index);
+    CR_CHECK(index < cr_model_graph(r->model)->output_count, err, CR_ERR_ARGUMENT, "no output %zu", index);
     const cr_tensor *t = cr_session_output_tensor(r->session, index);
     CR_CHECK(t->dtype == CR_DT_F32, err, CR_ERR_UNSUPPORTED, "output '%s' is %s, not float32",
              t->name, cr_dtype_key(t->dtype));
@@ -125,7 +125,7 @@ cr_status cr_runner_output(const cr_runner *r, size_t index, cr_output *out, cr_
 
 cr_status cr_runner_output_raw(const cr_runner *r, size_t index, cr_raw_output *out, cr_error *err)
 {
-    CR_CHECK(index < r->model->graph->output_count, err, CR_ERR_ARGUMENT, "no output %zu", index);
+    CR_CHECK(index < cr_model_graph(r->model)->output_count, err, CR_ERR_ARGUMENT, "no output %zu", index);
     const cr_tensor *t = cr_session_output_tensor(r->session, index);
     *out = (cr_raw_output){t->data, cr_dtype_key(t->dtype), cr_tensor_bytes(t), t->shape.rank, {0}};
     memcpy(out->dim, t->shape.dim, sizeof out->dim);

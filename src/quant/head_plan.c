@@ -20,8 +20,9 @@
  * ...)
  *
  * Data movement keeps the scale of what it moves. A last convolution's output that only an
- * activation reads has none: both are one kernel. The weights of the expectation over bins are the
- * whole numbers 0..n-1, exact in int8 with a power of two as the scale. */
+ * activation reads has none: both are one kernel. The weights of the expectation over bins are
+ * whole numbers, exact in int8 with a power of two as the scale (or had been rounded to 127 steps,
+ * which that scale then keeps). */
 #include "quant/head_plan.h"
 
 #include <math.h>
@@ -310,9 +311,15 @@ static cr_status plan_bins(planner *p, const cr_node *n, cr_error *err)
     for (int64_t i = 0; i < count; i++)
         largest = fmax(largest, fabs(cr_tensor_get_f64(w, (size_t)i)));
     float scale = largest > 0 ? (float)exp2(ceil(log2(largest / 127))) : 1;
+    bool exact = true;
+    for (int64_t i = 0; i < count && exact; i++) {
+        const double steps = cr_tensor_get_f64(w, (size_t)i) / (double)scale;
+        exact = steps == nearbyint(steps);
+    }
+    if (!exact) scale = (float)(largest / 127);
     int32_t zero = 0;
     const cr_qparams q = {CR_DT_I8, -1, 1, &scale, &zero};
-    CR_TRY(cr_recipe_add(p->recipe, w->name, true, &q, "whole numbers", err));
+    CR_TRY(cr_recipe_add(p->recipe, w->name, true, &q, "the values of bins", err));
     p->report->weights++;
     p->report->convs_quantized++;
     return CR_OK;

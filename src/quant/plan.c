@@ -31,7 +31,7 @@ static bool only_weights(const cr_quantize_options *o)
 
 static const char *head_name(cr_head_mode h)
 {
-    static const char *const names[] = {"auto", "quantize", "float"};
+    static const char *const names[] = {"auto", "quantize", "float", "detach"};
     return names[h];
 }
 

@@ -21,7 +21,7 @@
 #include "crayon/arith.h"
 #include "quant/json_io.h"
 
-static const char *const kinds[] = {"branch", "split", "restore"}; /* as cr_rewrite_kind */
+static const char *const kinds[] = {"branch", "split", "restore", "outputs"}; /* as cr_rewrite_kind */
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
 /* ---- writing ---- */
@@ -187,7 +187,7 @@ static cr_status read_rewrite(cr_recipe *r, const json_t *o, cr_error *err)
                     .factor_count = json_array_size(factor),
                     .channel_count = json_array_size(channel)};
     CR_CHECK(read_kind(o, &s.kind) && s.tensor && s.result, err, CR_ERR_FORMAT,
-             "a rewrite needs kind (branch, split or restore), tensor and result");
+             "a rewrite needs kind (branch, split, restore or outputs), tensor and result");
     s.readers = cr_calloc(s.reader_count + 1, sizeof *s.readers);
     s.factor = cr_calloc(s.factor_count + 1, sizeof *s.factor);
     s.channel = cr_calloc(s.channel_count + 1, sizeof *s.channel);

@@ -363,7 +363,10 @@ static cr_status finish(const cr_head *h, const cr_output *outs, const cr_candid
         cr_placement_box(place, d->box);
         if (!per) continue;
         d->keypoints = out->keypoint_block + i * per;
-        cr_head_keypoints(h, outs, c->index, d->keypoints);
+        if (h->kind == CR_HEAD_BRANCHES)
+            cr_branch_keypoints(h, outs, c->index, d->keypoints);
+        else
+            cr_head_keypoints(h, outs, c->index, d->keypoints);
         place_keypoints(place, h->keypoints, d->keypoints);
     }
     out->count = n;
@@ -430,6 +433,8 @@ static cr_status collect(const cr_head *h, const cr_output *outs, size_t n,
         return cr_decode_nanodet(h, outs, n, o, list, err);
     case CR_HEAD_END2END:
         return cr_decode_end2end(h, &outs[0], o, list, err);
+    case CR_HEAD_BRANCHES:
+        return cr_decode_branches(h, outs, n, o, list, err);
     default:
         return cr_fail(err, CR_ERR_UNSUPPORTED, "the model's outputs are of no known head");
     }

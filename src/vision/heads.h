@@ -27,6 +27,10 @@ cr_status cr_decode_nanodet(const cr_head *h, const cr_output *outs, size_t n,
 cr_status cr_decode_end2end(const cr_head *h, const cr_output *out, const cr_detect_options *o,
                             cr_candidates *list, cr_error *err);
 
+cr_status cr_decode_branches(const cr_head *h, const cr_output *outs, size_t n,
+                             const cr_detect_options *o, cr_candidates *list, cr_error *err);
+void cr_branch_keypoints(const cr_head *h, const cr_output *outs, int index, float *keypoints);
+
 /* Appends one row's candidates: scores[k * step] * weight of class k, against conf. */
 cr_status cr_emit_row(const cr_head *h, const cr_detect_options *o, const float box[4],
                       const float *scores, size_t step, float weight, int index,
