@@ -17,12 +17,14 @@ static const char help_head[] =
     "\n"
     "Makes an INT8 model (ONNX, QuantizeLinear/DequantizeLinear pairs) from a float one. The\n"
     "pictures need no labels; about a hundred that look like those of the real task are enough.\n"
-    "Weight-only modes need none: with --images they say how far the model agrees.\n"
+    "Weight-only and dynamic modes need none: with --images they say how far the model agrees.\n"
     "\n"
     "  -o, --output OUT     the model to write (.onnx)\n"
     "  --images SOURCE      folder, .txt list, .zip or pattern of JPEG and PNG pictures, or a video\n"
     "  --mode M             static: weights and activations, calibrated on pictures; weights: weights\n"
-    "                       alone; fp16, bf16: weights stored in 16 bits, all else float32;\n"
+    "                       alone; dynamic: activations' ranges are found in each run, per tensor\n"
+    "                       (DynamicQuantizeLinear, ConvInteger); fp16, bf16: weights stored in 16\n"
+    "                       bits, all else float32;\n"
     "                       fp16-graph: arithmetic in float16 too, but for what decodes boxes\n"
     "                       (--head quantize: that as well) (static)\n";
 
@@ -38,8 +40,8 @@ static const char help_tail[] =
 
 enum { HELD_APART = 16 };
 
-typedef enum mode { MODE_STATIC, MODE_WEIGHTS, MODE_FP16, MODE_BF16, MODE_FP16_GRAPH } mode;
-static const char *const modes[] = {"static", "weights", "fp16", "bf16", "fp16-graph", NULL};
+typedef enum mode { MODE_STATIC, MODE_WEIGHTS, MODE_DYNAMIC, MODE_FP16, MODE_BF16, MODE_FP16_GRAPH } mode;
+static const char *const modes[] = {"static", "weights", "dynamic", "fp16", "bf16", "fp16-graph", NULL};
 
 typedef struct job {
     cli_common common;
@@ -61,7 +63,7 @@ typedef struct job {
 
 static bool is_half(const job *j)
 {
-    return j->mode != MODE_STATIC && j->mode != MODE_WEIGHTS;
+    return j->mode > MODE_DYNAMIC;
 }
 
 /* ---- options ---- */
@@ -142,8 +144,8 @@ static int check_usage(job *j, int argc, char **argv)
         const int wrong = check_half(j);
         if (wrong) return wrong;
     }
-    if (j->mode == MODE_WEIGHTS && (j->stats_in || j->stats_out || j->recipe_in))
-        return cli_usage("--mode weights: has no statistics and takes no recipe");
+    if (j->mode != MODE_STATIC && (j->stats_in || j->stats_out || j->recipe_in))
+        return cli_usage("--mode %s: has no statistics and takes no recipe", modes[j->mode]);
     if (j->mode == MODE_STATIC && !j->images && !j->stats_in && !j->recipe_in)
         return cli_usage("--images is missing (or --stats, or --recipe)");
     if (j->recipe_in && (j->stats_in || j->plan.given))
@@ -268,8 +270,9 @@ static void print_calibration(const job *j)
         printf("calibration  none: recipe %s\n", j->recipe_in);
         return;
     }
-    if (j->mode == MODE_WEIGHTS) {
-        puts("calibration  none: only weights are quantized");
+    if (j->mode != MODE_STATIC) {
+        puts(j->mode == MODE_DYNAMIC ? "calibration  none: each run finds its ranges"
+                                     : "calibration  none: only weights are quantized");
         return;
     }
     const unsigned long long pictures = (unsigned long long)cr_stats_pictures(j->stats);
@@ -298,7 +301,8 @@ static void print_plan(const job *j)
            r->convs, cli_weights_name(o->weights), cli_granularity_name(o->granularity));
     if (o->block) printf(" or %lld input channels", (long long)o->block);
     const bool floats = j->mode == MODE_WEIGHTS || o->activations == CR_ACTIVATIONS_FLOAT;
-    printf(", activations %s", floats ? "float" : cli_activations_name(o->activations));
+    printf(", activations %s%s", floats ? "float" : cli_activations_name(o->activations),
+           j->mode == MODE_DYNAMIC ? " by the ranges of each run" : "");
     if (r->excluded) printf("; %zu nodes kept float as asked", r->excluded);
     if (o->head == CR_HEAD_AUTO)
         printf("; head float: %zu nodes behind %zu last convolutions", r->head_nodes,
@@ -400,6 +404,7 @@ int cmd_quantize(int argc, char **argv)
     if (wrong) return wrong;
     cli_plan_finish(&j.plan);
     if (j.mode == MODE_WEIGHTS) j.plan.options.mode = CR_MODE_WEIGHTS;
+    if (j.mode == MODE_DYNAMIC) j.plan.options.mode = CR_MODE_DYNAMIC;
     j.plan.options.threads = j.common.threads;
     cr_status st = prepare(&j, &err);
     if (st == CR_OK) st = look(&j, "running the float model", &j.seen_float, &err);

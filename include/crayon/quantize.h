@@ -53,7 +53,9 @@ typedef enum cr_activation_type {
 
 typedef enum cr_quantize_mode {
     CR_MODE_STATIC,  /* weights and activations, with statistics */
-    CR_MODE_WEIGHTS  /* weights alone; needs neither pictures nor statistics */
+    CR_MODE_WEIGHTS, /* weights alone; needs neither pictures nor statistics */
+    CR_MODE_DYNAMIC  /* ranges of activations are found in each run, per tensor, uint8; weights int8 or
+                        uint8. Needs neither either. ConvTranspose stays float */
 } cr_quantize_mode;
 
 /* How the scale of a group of weights is found. */
@@ -162,7 +164,7 @@ typedef struct cr_quantize_report {
 } cr_quantize_report;
 
 /* Plans a recipe for the model from statistics and attaches it (replacing one that it has).
- * `stats` may be NULL in mode weights.
+ * `stats` may be NULL in modes weights and dynamic.
  * CR_ERR_ARGUMENT: the statistics lack a tensor (made with another model), a glob matches nothing
  * (the message has the nearest names). */
 CR_API cr_status cr_quantize(cr_model *model, const cr_stats *stats,

@@ -80,6 +80,9 @@ static cr_status check_params(const char *tensor, bool is_weight, const cr_qpara
     CR_CHECK(q->count >= 1 && (q->axis >= 0 || q->count == 1), err, CR_ERR_FORMAT,
              "recipe: tensor '%s': %zu scales without an axis", tensor, q->count);
     CR_TRY(check_form(tensor, is_weight, q, err));
+    CR_CHECK(!q->dynamic || (!is_weight && q->type == CR_DT_U8 && q->axis < 0), err, CR_ERR_FORMAT,
+             "recipe: tensor '%s': a dynamic entry is uint8, of an activation, with one scale",
+             tensor);
     cr_q_range(q, &lo, &hi);
     if (q->type == CR_DT_I1) lo = hi = 0; /* zero points */
     for (size_t i = 0; i < q->count; i++) {

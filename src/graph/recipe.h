@@ -5,7 +5,11 @@
  * Meaning of an entry on an activation T: T is stored as integers when it is produced, and every
  * reader sees dequantize(quantize(T)). No entry: T is float. Meaning of an entry on a weight: the
  * operator uses dequantize(quantize(W)). The bias of a convolution or Gemm whose input and weight
- * have entries is rounded at scale sa*sw[c] to int32; it needs no entry. Arithmetic: crayon/arith.h. */
+ * have entries is rounded at scale sa*sw[c] to int32; it needs no entry. Arithmetic: crayon/arith.h.
+ *
+ * A dynamic entry on T concerns only the convolutions and gemms that read T and have an 8-bit weight
+ * entry: those read codes and add their bias as a float behind the product of scales. All other
+ * readers see T as it is. */
 #ifndef CR_GRAPH_RECIPE_H
 #define CR_GRAPH_RECIPE_H
 
@@ -23,6 +27,8 @@ typedef struct cr_qparams {
     int32_t lo, hi;       /* weights: the codes that rounding may give; both 0: all of the type.
                              -1..1 of I2 is ternary, -63..63 of I8 has seven bits. A file does not
                              tell it: entries read from one have 0, 0 */
+    bool dynamic;         /* activations: scale and zero point follow from the values of each run as
+                             ONNX's DynamicQuantizeLinear says; type U8, one scale, which is 1 here */
 } cr_qparams;
 
 typedef struct cr_recipe_entry {

@@ -97,6 +97,19 @@ size_t cr_conv_s8_scratch(const cr_conv_s8 *c, int threads);
 const char *cr_conv_s8_name(const cr_conv_s8 *c);
 void cr_conv_s8_run(const cr_conv_s8 *c, const uint8_t *in, int64_t ld_in, void *out,
                     int64_t ld_out, void *scratch, cr_pool *pool);
+/* What dynamic quantization knows only when it runs. The convolution was made with raw_out and zero
+ * point 0, and holds no bias: y[c] = act((float)(acc + missing[c] - zero[c] * window[pixel]) *
+ * multiplier[c] + bias[c]), float32 out. */
+typedef struct cr_conv_s8_live {
+    const float *multiplier, *bias; /* [cout] */
+    const int32_t *missing;         /* [cout] */
+    const int32_t *zero;            /* [cout], with window [n * oh * ow]; NULL: none */
+    const int32_t *window;
+    cr_act act;
+} cr_conv_s8_live;
+void cr_conv_s8_run_live(const cr_conv_s8 *c, const uint8_t *in, int64_t ld_in,
+                         const cr_conv_s8_live *live, float *out, int64_t ld_out, void *scratch,
+                         cr_pool *pool);
 /* The same for a convolution that adds: `added` are codes in the output's shape, pixels ld_added
  * apart; they may not overlap with the output. */
 void cr_conv_s8_run_add(const cr_conv_s8 *c, const uint8_t *in, int64_t ld_in, const uint8_t *added,

@@ -445,6 +445,7 @@ typedef struct run_job {
     const uint8_t *added; /* NULL: none */
     int64_t ld_added;
     int64_t plane_in; /* bytes from the high plane to the low one */
+    const cr_conv_s8_live *live; /* NULL: none */
 } run_job;
 
 static size_t sum_bytes(const cr_conv_s8 *c)
@@ -486,11 +487,30 @@ size_t cr_conv_s8_scratch(const cr_conv_s8 *c, int threads)
     return cr_conv_walk_scratch(&c->g, c->k->mr, tile_bytes(c), true, threads);
 }
 
+static void finish_live(const run_job *j, const cr_conv_place *p, int32_t *acc, int64_t ld,
+                        int64_t channel, int64_t cols)
+{
+    const cr_conv_s8_live *l = j->live;
+    const cr_finish f = {.multiplier = l->multiplier + channel,
+                         .act = l->act,
+                         .scales = l->bias + channel,
+                         .zeros = l->missing + channel};
+    const cr_finish_area area = {p->rows, cols, ld, j->ld_out};
+    const cr_finish_area by_window = {p->rows, cols, ld, 1};
+    if (l->zero)
+        j->c->rows->take_zeros(acc, l->zero + channel, l->window + p->pixel, &by_window);
+    j->c->rows->finish_live((float *)(void *)j->out + p->pixel * j->ld_out + channel, acc, &area, &f);
+}
+
 /* acc: [rows][ld] sums (low: over low bytes, or NULL); `cols` of them from `channel` on leave. */
 static void finish_tile(const run_job *j, const cr_conv_place *p, int32_t *acc, const int32_t *low,
                         int64_t ld, int64_t channel, int64_t cols)
 {
     const cr_conv_s8 *c = j->c;
+    if (j->live) {
+        finish_live(j, p, acc, ld, channel, cols);
+        return;
+    }
     const size_t at = (size_t)(p->pixel * j->ld_out + channel);
     cr_finish f = c->finish;
     f.multiplier = c->multiplier + channel;
@@ -640,7 +660,18 @@ static void run(run_job *j, const uint8_t *in, int64_t ld_in, void *scratch, cr_
 void cr_conv_s8_run(const cr_conv_s8 *c, const uint8_t *in, int64_t ld_in, void *out,
                     int64_t ld_out, void *scratch, cr_pool *pool)
 {
-    run_job j = {c, out, ld_out ? ld_out : c->g.ld_out, NULL, 0, 0};
+    run_job j = {.c = c, .out = out, .ld_out = ld_out ? ld_out : c->g.ld_out};
+    run(&j, in, ld_in, scratch, pool);
+}
+
+void cr_conv_s8_run_live(const cr_conv_s8 *c, const uint8_t *in, int64_t ld_in,
+                         const cr_conv_s8_live *live, float *out, int64_t ld_out, void *scratch,
+                         cr_pool *pool)
+{
+    run_job j = {.c = c,
+                       .out = (unsigned char *)out,
+                       .ld_out = ld_out ? ld_out : c->g.ld_out,
+                       .live = live};
     run(&j, in, ld_in, scratch, pool);
 }
 
@@ -648,6 +679,10 @@ void cr_conv_s8_run_add(const cr_conv_s8 *c, const uint8_t *in, int64_t ld_in, c
                         int64_t ld_added, uint8_t *out, int64_t ld_out, void *scratch,
                         cr_pool *pool)
 {
-    run_job j = {c, out, ld_out ? ld_out : c->g.ld_out, added, ld_added, 0};
+    run_job j = {.c = c,
+                       .out = out,
+                       .ld_out = ld_out ? ld_out : c->g.ld_out,
+                       .added = added,
+                       .ld_added = ld_added};
     run(&j, in, ld_in, scratch, pool);
 }

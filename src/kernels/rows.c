@@ -172,6 +172,24 @@ static void finish_wide_c(uint8_t *y, int64_t plane, const int32_t *acc, const c
             put_wide(y + i, plane, finish_one(acc[i], i, f, NULL, 65535));
 }
 
+static void finish_live_c(float *y, const int32_t *acc, const cr_finish_area *area,
+                          const cr_finish *f)
+{
+    for (int64_t r = 0; r < area->rows; r++, y += area->ld_out, acc += area->ld_in)
+        for (int64_t i = 0; i < area->cols; i++) {
+            const float v = (float)cr_wrap_add(acc[i], f->zeros[i]) * f->multiplier[i];
+            y[i] = act_one(v + f->scales[i], &f->act);
+        }
+}
+
+static void range_c(const float *x, size_t n, float *lo, float *hi)
+{
+    for (size_t i = 0; i < n; i++) {
+        *lo = x[i] < *lo ? x[i] : *lo;
+        *hi = x[i] > *hi ? x[i] : *hi;
+    }
+}
+
 static void max_f32_c(float *y, const float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++) y[i] = x[i] > y[i] ? x[i] : y[i];
@@ -234,6 +252,8 @@ static const cr_rows rows_c = {.name = "rows c",
                                .add_u8 = add_u8_c,
                                .finish_f32 = finish_f32_c,
                                .finish_u8 = finish_u8_c,
+                               .finish_live = finish_live_c,
+                               .range = range_c,
                                .max_f32 = max_f32_c,
                                .max_u8 = max_u8_c,
                                .add_f32 = add_f32_c,

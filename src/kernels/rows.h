@@ -85,6 +85,11 @@ typedef struct cr_rows {
     /* sums[r][i] -= zero[i] * ones[r * ld_out], modulo 2^32, on rows, cols and ld_in of `area` */
     void (*take_zeros)(int32_t *sums, const int32_t *zero, const int32_t *ones,
                        const cr_finish_area *area);
+    /* y = act((float)(acc + zeros) * multiplier + scales), by column */
+    void (*finish_live)(float *y, const int32_t *acc, const cr_finish_area *area,
+                        const cr_finish *f);
+    /* *lo and *hi are moved apart to hold all x that are no NaN */
+    void (*range)(const float *x, size_t n, float *lo, float *hi);
     /* y = max(y, x) */
     void (*max_f32)(float *y, const float *x, size_t n);
     void (*max_u8)(uint8_t *y, const uint8_t *x, size_t n);

@@ -552,6 +552,8 @@ static void ROWS(finish_wide)(uint8_t *y, int64_t plane, const int32_t *acc,
     }
 }
 
+#include "kernels/rows_live_body.h"
+
 /* ---- two rows ---- */
 
 static void ROWS(max_f32)(float *y, const float *x, size_t n)
@@ -639,6 +641,6 @@ static void ROWS(planes)(float *y, int64_t ld_y, const float *x, int64_t ld_x, i
         .dequantize_each = ROWS(dequantize_each), .quantize_wide = ROWS(quantize_wide),            \
         .dequantize_wide = ROWS(dequantize_wide), .finish_wide = ROWS(finish_wide),                \
         .join_sums = ROWS(join_sums), .take_zeros = ROWS(take_zeros), .table = ROWS(table), .add_u8 = ROWS(add_u8), .finish_f32 = ROWS(finish_f32),      \
-        .finish_u8 = ROWS(finish_u8), .max_f32 = ROWS(max_f32), .max_u8 = ROWS(max_u8),            \
+        .finish_u8 = ROWS(finish_u8), .finish_live = ROWS(finish_live), .range = ROWS(range), .max_f32 = ROWS(max_f32), .max_u8 = ROWS(max_u8),            \
         .add_f32 = ROWS(add_f32), .mul_f32 = ROWS(mul_f32), .exp_sum = ROWS(exp_sum), .exp_mean = ROWS(exp_mean), .planes = ROWS(planes)               \
     }

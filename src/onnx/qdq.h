@@ -8,7 +8,9 @@
  * cr_qdq_read(cr_qdq_write(g, r)) gives (g, r) back, but for the range of codes that an entry allows:
  * the weights have been rounded. ONNX has no 1-bit type: int1 is written as int2, and int2 weights
  * whose codes are all -1 or +1 are read as int1. Zero points that are all 0 are left out where the
- * weight has fewer than 8 bits or blocks. */
+ * weight has fewer than 8 bits or blocks.
+ *
+ * Dynamic entries are other nodes: dynamic.h. */
 #ifndef CR_ONNX_QDQ_H
 #define CR_ONNX_QDQ_H
 

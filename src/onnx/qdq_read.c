@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "crayon/arith.h"
 #include "graph/passes.h"
+#include "onnx/dynamic.h"
 #include "onnx/onnx_tensor.h"
 #include "onnx/qdq.h"
 
@@ -232,7 +233,7 @@ cr_status cr_qdq_read(cr_graph *g, cr_recipe **out, cr_error *err)
     *out = NULL;
     reader r = {.g = g};
     CR_TRY(cr_recipe_create(&r.recipe, err));
-    cr_status st = CR_OK;
+    cr_status st = cr_dynamic_read(g, r.recipe, err);
     for (size_t i = 0; i < g->node_count && st == CR_OK; i++) {
         cr_node *n = g->nodes[i];
         if (is_op(n, CR_OP_DequantizeLinear) && n->in[0]->data) st = read_constant(&r, n, err);

@@ -6,6 +6,8 @@
 #include "base/error.h"
 #include "crayon/arith.h"
 #include "graph/passes.h"
+#include "graph/recipe_dynamic.h"
+#include "onnx/dynamic.h"
 #include "onnx/onnx_tensor.h"
 
 typedef struct writer {
@@ -231,10 +233,17 @@ cr_status cr_qdq_write(const cr_graph *source, const cr_recipe *r, cr_graph **ou
 {
     *out = NULL;
     writer w = {0};
+    const cr_recipe_entry **dynamic = NULL;
     cr_status st = cr_graph_clone(source, &w.g, err);
     if (st != CR_OK) return st;
     w.tensors = w.g->tensor_count;
     CR_TRY_GOTO(cr_recipe_bind(r, w.g, &w.entries, err), done);
+    dynamic = cr_recipe_part_dynamic(w.entries, w.tensors);
+    if (!dynamic) {
+        st = CR_NOMEM(err);
+        goto done;
+    }
+    CR_TRY_GOTO(cr_dynamic_write(w.g, dynamic, w.entries, w.tensors, err), done);
     CR_TRY_GOTO(write_biases(&w, w.g->node_count, err), done);
     for (size_t i = 0; i < w.tensors; i++) {
         cr_tensor *t = w.g->tensors[i];
@@ -249,5 +258,6 @@ cr_status cr_qdq_write(const cr_graph *source, const cr_recipe *r, cr_graph **ou
 done:
     cr_graph_free(&w.g);
     cr_free(w.entries);
+    cr_free(dynamic);
     return st;
 }

@@ -120,6 +120,8 @@ static const char *precision_of(cr_model *m)
         if (e->is_weight && (!weights || bits < bits_of(weights))) weights = e->q.type;
         if (!e->is_weight && bits > bits_of(activations)) activations = e->q.type;
     }
+    for (size_t i = 0; i < m->recipe->count; i++)
+        if (m->recipe->entries[i].q.dynamic) return "int8, dynamic";
     if (bytes && (activations || !weights)) return "int8";
     snprintf(text, sizeof text, "%s%s%s%s", weights ? cr_dtype_key(weights) : "",
              weights ? " weights" : "", weights && activations ? ", " : "",

@@ -131,14 +131,27 @@ static bool is_end(const planner *p, const cr_node *n)
     return p->first[n->index] || p->roles[n->index] == CR_ROLE_LAST_CONV;
 }
 
+/* Unsigned codes of dynamic mode are signed ones around 128: ONNX Runtime's ConvInteger takes one zero
+ * point for all channels. */
+static void shift_codes(const cr_quantize_options *o, cr_qparams *q)
+{
+    if (o->weights != CR_WEIGHTS_UINT8) return;
+    q->type = CR_DT_U8;
+    for (size_t c = 0; c < q->count; c++) q->zero_point[c] = 128;
+    if (q->lo || q->hi) q->lo += 128, q->hi += 128;
+}
+
 static cr_status plan_weight(planner *p, const cr_node *n, cr_error *err)
 {
     const cr_tensor *w = n->in[1], *bias = n->n_in > 2 ? n->in[2] : NULL;
+    cr_quantize_options o = *p->options;
+    if (o.mode == CR_MODE_DYNAMIC) o.weights = CR_WEIGHTS_INT8; /* shift_codes makes them unsigned */
     const cr_weight_form form =
-        cr_weight_form_of(n, p->options, p->map.precision[n->index], is_end(p, n));
+        cr_weight_form_of(n, &o, p->map.precision[n->index], is_end(p, n));
     cr_arena arena = {0};
     cr_qparams q;
     cr_status st = cr_weight_scales(w, &form, &arena, &q, err);
+    if (st == CR_OK && p->options->mode == CR_MODE_DYNAMIC) shift_codes(p->options, &q);
     for (size_t c = 0; st == CR_OK && !q.block && c < q.count; c++)
         q.scale[c] = fit_bias(q.scale[c], input_scale(p, n->in[0], c), bias, c, q.count);
     if (st == CR_OK) st = cr_recipe_add(p->recipe, w->name, true, &q, "round to nearest", err);
@@ -187,6 +200,34 @@ static cr_status plan_weights(planner *p, cr_quantize_report *report, cr_error *
     return CR_OK;
 }
 
+/* ---- ranges of each run ---- */
+
+static cr_status check_dynamic(const cr_quantize_options *o, cr_error *err)
+{
+    CR_CHECK(o->weights == CR_WEIGHTS_INT8 || o->weights == CR_WEIGHTS_UINT8, err, CR_ERR_ARGUMENT,
+             "mode dynamic: weights are int8 or uint8");
+    CR_CHECK(o->activations == CR_ACTIVATIONS_UINT8 && !o->symmetric, err, CR_ERR_ARGUMENT,
+             "mode dynamic: activations are uint8, with any zero point");
+    CR_CHECK(o->head != CR_HEAD_QUANTIZE, err, CR_ERR_ARGUMENT,
+             "mode dynamic: the head is auto or float, there is nothing to quantize behind it");
+    return CR_OK;
+}
+
+static cr_status plan_dynamic(planner *p, cr_quantize_report *report, cr_error *err)
+{
+    float one = 1;
+    int32_t zero = 0;
+    const cr_qparams q = {CR_DT_U8, -1, 1, &one, &zero, .dynamic = true};
+    for (size_t i = 0; i < p->graph->node_count; i++) {
+        const cr_node *n = p->graph->nodes[i];
+        if (n->op->kind == CR_OP_ConvTranspose) p->map.node[i] = false;
+        if (!p->map.node[i] || has_entry(p->recipe, n->in[0]->name)) continue;
+        CR_TRY(cr_recipe_add(p->recipe, n->in[0]->name, false, &q, "ranges of each run", err));
+        report->activations++;
+    }
+    return CR_OK;
+}
+
 /* ---- provenance ---- */
 
 static void write_calibration(const planner *p, cr_recipe *r)
@@ -210,6 +251,7 @@ static void write_facts(const planner *p)
     cr_recipe *r = p->recipe;
     if (p->stats) write_calibration(p, r);
     if (only_weights(o)) cr_recipe_set_fact(r, "mode", "weights");
+    if (o->mode == CR_MODE_DYNAMIC) cr_recipe_set_fact(r, "mode", "dynamic");
     cr_recipe_set_fact(r, "weight_scales", scales[o->weight_scales]);
     snprintf(text, sizeof text, "%lld", (long long)o->block);
     if (o->block) cr_recipe_set_fact(r, "block", text);
@@ -241,8 +283,9 @@ cr_status cr_plan_recipe(const cr_graph *g, const cr_stats *stats, const cr_quan
     CR_CHECK(o->percentile > 50 && o->percentile <= 100, err, CR_ERR_ARGUMENT,
              "percentile %g: must be above 50 and at most 100", o->percentile);
     CR_CHECK(o->block >= 0, err, CR_ERR_ARGUMENT, "a block of %lld weights", (long long)o->block);
-    CR_CHECK(stats || o->mode == CR_MODE_WEIGHTS, err, CR_ERR_ARGUMENT,
-             "statistics are missing: only mode weights needs none");
+    CR_CHECK(stats || o->mode != CR_MODE_STATIC, err, CR_ERR_ARGUMENT,
+             "statistics are missing: only modes weights and dynamic need none");
+    if (o->mode == CR_MODE_DYNAMIC) CR_TRY(check_dynamic(o, err));
     planner p = {.graph = g, .stats = stats, .options = o};
     cr_role *roles = NULL;
     cr_status st = CR_OK;
@@ -256,7 +299,10 @@ cr_status cr_plan_recipe(const cr_graph *g, const cr_stats *stats, const cr_quan
         st = CR_NOMEM(err);
         goto done;
     }
-    if (!only_weights(o)) CR_TRY_GOTO(plan_activations(&p, rep, err), done);
+    if (o->mode == CR_MODE_DYNAMIC)
+        CR_TRY_GOTO(plan_dynamic(&p, rep, err), done);
+    else if (!only_weights(o))
+        CR_TRY_GOTO(plan_activations(&p, rep, err), done);
     CR_TRY_GOTO(plan_weights(&p, rep, err), done);
     if (o->head == CR_HEAD_QUANTIZE && !only_weights(o))
         CR_TRY_GOTO(cr_plan_head(g, roles, stats, o, p.recipe, rep, err), done);

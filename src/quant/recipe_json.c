@@ -3,7 +3,7 @@
  *     {"format": "crayon-recipe", "version": 1,
  *      "facts": {"calibration": "mse", "pictures": "128", ...},
  *      "activations": {"images": {"type": "uint8", "scale": [0.0039], "zero_point": [0],
- *                                 "note": "convolution input"}, ...},
+ *                                 "note": "convolution input"}, ...},       (or "dynamic": true)
  *      "weights": {"model.0.conv.weight": {"type": "int4", "axis": 1, "block": 32,
  *                                          "range": [-7, 7], "scale": [...], ...}, ...},
  *      "rewrites": [...], "values": {...}}                              (recipe_changes.c) */
@@ -25,6 +25,7 @@ static json_t *entry_json(const cr_recipe_entry *e)
     for (size_t i = 0; i < e->q.count; i++)
         json_array_append_new(z, json_integer(e->q.zero_point[i]));
     json_object_set_new(o, "zero_point", z);
+    if (e->q.dynamic) json_object_set_new(o, "dynamic", json_true());
     if (e->note[0]) json_object_set_new(o, "note", json_string(e->note));
     return o;
 }
@@ -71,6 +72,7 @@ static cr_status read_form(const json_t *o, const char *tensor, cr_qparams *q, c
     CR_CHECK(!block || (json_is_integer(block) && b > 0 && b <= INT32_MAX), err, CR_ERR_FORMAT,
              "tensor '%s': block must be a whole number above 0", tensor);
     q->block = b;
+    q->dynamic = json_is_true(json_object_get(o, "dynamic"));
     if (!range) return CR_OK;
     int32_t codes[2];
     CR_CHECK(json_array_size(range) == 2, err, CR_ERR_FORMAT,

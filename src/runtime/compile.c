@@ -21,6 +21,7 @@
 
 #include "base/cpu.h"
 #include "base/error.h"
+#include "graph/recipe_dynamic.h"
 
 static int64_t spatial_rows(const cr_shape *s) { return s->dim[0] * s->dim[2] * s->dim[3]; }
 
@@ -232,8 +233,7 @@ cr_status cr_program_output_rows(cr_program *p, const cr_tensor *t, int *value, 
     return set_columns(p, &p->values[*value], &e->q, err);
 }
 
-/* Takes `value` out of t's list: once t is quantized nobody may read the float it was made from. */
-static void hide_value(cr_program *p, const cr_tensor *t, int value)
+void cr_program_hide_value(cr_program *p, const cr_tensor *t, int value)
 {
     for (int *link = &p->first_value[t->id]; *link >= 0; link = &p->values[*link].next)
         if (*link == value) {
@@ -257,7 +257,7 @@ static cr_status finish_columns(cr_program *p, const cr_tensor *t, int value, cr
     if (!p->values[value].nhwc) {
         int rows;
         CR_TRY(cr_program_output(p, t, CR_DT_F32, true, &rows, err));
-        hide_value(p, t, rows);
+        cr_program_hide_value(p, t, rows);
         CR_TRY(cr_lower_convert(p, value, rows, err));
         value = rows;
     }
@@ -274,7 +274,7 @@ cr_status cr_program_finish(cr_program *p, const cr_tensor *t, int value, cr_err
              "tensor '%s': a recipe entry on a tensor without a fixed shape", t->name);
     int made;
     const bool nhwc = v->nhwc;
-    hide_value(p, t, value);
+    cr_program_hide_value(p, t, value); /* nobody may read the float it was made from */
     if (cr_program_byte_entry(p, t)) {
         CR_TRY(cr_program_output_u8(p, t, nhwc || is_pixels(t), &made, err));
         return cr_lower_convert(p, value, made, err);
@@ -324,7 +324,8 @@ static cr_status add_sources(cr_program *p, cr_error *err)
 static cr_status lower_node(cr_program *p, const cr_node *n, cr_error *err)
 {
     bool done = false;
-    CR_TRY(cr_lower_conv(p, n, &done, err));
+    CR_TRY(cr_lower_live(p, n, &done, err));
+    if (!done) CR_TRY(cr_lower_conv(p, n, &done, err));
     if (!done) CR_TRY(cr_lower_flatten(p, n, &done, err));
     if (!done) CR_TRY(cr_lower_planes(p, n, &done, err));
     if (!done) CR_TRY(cr_lower_head(p, n, &done, err));
@@ -442,6 +443,11 @@ cr_status cr_program_compile(const cr_graph *g, const cr_recipe *r, const cr_pro
     }
     for (size_t i = 0; i < g->tensor_count; i++) p->first_value[i] = -1;
     CR_TRY_GOTO(cr_recipe_bind(r, g, &p->entries, err), done);
+    p->live = cr_recipe_part_dynamic(p->entries, g->tensor_count);
+    if (!p->live) {
+        st = CR_NOMEM(err);
+        goto done;
+    }
     if (o->bf16 && !is_quantized(p)) CR_TRY_GOTO(cr_program_mark_bf16(p, err), done);
     CR_TRY_GOTO(lower_graph(p, err), done);
     CR_TRY_GOTO(sweep(p, err), done);
@@ -462,6 +468,8 @@ void cr_program_free(cr_program **pp)
     cr_free(p->steps);
     cr_free(p->values);
     cr_free(p->entries);
+    cr_free(p->live);
+    cr_free(p->live_codes);
     cr_arena_free(&p->arena);
     cr_free(p);
     *pp = NULL;

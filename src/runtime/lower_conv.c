@@ -43,7 +43,7 @@ static cr_status run_conv(const cr_step *s, cr_session *session, cr_error *err)
     return CR_OK;
 }
 
-static bool read_geometry(const cr_node *n, cr_conv_geometry *g)
+bool cr_conv_read_geometry(const cr_node *n, cr_conv_geometry *g)
 {
     const cr_op_call call = {n, (const cr_tensor *const *)n->in, n->out, n->n_in, n->n_out};
     cr_conv_shape c;
@@ -281,7 +281,7 @@ cr_status cr_lower_conv(cr_program *p, const cr_node *n, bool *done, cr_error *e
     conv_shape shape = {.focused = false};
     cr_act act;
     int in, added = -1, out;
-    if (!cr_conv_is_fast(p, n) || !read_geometry(n, &shape.own)) return CR_OK;
+    if (!cr_conv_is_fast(p, n) || !cr_conv_read_geometry(n, &shape.own)) return CR_OK;
     const bool integers = cr_conv_takes_integers(p->entries, n);
     if (!integers && cr_float_form(p, n->in[0]) == CR_DT_BF16) {
         const cr_tensor *last = cr_program_fuse_activation(p, n->out[0], &act);

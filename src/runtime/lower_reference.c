@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "ops/ref.h"
 #include "runtime/integer_conv.h"
+#include "runtime/integer_live.h"
 #include "runtime/integer_matmul.h"
 #include "runtime/program.h"
 
@@ -54,6 +55,12 @@ static cr_status run_integer(const cr_step *s, cr_session *session, cr_error *er
     return cr_integer_conv(entries, s->node, &session->shells[s->in[0]], &y, err);
 }
 
+static cr_status run_live(const cr_step *s, cr_session *session, cr_error *err)
+{
+    cr_tensor y = session->shells[s->out[0]];
+    return cr_live_eval(session->program->entries, s->node, &session->shells[s->in[0]], &y, err);
+}
+
 /* A weight with an entry: the operator sees dequantize(quantize(W)). */
 static cr_status quantized_constant(cr_program *p, const cr_tensor *t, int *value, cr_error *err)
 {
@@ -81,8 +88,9 @@ cr_status cr_lower_reference(cr_program *p, const cr_node *n, cr_error *err)
     }
     const bool integers =
         cr_conv_takes_integers(p->entries, n) || cr_matmul_takes_integers(p->entries, n);
-    cr_step *s = cr_program_add_step(p, integers ? run_integer : run_reference, n->op->name, n,
-                                     n->n_in, n->n_out);
+    const bool live = cr_dynamic_takes(p->live, p->entries, n);
+    cr_step *s = cr_program_add_step(p, live ? run_live : integers ? run_integer : run_reference,
+                                     n->op->name, n, n->n_in, n->n_out);
     if (!s) return CR_NOMEM(err);
     for (int i = 0; i < n->n_in; i++) s->in[i] = in[i];
     int out[MAX_ARGS];

@@ -55,6 +55,9 @@ typedef struct cr_step {
 struct cr_program {
     const cr_graph *graph;
     const cr_recipe_entry **entries; /* by tensor id */
+    const cr_recipe_entry **live;    /* the dynamic ones, which are not among the entries */
+    struct cr_live_codes *live_codes; /* made so far (lower_live.c) */
+    size_t live_count, live_cap;
     cr_arena arena;
     cr_value *values;
     size_t value_count, value_cap;
@@ -76,6 +79,8 @@ struct cr_program {
 int cr_program_add_value(cr_program *p, const cr_tensor *t, cr_dtype dtype, bool nhwc);
 /* The first (primary) representation of t: the one its producer wrote. -1 if none yet. */
 int cr_program_primary(const cr_program *p, const cr_tensor *t);
+/* Takes `value` out of t's representations: nobody finds it by its tensor any more. */
+void cr_program_hide_value(cr_program *p, const cr_tensor *t, int value);
 /* Index of a representation in exactly this form; adds conversion steps if it must be made. `dtype`
  * F32 or U8, or the tensor's own for other types. */
 cr_status cr_program_need(cr_program *p, const cr_tensor *t, cr_dtype dtype, bool nhwc, int *value,
@@ -118,6 +123,7 @@ bool cr_node_activation(const cr_node *n, cr_act *act);
 
 /* ---- one lowering per family; each sets *done when it has taken the node ---- */
 cr_status cr_lower_conv(cr_program *p, const cr_node *n, bool *done, cr_error *err);
+cr_status cr_lower_live(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_planes(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_head(cr_program *p, const cr_node *n, bool *done, cr_error *err);
 cr_status cr_lower_flatten(cr_program *p, const cr_node *n, bool *done, cr_error *err);
@@ -146,6 +152,8 @@ const cr_tensor *cr_program_fuse_activation(cr_program *p, const cr_tensor *y, c
 /* Will a MatMul, the only reader of this Transpose, read its source instead? Then it is no step. */
 bool cr_matmul_reads_transposed(const cr_program *p, const cr_node *transpose);
 
+/* The geometry of a 2-D convolution of known shape; false for others. */
+bool cr_conv_read_geometry(const cr_node *n, cr_conv_geometry *g);
 /* Is n a 2-D convolution of floats with constant weights, which kernels take? */
 bool cr_conv_is_fast(const cr_program *p, const cr_node *n);
 

@@ -10,12 +10,14 @@
 #include "graph/recipe.h"
 #include "ops/ref.h"
 #include "runtime/integer_conv.h"
+#include "runtime/integer_live.h"
 #include "runtime/integer_matmul.h"
 #include "runtime/runtime.h"
 
 typedef struct machine {
     const cr_graph *g;
     const cr_recipe_entry **entries;
+    const cr_recipe_entry **live; /* the dynamic ones, which are not among the entries */
     cr_tensor *values;     /* by tensor id; data owned here unless the graph's tensor is constant */
     float **weights;       /* by tensor id: fake-quantized constants, or NULL */
     int *left;             /* readers that are still to come */
@@ -51,6 +53,8 @@ static cr_status run_float(machine *m, const cr_node *n, cr_error *err)
 static cr_status run_node(machine *m, const cr_node *n, cr_error *err)
 {
     cr_tensor *y = n->n_out ? &m->values[n->out[0]->id] : NULL;
+    if (cr_dynamic_takes(m->live, m->entries, n))
+        return cr_live_eval(m->entries, n, input_value(m, n->in[0]), y, err);
     if (cr_conv_takes_integers(m->entries, n))
         return cr_integer_conv(m->entries, n, input_value(m, n->in[0]), y, err);
     if (cr_matmul_takes_integers(m->entries, n))
@@ -113,6 +117,7 @@ static void free_values(machine *m)
     cr_free(m->weights);
     cr_free(m->left);
     cr_free(m->entries);
+    cr_free(m->live);
 }
 
 cr_status cr_reference_run(const cr_graph *g, const cr_recipe *r, const float *const *inputs,
@@ -128,6 +133,11 @@ cr_status cr_reference_run(const cr_graph *g, const cr_recipe *r, const float *c
         goto done;
     }
     CR_TRY_GOTO(cr_recipe_bind(r, g, &m.entries, err), done);
+    m.live = cr_recipe_part_dynamic(m.entries, g->tensor_count);
+    if (!m.live) {
+        st = CR_NOMEM(err);
+        goto done;
+    }
     CR_TRY_GOTO(prepare_values(&m, inputs, err), done);
     for (size_t i = 0; i < g->node_count; i++) {
         const cr_node *n = g->nodes[i];

@@ -24,7 +24,7 @@ fails "$CRAYON" quantize m.onnx -o q.onnx --images a --calib lp:0
 fails "$CRAYON" quantize m.onnx -o q.onnx --images a --calib percentile:20
 fails "$CRAYON" quantize m.onnx -o q.onnx --images a --head none
 fails "$CRAYON" quantize m.onnx -o q.onnx --images a --samples 0
-fails "$CRAYON" quantize m.onnx -o q.onnx --images a --mode dynamic
+fails "$CRAYON" quantize m.onnx -o q.onnx --images a --mode sometimes
 fails "$CRAYON" quantize m.onnx -o q.onnx --recipe r.json --symmetric
 fails "$CRAYON" quantize m.onnx n.onnx -o q.onnx --images a
 fails "$CRAYON" eval m.onnx

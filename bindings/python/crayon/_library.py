@@ -97,6 +97,7 @@ _PLAIN = {
     "cr_py_plan_free": ([_PP], None),
     "cr_py_plan_kind": ([_S], _I),
     "cr_py_plan_name": ([_N], _S),
+    "cr_py_plan_mode": ([_P, _I], None),
     "cr_py_plan_threads": ([_P, _I], None),
 }
 

@@ -15,6 +15,9 @@ from ._library import CrayonError, Handle, Progress, Watch, call, lib, path_byte
 from ._model import Model, as_picture, fit_picture
 
 
+MODES = ("static", "weights", "dynamic")
+
+
 @dataclass(frozen=True)
 class Report:
     """What a plan did."""
@@ -57,6 +60,11 @@ class Plan:
             return
         for one in value if isinstance(value, (list, tuple)) else [value]:
             call("cr_py_plan_set", self.pointer, option, str(one).encode())
+
+    def mode(self, name: str) -> None:
+        if name not in MODES:
+            raise ValueError(f"mode {name!r}: one of {', '.join(MODES)}")
+        lib.cr_py_plan_mode(self.pointer, MODES.index(name))
 
     def keep_float(self, names: Sequence[str]) -> None:
         call("cr_py_plan_nodes", self.pointer, 0, strings(names), len(names))
@@ -173,10 +181,10 @@ def calibrate_arrays(model: Model, arrays: Iterable[Any], plan: Plan,
         return spool.calibrate(plan, progress)
 
 
-def plan_and_export(model: Model, stats: Stats, plan: Plan, output: Any) -> Report:
+def plan_and_export(model: Model, stats: Optional[Stats], plan: Plan, output: Any) -> Report:
     figures = (c_size_t * 7)()
     before = Path(model.path).stat().st_size
-    call("cr_py_quantize", model.pointer, stats.pointer, plan.pointer, figures)
+    call("cr_py_quantize", model.pointer, stats.pointer if stats else None, plan.pointer, figures)
     call("cr_model_export", model.pointer, path_bytes(output))
-    return Report(*figures, samples=stats.samples, bytes_before=before,
+    return Report(*figures, samples=stats.samples if stats else 0, bytes_before=before,
                   bytes_after=Path(output).stat().st_size)

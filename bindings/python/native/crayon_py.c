@@ -308,6 +308,11 @@ int cr_py_plan_nodes(cr_py_plan *p, int only, const char *const *names, size_t c
     return CR_OK;
 }
 
+void cr_py_plan_mode(cr_py_plan *p, int mode)
+{
+    p->plan.options.mode = (cr_quantize_mode)mode;
+}
+
 void cr_py_plan_threads(cr_py_plan *p, int threads)
 {
     p->plan.options.threads = threads;

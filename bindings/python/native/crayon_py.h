@@ -68,6 +68,7 @@ CR_API const char *cr_py_plan_name(size_t index);
 /* Nodes by exact name that stay float (only = 0), or that alone are quantized (1). */
 CR_API int cr_py_plan_nodes(cr_py_plan *plan, int only, const char *const *names, size_t count,
                             cr_error *err);
+CR_API void cr_py_plan_mode(cr_py_plan *plan, int mode); /* a cr_quantize_mode */
 CR_API void cr_py_plan_threads(cr_py_plan *plan, int threads);
 
 CR_API int cr_py_calibrate_images(const cr_model *model, const char *const *paths, size_t count,

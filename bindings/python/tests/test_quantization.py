@@ -177,5 +177,66 @@ class StaticTest(Case):
         self.assertRaises(TypeError, quant_pre_process, SAMPLE, ready, nothing=1)
 
 
+class DynamicTest(Case):
+    def write(self, **options):
+        quantization.quantize_dynamic(SAMPLE, self.out, **options)
+        return self.out.read_bytes()
+
+    def test_it_runs_without_data(self):
+        self.write()
+        session = crayon.Session(self.out)
+        self.assertEqual(session.model.precision, "int8, dynamic")
+        x = next(tensors(1))
+        a, b = crayon.Session(SAMPLE).run(x), session.run(x)
+        # boxes of 256 pixels, weights per tensor: differences of 0.6 pixels on average were measured
+        self.assertLess(np.abs(a - b).mean(), 2)
+
+    def test_arguments_reach_the_plan(self):
+        files = {self.write(): "default"}
+        for options in ({"per_channel": True}, {"reduce_range": True},
+                        {"weight_type": QuantType.QUInt8}, {"extra_options": {"CrayonHead": "float"}},
+                        {"nodes_to_exclude": ["/stem/conv/Conv"]},
+                        {"nodes_to_quantize": ["/stem/conv/Conv"]}):
+            data = self.write(**options)
+            self.assertNotIn(data, files, f"{options} as {files.get(data)}")
+            files[data] = options
+
+    def test_signed_and_unsigned_weights_give_the_same(self):
+        x, found = next(tensors(1)), []
+        for kind in (QuantType.QInt8, QuantType.QUInt8):
+            self.write(weight_type=kind, per_channel=True)
+            found.append(crayon.Session(self.out).run(x))
+        np.testing.assert_array_equal(*found)
+
+    def test_refusals(self):
+        run = quantization.quantize_dynamic
+        self.refuses(ValueError, "QInt16", run, SAMPLE, self.out, weight_type=QuantType.QInt16)
+        self.refuses(ValueError, "Fancy", run, SAMPLE, self.out, extra_options={"Fancy": 1})
+        self.refuses(ValueError, "nearest", run, SAMPLE, self.out, nodes_to_exclude=["nobody"])
+
+    def test_onnxruntime_gives_the_same_layer(self):
+        """The first layer of the sample, alone in a file, in both."""
+        try:
+            import onnx
+            import onnxruntime
+        except ImportError:
+            self.skipTest("onnx and onnxruntime are not installed")
+        x = next(tensors(1))
+        for options in ({}, {"per_channel": True}, {"weight_type": QuantType.QUInt8}):
+            self.write(**options)
+            cut = self.folder / "cut.onnx"
+            model = onnx.load(self.out)
+            conv = next(n for n in model.graph.node if n.op_type == "ConvInteger")
+            name = next(n.output[0] for n in model.graph.node if n.op_type == "Add")
+            del model.graph.output[:]
+            model.graph.output.append(onnx.helper.make_tensor_value_info(name, 1, None))
+            onnx.save(model, cut)
+            self.assertTrue(conv.input[0].startswith("images"))
+            off = onnxruntime.SessionOptions()
+            off.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+            theirs = onnxruntime.InferenceSession(str(cut), off).run(None, {"images": x})[0]
+            np.testing.assert_array_equal(crayon.Session(cut).run(x), theirs)
+
+
 if __name__ == "__main__":
     unittest.main()

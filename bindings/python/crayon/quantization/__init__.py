@@ -11,9 +11,10 @@ That is more accurate, and faster in Crayon. *Refusal*: what has no effect here 
 names it, never ignored; above all a node name that the model does not have.
 """
 
+from ._dynamic import quantize_dynamic
 from ._preprocess import quant_pre_process
 from ._static import quantize_static
 from ._types import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType
 
 __all__ = ["CalibrationDataReader", "CalibrationMethod", "QuantFormat", "QuantType",
-           "quant_pre_process", "quantize_static"]
+           "quant_pre_process", "quantize_dynamic", "quantize_static"]
