@@ -131,7 +131,7 @@ static bool is_end(const planner *p, const cr_node *n)
     return p->first[n->index] || p->roles[n->index] == CR_ROLE_LAST_CONV;
 }
 
-/* Unsigned codes of dynamic mode are signed ones around 128: ONNX Runtime's ConvInteger takes one zero
+/* Unsigned codes by channel of dynamic mode are signed ones around 128: ONNX Runtime's ConvInteger takes one zero
  * point for all channels. */
 static void shift_codes(const cr_quantize_options *o, cr_qparams *q)
 {
@@ -145,13 +145,14 @@ static cr_status plan_weight(planner *p, const cr_node *n, cr_error *err)
 {
     const cr_tensor *w = n->in[1], *bias = n->n_in > 2 ? n->in[2] : NULL;
     cr_quantize_options o = *p->options;
-    if (o.mode == CR_MODE_DYNAMIC) o.weights = CR_WEIGHTS_INT8; /* shift_codes makes them unsigned */
+    const bool shifted = o.mode == CR_MODE_DYNAMIC && o.granularity == CR_PER_CHANNEL;
+    if (shifted) o.weights = CR_WEIGHTS_INT8; /* shift_codes makes them unsigned */
     const cr_weight_form form =
         cr_weight_form_of(n, &o, p->map.precision[n->index], is_end(p, n));
     cr_arena arena = {0};
     cr_qparams q;
     cr_status st = cr_weight_scales(w, &form, &arena, &q, err);
-    if (st == CR_OK && p->options->mode == CR_MODE_DYNAMIC) shift_codes(p->options, &q);
+    if (st == CR_OK && shifted) shift_codes(p->options, &q);
     for (size_t c = 0; st == CR_OK && !q.block && c < q.count; c++)
         q.scale[c] = fit_bias(q.scale[c], input_scale(p, n->in[0], c), bias, c, q.count);
     if (st == CR_OK) st = cr_recipe_add(p->recipe, w->name, true, &q, "round to nearest", err);

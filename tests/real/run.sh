@@ -108,6 +108,23 @@ print(f"{'PASS' if good else 'FAIL'} bus.jpg: {dict(found)} (4 persons and a bus
 END
 }
 
+# The script that people write for ONNX Runtime, with its import changed.
+seed_recipe() {
+    if [ -z "$python" ]; then
+        echo "SKIP seed recipe: CRAYON_PEERS_PYTHON is not set"
+        return
+    fi
+    CRAYON_LIBRARY=$build/libcrayon_python.so "$python" tests/real/seed_recipe.py "$crayon" "$data" >"$work/seed.txt" 2>&1
+    status=$?
+    if grep -q '^SKIP' "$work/seed.txt"; then
+        cat "$work/seed.txt"
+    elif [ $status = 0 ]; then
+        echo "PASS seed recipe: $(paste -sd ';' "$work/seed.txt")"
+    else
+        echo "FAIL seed recipe: $(paste -sd ';' "$work/seed.txt")"
+    fi
+}
+
 everything() {
     bus
     float_map yolov8n 0.4004
@@ -116,6 +133,7 @@ everything() {
     for model in yolov8n yolov8n-pose nanodet_m_320 yolox_nano; do outputs $model; done
     for model in yolov8n yolox_nano; do halves $model; done
     foreign
+    seed_recipe
 }
 
 everything 2>&1 | tee "$work/log"

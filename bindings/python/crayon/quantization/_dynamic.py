@@ -25,7 +25,8 @@ def quantize_dynamic(
     """Writes `model_output`: weights in integers, activations in the integers of ranges that each run
     finds for itself (DynamicQuantizeLinear, ConvInteger, MatMulInteger). No data is needed.
 
-    QUInt8 weights are QInt8 ones moved by 128. extra_options: CrayonHead, "auto" (the default) or
+    QUInt8 weights use their whole range with a zero point per tensor; per channel they are QInt8 ones
+    moved by 128, since ONNX Runtime's ConvInteger takes one zero point. extra_options: CrayonHead, "auto" (the default) or
     "float" for last convolutions that stay float; others are taken at the value that describes what
     is done anyway (MatMulConstBOnly is True).
     """
@@ -38,7 +39,7 @@ def quantize_dynamic(
     plan.set("granularity", "channel" if per_channel else "tensor")
     plan.set("reduce_range", bool(reduce_range))
     plan.set("head", str(extra.take("CrayonHead", "auto")))
-    extra.accept_only("WeightSymmetric", True)
+    extra.accept_only("WeightSymmetric", per_channel or weight_type is QuantType.QInt8)
     extra.accept_only("MatMulConstBOnly", True)
     for name in ("ActivationSymmetric", "ActivationRestrictedAsymmetric", "EnableSubgraph",
                  "ForceQuantizeNoInputCheck", "extra.Sigmoid.nnapi"):
