@@ -82,6 +82,23 @@ halves() { # model
         "$data/seed/bus.jpg" --limit 0.015
 }
 
+# Few bits and wide activations: outputs where only weights are quantized, else layer by layer.
+low_bits() { # model
+    [ -n "$python" ] || { echo "SKIP low bits of $1: CRAYON_PEERS_PYTHON is not set"; return; }
+    "$python" tests/peers/low_bits.py "$crayon" "$build/tests/peers-run_model" \
+        "$data/models/$1.onnx" "$data/seed/bus.jpg"
+    "$crayon" quantize "$data/models/$1.onnx" -o "$work/low.onnx" --images "$data/coco-calib/images" \
+        --samples 16 --save-stats "$work/stats.json" >/dev/null
+    for plan in '--weights int4' '--weights int2' '--weights int1' '--activations int16' \
+        '--activations uint16'; do
+        "$crayon" quantize "$data/models/$1.onnx" -o "$work/low.onnx" --stats "$work/stats.json" \
+            $plan >/dev/null
+        echo "$1 $plan:"
+        "$python" tests/peers/tensors_ort.py "$build/tests/peers-run_model" "$work/low.onnx" \
+            "$data/seed/bus.jpg" | grep -E '^(PASS|FAIL)'
+    done
+}
+
 # Files that ONNX Runtime quantized: layer by layer, and by their detections. Dynamic quantization
 # has no layers to compare: .9975 was measured on these pictures.
 foreign() {
@@ -132,6 +149,7 @@ everything() {
     for model in yolov8n yolov8n_opset17; do quantize $model; done
     for model in yolov8n yolov8n-pose nanodet_m_320 yolox_nano; do outputs $model; done
     for model in yolov8n yolox_nano; do halves $model; done
+    for model in yolov8n yolox_nano; do low_bits $model; done
     foreign
     seed_recipe
 }
