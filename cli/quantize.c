@@ -31,6 +31,8 @@ static const char help_head[] =
 static const char help_tail[] =
     "  --stats FILE         use these statistics in place of pictures\n"
     "  --save-stats FILE    write what calibration saw\n"
+    "  --match-scores       shift scores so that the same confidence finds as many objects as in\n"
+    "                       the float model, if it does so on pictures set apart\n"
     "  --recipe FILE        use this recipe in place of calibrating and planning\n"
     "  --save-recipe FILE   write the recipe: types, scales, zero points\n" CLI_COMMON_HELP "\n"
     "example: everything by default\n"
@@ -55,6 +57,8 @@ typedef struct job {
     char *measured[HELD_APART]; /* the same */
     size_t measured_count;
     bool apart; /* calibration did not see the measured ones */
+    bool match_scores;
+    cr_score_match scores, objects;
     cli_boxes seen_float, seen_int;
     cr_quantize_report report;
     cr_half_report half;
@@ -68,7 +72,15 @@ static bool is_half(const job *j)
 
 /* ---- options ---- */
 
-enum { OPT_IMAGES = 256, OPT_STATS, OPT_SAVE_STATS, OPT_RECIPE, OPT_SAVE_RECIPE, OPT_MODE };
+enum {
+    OPT_IMAGES = 256,
+    OPT_STATS,
+    OPT_SAVE_STATS,
+    OPT_RECIPE,
+    OPT_SAVE_RECIPE,
+    OPT_MODE,
+    OPT_MATCH_SCORES
+};
 
 static const struct option own_options[] = {
     {"output", required_argument, NULL, 'o'},
@@ -78,6 +90,7 @@ static const struct option own_options[] = {
     {"recipe", required_argument, NULL, OPT_RECIPE},
     {"save-recipe", required_argument, NULL, OPT_SAVE_RECIPE},
     {"mode", required_argument, NULL, OPT_MODE},
+    {"match-scores", no_argument, NULL, OPT_MATCH_SCORES},
     CLI_COMMON_OPTIONS};
 
 static int take_option(int code, char **argv, job *j)
@@ -102,6 +115,9 @@ static int take_option(int code, char **argv, job *j)
         return CLI_DONE;
     case OPT_SAVE_RECIPE:
         j->recipe_out = optarg;
+        return CLI_DONE;
+    case OPT_MATCH_SCORES:
+        j->match_scores = true;
         return CLI_DONE;
     case OPT_MODE:
         return cli_choice("mode", optarg, modes, &j->mode) ? CLI_DONE : CLI_USAGE;
@@ -148,6 +164,8 @@ static int check_usage(job *j, int argc, char **argv)
         return cli_usage("--mode %s: has no statistics and takes no recipe", modes[j->mode]);
     if (j->mode == MODE_STATIC && !j->images && !j->stats_in && !j->recipe_in)
         return cli_usage("--images is missing (or --stats, or --recipe)");
+    if (j->match_scores && (!j->images || j->mode != MODE_STATIC))
+        return cli_usage("--match-scores needs --images and the static mode");
     if (j->recipe_in && (j->stats_in || j->plan.given))
         return cli_usage("--recipe fixes the plan: options that plan cannot be given with it");
     if (j->stats_out && (j->stats_in || j->recipe_in))
@@ -242,6 +260,13 @@ static cr_status plan(job *j, cr_error *err)
     if (j->recipe_in) return cr_model_load_recipe(j->model, j->recipe_in, err);
     const cr_status st = j->mode == MODE_STATIC ? get_stats(j, err) : CR_OK;
     return st == CR_OK ? cr_quantize(j->model, j->stats, &j->plan.options, &j->report, err) : st;
+}
+
+static cr_status match_scores(job *j, cr_error *err)
+{
+    if (!j->match_scores) return CR_OK;
+    return cr_match_scores(j->model, &j->calibration, j->common.threads, &j->scores, &j->objects,
+                           err);
 }
 
 static cr_status write_files(const job *j, cr_error *err)
@@ -359,6 +384,13 @@ static void print_agreement(const job *j)
                j->keypoints);
 }
 
+static void print_match(const char *what, const cr_score_match *s)
+{
+    if (s->wanted > 0)
+        printf("scores       %s: logits %+.3f; above .25: %.0f in the float model, %.0f -> %.0f here\n",
+               what, (double)s->shift, s->wanted, s->before, s->after);
+}
+
 static void print_report(const job *j)
 {
     print_model(j);
@@ -369,6 +401,8 @@ static void print_report(const job *j)
         print_plan(j);
     }
     print_sizes(j);
+    print_match("classes", &j->scores);
+    print_match("objectness", &j->objects);
     print_agreement(j);
 }
 
@@ -409,6 +443,7 @@ int cmd_quantize(int argc, char **argv)
     cr_status st = prepare(&j, &err);
     if (st == CR_OK) st = look(&j, "running the float model", &j.seen_float, &err);
     if (st == CR_OK) st = plan(&j, &err);
+    if (st == CR_OK) st = match_scores(&j, &err);
     if (st == CR_OK)
         st = look(&j, is_half(&j) ? "running it with 16 bits" : "running the quantized model",
                   &j.seen_int, &err);
