@@ -25,6 +25,10 @@ const char cli_plan_help[] =
     "  --only GLOB          quantize only nodes with such names; may be repeated\n"
     "  --precision-of G=P   layers with names like G in precision P: float, int4 (weights), int8,\n"
     "                       int16 (activations); may be repeated, a later one overrides\n"
+    "  --rounding R         of weights: nearest; gptq: second-order, by what the layers' inputs look\n"
+    "                       like; learned: then code by code while the output comes nearer. The last\n"
+    "                       two need --images (learned)\n"
+    "  --bias-correction    let biases make up for the mean error of layers' outputs\n"
     "  --calib METHOD       how ranges are chosen: minmax, moving-average, percentile[:P] (99.999),\n"
     "                       entropy, mse, lp[:P] (4), or auto, per tensor the one with the least\n"
     "                       measured error (auto)\n"
@@ -44,6 +48,7 @@ static const char *const calibrations[] = {"minmax", "moving-average", "percenti
                                           "entropy", "lp", "auto", NULL};
 static const char *const heads[] = {"auto", "quantize", "float", "detach", NULL};
 static const char *const precisions[] = {"float", "int4", "int8", "int16", NULL}; /* one later */
+static const char *const roundings[] = {"nearest", "gptq", "learned", NULL};
 
 typedef int take_fn(const char *name, cli_plan *p);
 
@@ -145,6 +150,8 @@ static const plan_option table[] = {
     {"activations", activation_types, AT(activations), NULL, false},
     {"granularity", granularities, AT(granularity), NULL, false},
     {"head", heads, AT(head), NULL, false},
+    {"rounding", roundings, AT(rounding), NULL, false},
+    {"bias-correction", NULL, AT(bias_correction), NULL, false},
     {"symmetric", NULL, AT(symmetric), NULL, false},
     {"reduce-range", NULL, AT(reduce_range), NULL, false},
     {"calib", NULL, 0, take_calibration, false},
@@ -220,4 +227,8 @@ const char *cli_granularity_name(cr_granularity g)
 const char *cli_calibration_name(cr_calibration c)
 {
     return calibrations[c];
+}
+const char *cli_rounding_name(cr_rounding r)
+{
+    return roundings[r];
 }

@@ -35,5 +35,6 @@ const char *cli_weights_name(cr_weight_type t);
 const char *cli_activations_name(cr_activation_type t);
 const char *cli_granularity_name(cr_granularity g);
 const char *cli_calibration_name(cr_calibration c);
+const char *cli_rounding_name(cr_rounding r);
 
 #endif

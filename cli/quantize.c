@@ -61,6 +61,7 @@ typedef struct job {
     cr_score_match scores, objects;
     cli_boxes seen_float, seen_int;
     cr_quantize_report report;
+    cr_tune_report tuned;
     cr_half_report half;
     double calibration_s, agreement, keypoints;
 } job;
@@ -178,7 +179,7 @@ static int check_usage(job *j, int argc, char **argv)
 /* ---- pictures ---- */
 
 /* Sets pictures apart for measuring when there are more than calibration takes; else the last ones
- * serve for both. With statistics or a recipe at hand all pictures are for measuring. */
+ * serve for both. With statistics at hand the others serve for rounding weights. */
 static cr_status divide_pictures(job *j, cr_error *err)
 {
     const size_t n = j->pictures.count, most = j->plan.options.samples;
@@ -258,8 +259,12 @@ static cr_status plan(job *j, cr_error *err)
 {
     if (is_half(j)) return halve(j, err);
     if (j->recipe_in) return cr_model_load_recipe(j->model, j->recipe_in, err);
-    const cr_status st = j->mode == MODE_STATIC ? get_stats(j, err) : CR_OK;
-    return st == CR_OK ? cr_quantize(j->model, j->stats, &j->plan.options, &j->report, err) : st;
+    const cr_progress progress = cli_progress();
+    cr_status st = j->mode == MODE_STATIC ? get_stats(j, err) : CR_OK;
+    if (st == CR_OK) st = cr_quantize(j->model, j->stats, &j->plan.options, &j->report, err);
+    if (st == CR_OK && j->calibration.count)
+        st = cr_tune(j->model, &j->calibration, &j->plan.options, &progress, &j->tuned, err);
+    return st;
 }
 
 static cr_status match_scores(job *j, cr_error *err)
@@ -337,6 +342,9 @@ static void print_plan(const job *j)
     if (o->head == CR_HEAD_FLOAT)
         printf("; head float: %zu last convolutions and %zu nodes behind", r->last_convs,
                r->head_nodes);
+    if (j->tuned.layers)
+        printf("; rounding %s, %zu of %zu layers better for it", cli_rounding_name(o->rounding),
+               j->tuned.better, j->tuned.layers);
     putchar('\n');
 }
 

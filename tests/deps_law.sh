@@ -13,7 +13,7 @@ allowed() {
     kernels) echo "base kernels" ;;
     plot) echo "base plot" ;;
     runtime) echo "base graph kernels ops runtime" ;;
-    quant) echo "base graph ops runtime plot quant" ;;
+    quant) echo "base graph kernels ops runtime plot quant" ;;
     eval) echo "base eval" ;;
     vision) echo "base vision" ;;
     pipeline) echo "base graph onnx ops runtime quant vision eval pipeline" ;;

@@ -94,6 +94,13 @@ typedef struct cr_layer_choice {
     cr_layer_precision precision;
 } cr_layer_choice;
 
+/* How weights are rounded (cr_tune). */
+typedef enum cr_rounding {
+    CR_ROUNDING_NEAREST,
+    CR_ROUNDING_GPTQ,   /* by what inputs look like: second-order, errors fed forward */
+    CR_ROUNDING_LEARNED /* the same, then code by code as long as the output's error falls */
+} cr_rounding;
+
 typedef struct cr_quantize_options {
     cr_quantize_mode mode;           /* default static */
     cr_weight_type weights;          /* default int8 */
@@ -120,6 +127,8 @@ typedef struct cr_quantize_options {
     bool all_samples;                /* do not stop early when ranges have converged; false */
     uint64_t seed;                   /* which of them, when there are more; default 0 */
     int threads;                     /* 0: all cores */
+    cr_rounding rounding;            /* of weights; default learned */
+    bool bias_correction;            /* let biases make up for the mean error of outputs; false */
 } cr_quantize_options;
 
 CR_API cr_quantize_options cr_quantize_options_default(void);
@@ -204,18 +213,20 @@ typedef struct cr_half_report {
 CR_API cr_status cr_model_to_half(cr_model *model, const cr_half_options *options,
                                   cr_half_report *report, cr_error *err);
 
-/* How many logits pass the confidence .25, on pictures that had no part in fitting `shift`. */
-typedef struct cr_score_match {
-    float shift;                  /* added to the logits; 0: it would not have helped */
-    double wanted, before, after; /* of the float model; of the quantized one without and with it */
-} cr_score_match;
+/* What tuning did: layers with weights that it could fit, how many of them are better for it on the
+ * pictures that check, and the mean of their outputs' squared error there, in parts of the outputs'
+ * energy, before and after. */
+typedef struct cr_tune_report {
+    size_t layers, better;
+    double before, after;
+} cr_tune_report;
 
-/* Shifts the logits of class scores and of objectness (both may be 0) so that the same confidence
- * threshold finds as many objects as in the float model; the biases in the recipe take it up
- * (pipeline/match_scores.c). At most 48 of the pictures are used, none needs a label. The model has a
- * recipe with the head auto or float (CR_ERR_ARGUMENT else). */
-CR_API cr_status cr_match_scores(cr_model *model, const cr_image_list *pictures, int threads,
-                                 cr_score_match *scores, cr_score_match *objects, cr_error *err);
+/* Rounds the weights of a model that cr_quantize has planned (options->rounding; nothing to do for
+ * nearest) by running the float and the quantized network side by side over pictures: those of
+ * calibration. Types and scales stay as planned. report may be NULL. */
+CR_API cr_status cr_tune(cr_model *model, const cr_image_list *pictures,
+                         const cr_quantize_options *options, const cr_progress *progress,
+                         cr_tune_report *report, cr_error *err);
 
 /* Recipes on disk; loading attaches it to the model and checks that it fits. */
 CR_API cr_status cr_model_save_recipe(const cr_model *model, const char *path, cr_error *err);

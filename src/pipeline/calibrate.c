@@ -9,11 +9,15 @@
 #include "pipeline/model_impl.h"
 #include "quant/plan.h"
 #include "quant/stats.h"
+#include "quant/tune.h"
 
 cr_quantize_options cr_quantize_options_default(void)
 {
-    return (cr_quantize_options){
-        .calibration = CR_CALIB_AUTO, .percentile = 99.999, .norm = 4, .samples = 128};
+    return (cr_quantize_options){.calibration = CR_CALIB_AUTO,
+                                 .percentile = 99.999,
+                                 .norm = 4,
+                                 .samples = 128,
+                                 .rounding = CR_ROUNDING_LEARNED};
 }
 
 void cr_stats_free(cr_stats **s) { cr_stats_release(s); }
@@ -100,6 +104,33 @@ cr_status cr_quantize(cr_model *m, const cr_stats *stats, const cr_quantize_opti
     if (st == CR_OK) st = cr_model_attach(m, r, err);
     if (st != CR_OK) cr_recipe_release(&r);
     return st;
+}
+
+cr_status cr_tune(cr_model *m, const cr_image_list *pictures, const cr_quantize_options *o,
+                  const cr_progress *progress, cr_tune_report *report, cr_error *err)
+{
+    cr_tune_report unused;
+    CR_CHECK(m->recipe, err, CR_ERR_ARGUMENT, "%s has no recipe to tune", m->info.path);
+    if (!report) report = &unused;
+    *report = (cr_tune_report){0};
+    if (o->rounding == CR_ROUNDING_NEAREST) return CR_OK;
+    cr_tune_options t = cr_tune_options_default();
+    if (o->rounding == CR_ROUNDING_GPTQ) t.sweeps = 0;
+    t.centre = o->bias_correction;
+    t.seed = o->seed;
+    t.threads = o->threads;
+    size_t *all = cr_calloc(pictures->count + 1, sizeof *all);
+    if (!all) return CR_NOMEM(err);
+    for (size_t i = 0; i < pictures->count; i++) all[i] = i;
+    picture_source source = {m, pictures, all, NULL};
+    cr_status st = cr_image_reader_create(&source.reader, err);
+    if (st == CR_OK)
+        st = cr_tune_weights(m->graph, m->recipe, pictures->count, fill_picture, &source, &t,
+                             progress, report, err);
+    cr_image_reader_free(&source.reader);
+    cr_free(all);
+    if (st != CR_OK) return st;
+    return cr_model_attach(m, m->recipe, err);
 }
 
 cr_status cr_model_save_recipe(const cr_model *m, const char *path, cr_error *err)

@@ -168,7 +168,7 @@ cr_status cr_model_attach(cr_model *m, cr_recipe *r, cr_error *err)
         cr_graph_free(&applied);
         return st;
     }
-    cr_recipe_release(&m->recipe);
+    if (m->recipe != r) cr_recipe_release(&m->recipe);
     cr_graph_free(&m->applied);
     m->recipe = r;
     m->applied = applied;

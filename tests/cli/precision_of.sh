@@ -1,7 +1,7 @@
 # The precision of single layers: their entries follow, the file holds them, names must exist.
 need_sample
 make_scenes 8
-"$CRAYON" quantize "$SAMPLE" -o q.onnx --images scenes --save-stats s.json >/dev/null
+"$CRAYON" quantize "$SAMPLE" -o q.onnx --images scenes --rounding nearest --save-stats s.json >/dev/null
 "$CRAYON" inspect q.onnx --layers --json >q.json
 names=$(json q.json '" ".join(l["node"] for l in j["layers"] if l["weight_type"] == "int8")')
 set -- $names

@@ -1,7 +1,7 @@
 # The main job on the sample: five lines, a smaller file, recipe and statistics that can be reused.
 need_sample
 make_scenes 24
-"$CRAYON" quantize "$SAMPLE" -o q.onnx --images scenes --samples 16 --save-stats stats.json \
+"$CRAYON" quantize "$SAMPLE" -o q.onnx --images scenes --samples 16 --rounding nearest --save-stats stats.json \
     --save-recipe recipe.json
 [ $(($(wc -c <q.onnx) * 100 / $(wc -c <"$SAMPLE"))) -le 40 ] && echo "under 40 % of the size"
 "$CRAYON" quantize "$SAMPLE" -o again.onnx --stats stats.json >/dev/null
