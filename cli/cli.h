@@ -9,6 +9,7 @@
 #include <getopt.h>
 #include <stdio.h>
 
+#include "crayon/check.h"
 #include "crayon/eval.h"
 #include "crayon/runtime.h"
 #include "crayon/status.h"
@@ -38,6 +39,9 @@ int cli_failf(const char *format, ...) CLI_PRINTF(1, 2);
 /* Prints "crayon: VERB: MESSAGE; see 'crayon VERB --help'" on stderr; returns CLI_USAGE. */
 int cli_usage(const char *format, ...) CLI_PRINTF(1, 2);
 
+/* Prints "crayon: warning: MESSAGE" as one line on stderr. */
+void cli_warn(const char *format, ...) CLI_PRINTF(1, 2);
+
 /* Names the verb for cli_usage. */
 void cli_set_verb(const char *verb);
 
@@ -65,16 +69,19 @@ typedef struct cli_common {
     int height, width; /* --imgsz; 0: not given */
     int batch;         /* bench --batch; 0: not given */
     cr_precision precision;
+    const char *preprocess; /* --preprocess, which has been parsed once; NULL: not given */
     bool help;
 } cli_common;
 
-enum { CLI_OPT_HELP = 1000, CLI_OPT_CPU, CLI_OPT_THREADS, CLI_OPT_IMGSZ, CLI_OPT_PRECISION };
+enum { CLI_OPT_HELP = 1000, CLI_OPT_CPU, CLI_OPT_THREADS, CLI_OPT_IMGSZ, CLI_OPT_PRECISION,
+       CLI_OPT_PREPROCESS };
 
 /* clang-format off */
 #define CLI_COMMON_OPTIONS                                                                         \
     {"help", no_argument, NULL, CLI_OPT_HELP}, {"cpu", required_argument, NULL, CLI_OPT_CPU},      \
     {"threads", required_argument, NULL, CLI_OPT_THREADS},                                         \
-    {"imgsz", required_argument, NULL, CLI_OPT_IMGSZ}, {NULL, 0, NULL, 0}
+    {"imgsz", required_argument, NULL, CLI_OPT_IMGSZ},                                             \
+    {"preprocess", required_argument, NULL, CLI_OPT_PREPROCESS}, {NULL, 0, NULL, 0}
 /* clang-format on */
 
 /* Of verbs that run float models fast, in front of the common ones. */
@@ -85,6 +92,9 @@ enum { CLI_OPT_HELP = 1000, CLI_OPT_CPU, CLI_OPT_THREADS, CLI_OPT_IMGSZ, CLI_OPT
 
 #define CLI_COMMON_HELP                                                                            \
     "  --imgsz N|HxW        input size, where the model file leaves it open\n"                     \
+    "  --preprocess P,...   how pictures are prepared, where the model does not say or says it\n"   \
+    "                       wrongly: letterbox, stretch, topleft or centercrop; rgb or bgr; 0..1,\n" \
+    "                       0..255, imagenet, or mean=A/B/C, std=A/B/C per plane; pad=N\n"          \
     "  --threads N          threads to use (all cores)\n"                                          \
     "  --cpu LEVEL          use no instructions above this level: c, avx2, avx512, ...\n"          \
     "  --help               this text\n"
@@ -103,6 +113,20 @@ bool cli_choice(const char *option, const char *text, const char *const *values,
 /* ---- models and pictures --------------------------------------------------------------------- */
 
 cr_status cli_open_model(const char *path, const cli_common *common, cr_model **out, cr_error *err);
+
+/* Changes what a comma-separated list of --preprocess names; false: it is no such list. */
+bool cli_preprocess_parse(const char *text, cr_preprocess *preprocess);
+
+/* Would the model see better with other preprocessing, are the pictures good to calibrate with? The
+ * answers become warnings, which are printed when the work has succeeded: a failure is one line. */
+typedef struct cli_doubts {
+    size_t count; /* pictures; 0: nothing was looked at */
+    cr_picture_check pictures;
+    cr_preprocess_check preprocess;
+} cli_doubts;
+cr_status cli_doubt(const cr_model *model, const cr_image_list *pictures, int threads,
+                    cli_doubts *out, cr_error *err);
+void cli_doubts_print(const cli_doubts *doubts);
 
 /* "letterbox 640x640 RGB /255" */
 void cli_preprocess_text(const cr_preprocess *pre, char *text, size_t size);

@@ -50,6 +50,17 @@ int cli_failf(const char *format, ...)
     return CLI_FAILED;
 }
 
+void cli_warn(const char *format, ...)
+{
+    char text[768], line[800];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    snprintf(line, sizeof line, "warning: %s", text);
+    print_line(line);
+}
+
 int cli_usage(const char *format, ...)
 {
     char text[768], line[1024];
@@ -203,6 +214,13 @@ int cli_common_option(int code, char **argv, cli_common *common)
         if (!cli_choice("precision", optarg, precisions, &choice)) return CLI_USAGE;
         common->precision = (cr_precision)choice;
         return CLI_DONE;
+    case CLI_OPT_PREPROCESS: {
+        cr_preprocess unused = cr_preprocess_default(1, 1);
+        common->preprocess = optarg;
+        if (cli_preprocess_parse(optarg, &unused)) return CLI_DONE;
+        return cli_usage("--preprocess: '%s' is no list of letterbox, stretch, topleft, centercrop, "
+                         "rgb, bgr, 0..1, 0..255, imagenet, mean=A/B/C, std=A/B/C, pad=N", optarg);
+    }
     case CLI_OPT_IMGSZ:
         if (parse_size(optarg, &common->height, &common->width)) return CLI_DONE;
         return cli_usage("--imgsz: '%s' is neither N nor HxW", optarg);
@@ -224,7 +242,12 @@ cr_status cli_open_model(const char *path, const cli_common *common, cr_model **
     options.width = common->width;
     options.precision = common->precision;
     options.batch = common->batch;
-    return cr_model_open(path, &options, out, err);
+    const cr_status st = cr_model_open(path, &options, out, err);
+    if (st != CR_OK || !common->preprocess) return st;
+    cr_preprocess pre = cr_model_get_info(*out)->preprocess;
+    cli_preprocess_parse(common->preprocess, &pre);
+    cr_model_set_preprocess(*out, &pre);
+    return CR_OK;
 }
 
 void cli_preprocess_text(const cr_preprocess *pre, char *text, size_t size)

@@ -29,6 +29,7 @@ static const char help_head[] =
     "                       (--head quantize: that as well) (static)\n";
 
 static const char help_tail[] =
+    "  --no-check           do not try whether pictures are prepared as the model expects\n"
     "  --stats FILE         use these statistics in place of pictures\n"
     "  --save-stats FILE    write what calibration saw\n"
     "  --match-scores       shift scores so that the same confidence finds as many objects as in\n"
@@ -56,6 +57,8 @@ typedef struct job {
     cr_image_list calibration;  /* paths borrowed from `pictures` */
     char *measured[HELD_APART]; /* the same */
     size_t measured_count;
+    bool no_check;
+    cli_doubts doubts;
     bool apart; /* calibration did not see the measured ones */
     bool match_scores;
     cr_score_match scores, objects;
@@ -73,21 +76,14 @@ static bool is_half(const job *j)
 
 /* ---- options ---- */
 
-enum {
-    OPT_IMAGES = 256,
-    OPT_STATS,
-    OPT_SAVE_STATS,
-    OPT_RECIPE,
-    OPT_SAVE_RECIPE,
-    OPT_MODE,
-    OPT_MATCH_SCORES
-};
+enum { OPT_IMAGES = 256, OPT_STATS, OPT_SAVE_STATS, OPT_NO_CHECK, OPT_RECIPE, OPT_SAVE_RECIPE, OPT_MODE };
 
 static const struct option own_options[] = {
     {"output", required_argument, NULL, 'o'},
     {"images", required_argument, NULL, OPT_IMAGES},
     {"stats", required_argument, NULL, OPT_STATS},
     {"save-stats", required_argument, NULL, OPT_SAVE_STATS},
+    {"no-check", no_argument, NULL, OPT_NO_CHECK},
     {"recipe", required_argument, NULL, OPT_RECIPE},
     {"save-recipe", required_argument, NULL, OPT_SAVE_RECIPE},
     {"mode", required_argument, NULL, OPT_MODE},
@@ -110,6 +106,9 @@ static int take_option(int code, char **argv, job *j)
         return CLI_DONE;
     case OPT_SAVE_STATS:
         j->stats_out = optarg;
+        return CLI_DONE;
+    case OPT_NO_CHECK:
+        j->no_check = true;
         return CLI_DONE;
     case OPT_RECIPE:
         j->recipe_in = optarg;
@@ -218,10 +217,12 @@ static cr_status look(job *j, const char *what, cli_boxes *out, cr_error *err)
 static cr_status get_stats(job *j, cr_error *err)
 {
     if (j->stats_in) return cr_stats_load(j->stats_in, &j->stats, err);
-    const double start = cli_now_ms();
     const cr_progress progress = cli_progress();
-    const cr_status st =
-        cr_calibrate(j->model, &j->calibration, &j->plan.options, &progress, &j->stats, err);
+    cr_status st =
+        j->no_check ? CR_OK : cli_doubt(j->model, &j->calibration, j->common.threads, &j->doubts, err);
+    if (st != CR_OK) return st;
+    const double start = cli_now_ms();
+    st = cr_calibrate(j->model, &j->calibration, &j->plan.options, &progress, &j->stats, err);
     j->calibration_s = (cli_now_ms() - start) / 1000;
     return st;
 }
@@ -401,6 +402,7 @@ static void print_match(const char *what, const cr_score_match *s)
 
 static void print_report(const job *j)
 {
+    cli_doubts_print(&j->doubts);
     print_model(j);
     if (is_half(j)) {
         print_half(j);
