@@ -88,13 +88,14 @@ bool cli_preprocess_parse(const char *text, cr_preprocess *p)
 
 static void doubt_preprocess(const cr_preprocess_check *c)
 {
-    char declared[160], better[160];
+    char declared[160], better[160], times[32] = "far more";
     if (!c->best) return;
     cli_preprocess_text(&c->candidates[0].preprocess, declared, sizeof declared);
     cli_preprocess_text(&c->candidates[c->best].preprocess, better, sizeof better);
-    cli_warn("the model sees better with '%s' than with '%s' (it finds %.1f times as much that it "
-             "finds again in the mirror): see --preprocess",
-             better, declared, c->gain);
+    if (c->gain < 100) snprintf(times, sizeof times, "%.2f times as much", c->gain);
+    cli_warn("the model sees better with '%s' than with '%s' (it finds %s that it finds again in the "
+             "mirror): see --preprocess",
+             better, declared, times);
 }
 
 static void doubt_pictures(size_t count, const cr_picture_check *c)

@@ -21,6 +21,7 @@ typedef struct planner {
     const cr_role *roles;
     bool *first;         /* by node index: has weights, and nothing in front of it has */
     cr_qparams *params;  /* by tensor id: of activations with an entry; count 0 else */
+    const char **method; /* by tensor id: the calibration method that gave them */
     cr_arena arena;      /* of params */
 } planner;
 
@@ -77,13 +78,18 @@ static cr_status choose_params(planner *p, const cr_tensor *t, cr_error *err)
     const cr_qparams *q = &p->params[t->id];
     const cr_range_want want = {picture || wide ? CR_CALIB_MINMAX : o->calibration, o->percentile,
                                 o->norm, wide ? 65536 : 256, symmetric};
+    cr_calibration method = want.method;
+    bool mixed = false; /* channels chose differently */
     CR_TRY(open_params(p, t, by_channel ? (size_t)s->channels : 1, err));
     for (size_t c = 0; c < q->count; c++) {
         cr_interval v;
         CR_TRY(by_channel ? cr_range_choose_channel(s, (int64_t)c, &want, &v, err)
                           : cr_range_choose(s, &want, &v, err));
         cr_range_to_params(v.lo, v.hi, q->type, symmetric, &q->scale[c], &q->zero_point[c]);
+        mixed |= c > 0 && v.method != method;
+        method = v.method;
     }
+    p->method[t->id] = mixed ? "auto, by channel" : cr_calibration_name(method);
     return CR_OK;
 }
 
@@ -96,7 +102,9 @@ static cr_status plan_activations(planner *p, cr_quantize_report *report, cr_err
         const cr_tensor *source = p->map.source[i];
         if (!source) continue;
         p->params[i] = p->params[source->id];
-        CR_TRY(cr_recipe_add(p->recipe, g->tensors[i]->name, false, &p->params[i], p->map.why[i], err));
+        char note[96];
+        snprintf(note, sizeof note, "%s, %s", p->map.why[i], p->method[source->id]);
+        CR_TRY(cr_recipe_add(p->recipe, g->tensors[i]->name, false, &p->params[i], note, err));
         report->activations++;
     }
     return CR_OK;
@@ -296,7 +304,8 @@ cr_status cr_plan_recipe(const cr_graph *g, const cr_stats *stats, const cr_quan
     CR_TRY_GOTO(cr_placement_find(g, roles, o, &p.map, err), done);
     CR_TRY_GOTO(cr_recipe_create(&p.recipe, err), done);
     p.params = cr_calloc(g->tensor_count, sizeof *p.params);
-    if (!p.params) {
+    p.method = cr_calloc(g->tensor_count, sizeof *p.method);
+    if (!p.params || !p.method) {
         st = CR_NOMEM(err);
         goto done;
     }
@@ -319,6 +328,7 @@ done:
     cr_recipe_release(&p.recipe);
     cr_placement_release(&p.map);
     cr_free(p.params);
+    cr_free(p.method);
     cr_arena_free(&p.arena);
     cr_free(p.first);
     cr_free(roles);

@@ -3,7 +3,7 @@
  *     {"format": "crayon-recipe", "version": 1,
  *      "facts": {"calibration": "mse", "pictures": "128", ...},
  *      "activations": {"images": {"type": "uint8", "scale": [0.0039], "zero_point": [0],
- *                                 "note": "convolution input"}, ...},       (or "dynamic": true)
+ *                                 "note": "convolution input, mse"}, ...},  (or "dynamic": true)
  *      "weights": {"model.0.conv.weight": {"type": "int4", "axis": 1, "block": 32,
  *                                          "range": [-7, 7], "scale": [...], ...}, ...},
  *      "rewrites": [...], "values": {...}}                              (recipe_changes.c) */

@@ -137,6 +137,11 @@ static void searches_find_the_least(void **state)
         }
         cr_stats *s = stats_of(x, 1, COUNT);
         const cr_histogram *h = &cr_stats_find(s, "t")->all;
+        /* auto is the least of all by squared error, mse's own search included */
+        const cr_interval best_of = choose(s, CR_CALIB_AUTO), mse = choose(s, CR_CALIB_MSE);
+        assert_true(cr_range_error(h, best_of.lo, best_of.hi, 256, false, 2) <=
+                    cr_range_error(h, mse.lo, mse.hi, 256, false, 2));
+        assert_true(best_of.method != CR_CALIB_AUTO);
         for (int norm = 2; norm <= 4; norm += 2) {
             const cr_interval best = choose(s, norm == 2 ? CR_CALIB_MSE : CR_CALIB_LP);
             const double least = cr_range_error(h, best.lo, best.hi, 256, false, norm);
