@@ -6,8 +6,9 @@
 
 #include "cli.h"
 #include "crayon/quantize.h"
+#include "crayon/search.h"
 
-enum { CLI_MAX_GLOBS = 64, CLI_MAX_OPTIONS = 96, CLI_OPT_PLAN = 2000 };
+enum { CLI_MAX_GLOBS = 64, CLI_MAX_OPTIONS = 96, CLI_OPT_PLAN = 2000, CLI_OPT_BUDGET = 3000 };
 
 typedef struct cli_plan {
     cr_quantize_options options; /* its lists point into this struct: see cli_plan_finish */
@@ -29,6 +30,34 @@ bool cli_plan_take(int code, cli_plan *p, int *status);
 
 /* Points the lists of p->options to those of p: call it where p has come to rest. */
 void cli_plan_finish(cli_plan *p);
+
+/* ---- budgets (quantize_budget.c) ---- */
+
+typedef struct cli_budget {
+    cr_budget_options options;
+    const char *labels_path;
+    cr_labels *labels;
+    cr_image_list judges; /* the pictures that measure; paths borrowed */
+    bool apart;           /* calibration did not see them */
+    cr_budget_report report;
+} cli_budget;
+
+extern const char cli_budget_help[];
+
+cli_budget cli_budget_default(void);
+void cli_budget_join(struct option *list); /* appends its options */
+bool cli_budget_take(int code, cli_budget *b, int *status);
+bool cli_budget_given(const cli_budget *b);
+/* Usage: does it fit the rest of the command line? */
+int cli_budget_check(const cli_budget *b, bool calibrates, bool pictures);
+/* halve: a seeded half of the pictures judges and the other half goes to `calibration`, whose paths
+ * have room for all; else all of them judge. */
+cr_status cli_budget_divide(cli_budget *b, const cr_image_list *all, uint64_t seed, bool halve,
+                            cr_image_list *calibration, cr_error *err);
+cr_status cli_budget_plan(cli_budget *b, cr_model *model, const cr_stats *stats,
+                          const cr_quantize_options *options, cr_error *err);
+void cli_budget_print(const cli_budget *b);
+void cli_budget_free(cli_budget *b);
 
 /* Values as they are written, for reports. */
 const char *cli_weights_name(cr_weight_type t);

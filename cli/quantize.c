@@ -49,6 +49,7 @@ static const char *const modes[] = {"static", "weights", "dynamic", "fp16", "bf1
 typedef struct job {
     cli_common common;
     cli_plan plan;
+    cli_budget budget;
     int mode;
     const char *model_path, *out, *images, *stats_in, *stats_out, *recipe_in, *recipe_out;
     cr_model *model;
@@ -94,6 +95,7 @@ static int take_option(int code, char **argv, job *j)
 {
     int status;
     if (cli_plan_take(code, &j->plan, &status)) return status;
+    if (cli_budget_take(code, &j->budget, &status)) return status;
     switch (code) {
     case 'o':
         j->out = optarg;
@@ -172,7 +174,7 @@ static int check_usage(job *j, int argc, char **argv)
         return cli_usage("--save-stats needs a calibration: not with --stats or --recipe");
     if (same_file(j->model_path, j->out))
         return cli_usage("-o %s: is the source model; give another name", j->out);
-    return CLI_DONE;
+    return cli_budget_check(&j->budget, j->mode == MODE_STATIC && !j->recipe_in, j->images);
 }
 
 /* ---- pictures ---- */
@@ -189,6 +191,9 @@ static cr_status divide_pictures(job *j, cr_error *err)
     j->apart = spare > 0;
     j->calibration.paths = calloc(n, sizeof *j->calibration.paths);
     if (!j->calibration.paths) return cli_error(err, CR_ERR_MEMORY, "out of memory");
+    if (cli_budget_given(&j->budget))
+        return cli_budget_divide(&j->budget, &j->pictures, j->plan.options.seed, !j->stats_in,
+                                 &j->calibration, err);
     for (size_t i = 0; i < n; i++) {
         const size_t done = j->measured_count;
         const bool mine =
@@ -262,6 +267,8 @@ static cr_status plan(job *j, cr_error *err)
     if (j->recipe_in) return cr_model_load_recipe(j->model, j->recipe_in, err);
     const cr_progress progress = cli_progress();
     cr_status st = j->mode == MODE_STATIC ? get_stats(j, err) : CR_OK;
+    if (st == CR_OK && cli_budget_given(&j->budget))
+        return cli_budget_plan(&j->budget, j->model, j->stats, &j->plan.options, err);
     if (st == CR_OK) st = cr_quantize(j->model, j->stats, &j->plan.options, &j->report, err);
     if (st == CR_OK && j->calibration.count)
         st = cr_tune(j->model, &j->calibration, &j->plan.options, &progress, &j->tuned, err);
@@ -279,7 +286,8 @@ static cr_status write_files(const job *j, cr_error *err)
 {
     cr_status st = cr_model_export(j->model, j->out, err);
     if (st == CR_OK && j->stats_out) st = cr_stats_save(j->stats, j->stats_out, err);
-    if (st == CR_OK && j->recipe_out) st = cr_model_save_recipe(j->model, j->recipe_out, err);
+    if (st == CR_OK && j->recipe_out && !j->budget.report.kept_float)
+        st = cr_model_save_recipe(j->model, j->recipe_out, err);
     return st;
 }
 
@@ -408,12 +416,10 @@ static void print_report(const job *j)
         print_half(j);
     } else {
         print_calibration(j);
-        print_plan(j);
+        cli_budget_given(&j->budget) ? cli_budget_print(&j->budget) : print_plan(j);
     }
     print_sizes(j);
-    print_match("classes", &j->scores);
-    print_match("objectness", &j->objects);
-    print_agreement(j);
+    if (!cli_budget_given(&j->budget)) print_agreement(j);
 }
 
 static void release(job *j)
@@ -423,6 +429,7 @@ static void release(job *j)
     free(j->calibration.paths);
     cr_image_list_free(&j->pictures);
     cr_stats_free(&j->stats);
+    cli_budget_free(&j->budget);
     cr_model_free(&j->model);
 }
 
@@ -430,15 +437,17 @@ static int print_help(void)
 {
     fputs(help_head, stdout);
     fputs(cli_plan_help, stdout);
+    fputs(cli_budget_help, stdout);
     return cli_help(help_tail);
 }
 
 int cmd_quantize(int argc, char **argv)
 {
-    job j = {.plan = cli_plan_default()};
+    job j = {.plan = cli_plan_default(), .budget = cli_budget_default()};
     cr_error err = {0};
     struct option options[CLI_MAX_OPTIONS];
     cli_plan_join(own_options, options);
+    cli_budget_join(options);
     for (int c; (c = getopt_long(argc, argv, ":o:", options, NULL)) != -1;) {
         const int status = take_option(c, argv, &j);
         if (status) return status;

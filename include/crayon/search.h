@@ -55,6 +55,57 @@ CR_API cr_status cr_rank_layers(const cr_model *a, const cr_model *b, const cr_i
                                 cr_layer_costs *out, cr_error *err);
 CR_API void cr_layer_costs_free(cr_layer_costs *costs);
 
+/* ---- budgets ---- */
+
+typedef struct cr_budget_options {
+    double max_drop; /* points (hundredths) of agreement with the float model, or, with labels, of
+                        mAP50-95, that may be lost; negative: no budget, int16_layers only */
+    const cr_labels *labels; /* of the pictures; NULL */
+    long int16_layers;       /* at most so many activations in 16 bits; negative: any number */
+    bool no_int4;            /* leave these out of the choices */
+    bool no_int16;
+    const char *times; /* file of measured times: used if it exists, else measured and written;
+                          with the same file, pictures and options a plan is the same. NULL */
+    int threads;       /* 0: all cores */
+} cr_budget_options;
+
+CR_API cr_budget_options cr_budget_options_default(void);
+
+/* One plan that was tried. */
+typedef struct cr_budget_point {
+    double drop, deviation; /* points, and their standard error over pictures (NaN: too few) */
+    double ms;              /* by the times of its layers */
+    uint64_t bytes;         /* of the weights' file, about */
+    size_t int4, int8, int16, floats; /* layers */
+    bool chosen;
+} cr_budget_point;
+
+typedef struct cr_budget_report {
+    cr_budget_point *points; /* in the order of being tried */
+    size_t count, pictures, layers;
+    double reference; /* what the float model scores: 1, or its mAP */
+    double float_ms;  /* by the times of its layers */
+    uint64_t float_bytes;
+    double measured_ms, measured_float_ms; /* whole runs in turn; 0 with times from a file */
+    bool within;     /* false: even the most exact plan of the choices loses more */
+    bool kept_float; /* the model has no recipe: see why_float */
+    const char *why_float;
+} cr_budget_report;
+
+/* Finds the precision of each layer (int4, int8, int16 activations, float) that makes the model
+ * fastest, size counting a little, and loses at most max_drop on the pictures, which should be
+ * others than those of the statistics and as many as there is time for. Attaches the recipe (none
+ * where float is best: the result is never slower than the float model), which has the choice and
+ * the table of tried plans among its facts. options: as for cr_quantize; layers that they name are
+ * as they say. CR_ERR_UNSUPPORTED: max_drop, and the agreement cannot be measured. Free *out with
+ * cr_budget_report_free. */
+CR_API cr_status cr_quantize_within(cr_model *model, const cr_stats *stats,
+                                    const cr_quantize_options *options,
+                                    const cr_image_list *pictures, const cr_budget_options *budget,
+                                    const cr_progress *progress, cr_budget_report *out,
+                                    cr_error *err);
+CR_API void cr_budget_report_free(cr_budget_report *report);
+
 #ifdef __cplusplus
 }
 #endif

@@ -317,7 +317,8 @@ static cr_status see_reference(cr_judge *j, cr_runner *r, picture *p, cr_error *
     return p->outputs ? CR_OK : CR_NOMEM(err);
 }
 
-static cr_status fit_picture(cr_judge *j, const char *path, picture *p, cr_error *err)
+static cr_status fit_picture(cr_judge *j, cr_image_reader *reader, const char *path, picture *p,
+                             cr_error *err)
 {
     const cr_preprocess *pre = &j->reference->info.preprocess;
     cr_image img;
@@ -329,7 +330,7 @@ static cr_status fit_picture(cr_judge *j, const char *path, picture *p, cr_error
     }
     p->pixels = cr_malloc((size_t)pre->width * (size_t)pre->height * 3);
     if (!p->pixels) return CR_NOMEM(err);
-    CR_TRY(cr_image_read(path, &img, err));
+    CR_TRY(cr_image_reader_read(reader, path, &img, err));
     const cr_status st = cr_preprocess_pixels(pre, &img, p->pixels, &p->place, err);
     cr_image_free(&img);
     return st;
@@ -350,13 +351,16 @@ static cr_status look(cr_judge *j, const cr_image_list *list, const cr_progress 
                       cr_error *err)
 {
     cr_runner *r = NULL;
+    cr_image_reader *reader = NULL;
     cr_status st = cr_runner_create(j->reference, j->options.threads, &r, err);
+    if (st == CR_OK) st = cr_image_reader_create(&reader, err);
     for (size_t i = 0; st == CR_OK && i < j->count; i++) {
-        st = fit_picture(j, list->paths[i], &j->pictures[i], err);
+        st = fit_picture(j, reader, list->paths[i], &j->pictures[i], err);
         if (st == CR_OK) st = see_reference(j, r, &j->pictures[i], err);
         if (st == CR_OK && !cr_report(progress, "running the float model", i + 1, j->count))
             st = cr_fail(err, CR_ERR_CANCELLED, "cancelled");
     }
+    cr_image_reader_free(&reader);
     cr_runner_free(&r);
     return st;
 }
@@ -457,21 +461,33 @@ static cr_status try_model(const cr_judge *j, const cr_model *m, size_t pictures
     return st;
 }
 
-/* A model that borrows everything from `model` but its recipe. */
+cr_status cr_model_borrow(const cr_model *model, const cr_recipe *recipe, cr_model *out,
+                          cr_error *err)
+{
+    const cr_recipe_entry **found = NULL;
+    *out = *model;
+    out->applied = NULL;
+    out->recipe = (cr_recipe *)recipe; /* nobody changes it there */
+    if (cr_recipe_changes_graph(recipe))
+        CR_TRY(cr_recipe_apply(recipe, model->graph, &out->applied, err));
+    const cr_status st = cr_recipe_bind(recipe, cr_model_graph(out), &found, err);
+    cr_free(found);
+    if (st != CR_OK) cr_model_give_back(out);
+    return st;
+}
+
+void cr_model_give_back(cr_model *m)
+{
+    cr_graph_free(&m->applied);
+}
+
 static cr_status try_recipe(const cr_judge *j, const cr_model *model, const cr_recipe *recipe,
                             size_t pictures, bool exact, cr_verdict *out, cr_error *err)
 {
-    cr_model trial = *model;
-    const cr_recipe_entry **found = NULL;
-    trial.recipe = NULL;
-    trial.applied = NULL;
-    if (cr_recipe_changes_graph(recipe))
-        CR_TRY(cr_recipe_apply(recipe, model->graph, &trial.applied, err));
-    cr_status st = cr_recipe_bind(recipe, cr_model_graph(&trial), &found, err);
-    cr_free(found);
-    trial.recipe = (cr_recipe *)recipe; /* read only from here on */
-    if (st == CR_OK) st = try_model(j, &trial, pictures, exact, out, err);
-    cr_graph_free(&trial.applied);
+    cr_model trial;
+    CR_TRY(cr_model_borrow(model, recipe, &trial, err));
+    const cr_status st = try_model(j, &trial, pictures, exact, out, err);
+    cr_model_give_back(&trial);
     return st;
 }
 

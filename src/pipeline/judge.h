@@ -36,6 +36,12 @@ size_t cr_judge_pictures(const cr_judge *j);
 /* Can the agreement be measured: is the head known and was something seen? */
 bool cr_judge_measures_agreement(const cr_judge *j);
 
+/* A model that borrows everything from `model` but its recipe (NULL: float), which stays the
+ * caller's. Both must outlive it. */
+cr_status cr_model_borrow(const cr_model *model, const cr_recipe *recipe, cr_model *out,
+                          cr_error *err);
+void cr_model_give_back(cr_model *borrowed);
+
 /* Judges `model` with `recipe` (NULL: float) in place of its own, on the first `pictures` (0: all).
  * exact: with the agreement. The reference itself scores what it is worth: 1, or its mAP. */
 cr_status cr_judge_try(cr_judge *j, const cr_model *model, const cr_recipe *recipe, size_t pictures,
