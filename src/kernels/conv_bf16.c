@@ -51,18 +51,6 @@ size_t cr_conv_bf16_pair_bytes(const cr_conv_bf16_kernel *k)
     return 2 * (k->layout == CR_BF16_FLOATS ? sizeof(float) : sizeof(cr_bf16));
 }
 
-void cr_conv_bf16_put(const cr_conv_bf16_kernel *k, void *block, int width, int j, int64_t pairs,
-                      int64_t channel, float w)
-{
-    const int64_t pair = pairs + channel / 2, i = channel % 2;
-    const cr_bf16 rounded = cr_bf16_round(w);
-    if (k->layout == CR_BF16_FLOATS) {
-        ((float *)block)[(pair * 2 + i) * width + j] = cr_bf16_widen(rounded);
-        return;
-    }
-    ((cr_bf16 *)block)[(pair * width + j) * 2 + i] = rounded;
-}
-
 enum {
     WOVEN = 4, /* channels of a woven pixel */
     MAX_PLANES_KW = 16,

@@ -69,8 +69,17 @@ size_t cr_conv_bf16_pair_bytes(const cr_conv_bf16_kernel *k);
 size_t cr_conv_bf16_packed_bytes(const cr_conv_bf16_kernel *k, int64_t pairs);
 /* Weight of input channel `channel` behind `pairs` pairs, of output channel j in a block of
  * `width`; rounded. */
-void cr_conv_bf16_put(const cr_conv_bf16_kernel *k, void *block, int width, int j, int64_t pairs,
-                      int64_t channel, float w);
+static inline void cr_conv_bf16_put(const cr_conv_bf16_kernel *k, void *block, int width, int j,
+                                    int64_t pairs, int64_t channel, float w)
+{
+    const int64_t pair = pairs + channel / 2, i = channel % 2;
+    const cr_bf16 rounded = cr_bf16_round(w);
+    if (k->layout == CR_BF16_FLOATS) {
+        ((float *)block)[(pair * 2 + i) * width + j] = cr_bf16_widen(rounded);
+        return;
+    }
+    ((cr_bf16 *)block)[(pair * width + j) * 2 + i] = rounded;
+}
 
 /* NULL: the family has no kernel of exactly that cr_cpu_level. */
 const cr_conv_bf16_kernel *cr_conv_bf16_level(int level);

@@ -113,12 +113,31 @@ static size_t place_in_step(const cr_conv_s8 *c, int j, int *apart)
     return (size_t)(columns ? j / lanes * lanes * STEP + j % lanes : j * c->step);
 }
 
+/* The usual layout where every step is full; packing is a good part of what loading takes. */
+static void pack_quads(const cr_conv_s8 *c, const int8_t *src, unsigned char *block, int width,
+                       int j)
+{
+    const int64_t taps = c->taps;
+    for (int64_t tap = 0; tap < taps; tap++) {
+        unsigned char *to = block + (tap * c->per_tap * width + j) * STEP;
+        const int8_t *from = src + tap;
+        for (int64_t k = 0; k < c->cin; k += STEP, from += STEP * taps, to += STEP * width) {
+            const int8_t quad[STEP] = {from[0], from[taps], from[2 * taps], from[3 * taps]};
+            memcpy(to, quad, sizeof quad);
+        }
+    }
+}
+
 /* src: [cin][taps] of one channel. */
 static void pack_channel(const cr_conv_s8 *c, const int8_t *src, unsigned char *block, int width,
                          int j)
 {
     int apart;
     const size_t place = place_in_step(c, j, &apart);
+    if (c->weight_size == 1 && apart == 1 && c->step == STEP && c->cin % STEP == 0) {
+        pack_quads(c, src, block, width, j);
+        return;
+    }
     for (int64_t tap = 0; tap < c->taps; tap++)
         for (int64_t k = 0, s = tap * c->per_tap; k < c->cin; k += c->step, s++) {
             const size_t at = (size_t)(s * c->step * width) + place;
@@ -152,12 +171,6 @@ static void pack_group(cr_conv_s8 *c, const int8_t *src, int64_t group)
     }
 }
 
-/* Zero point that weight i of output channel ch meets. */
-static int64_t zero_of(const cr_conv_s8 *c, int64_t ch, int64_t i)
-{
-    return c->zeros_in[ch / c->cout * c->cin + i / c->taps];
-}
-
 /* bias - sum za * (w - zw), modulo 2^32 (wide: into `offset`); where kernels read code - 128 their sums lack
  * 128 * sum w. */
 static void fold_bias(cr_conv_s8 *c, const cr_conv_s8_params *p)
@@ -167,10 +180,14 @@ static void fold_bias(cr_conv_s8 *c, const cr_conv_s8_params *p)
     memset(c->bias, 0, (size_t)(c->g.groups * stride) * sizeof *c->bias);
     for (int64_t ch = 0; ch < c->g.cout; ch++) {
         int64_t zeros = 0, weights = 0;
-        for (int64_t i = 0; i < each; i++) {
-            const int64_t w = p->weights[ch * each + i];
-            zeros += zero_of(c, ch, i) * (w - (p->zeros_w ? p->zeros_w[ch] : 0));
-            weights += w;
+        const int32_t *zero = c->zeros_in + ch / c->cout * c->cin;
+        const int64_t zero_w = (p->zeros_w ? p->zeros_w[ch] : 0) * c->taps;
+        const int8_t *w = p->weights + ch * each;
+        for (int64_t k = 0; k < c->cin; k++, w += c->taps) {
+            int64_t sum = 0;
+            for (int64_t tap = 0; tap < c->taps; tap++) sum += w[tap];
+            zeros += zero[k] * (sum - zero_w);
+            weights += sum;
         }
         const int64_t share = (p->bias ? p->bias[ch] : 0) - zeros;
         const int64_t folded = (c->wide ? 0 : share) + (shifted ? 128 * weights : 0);
