@@ -115,6 +115,7 @@ fuzz_all() {
     fuzz json "$FUZZ_RUNS"
     fuzz branches "$((FUZZ_RUNS * 10))"
     fuzz ops "$((FUZZ_RUNS * 10))"
+    fuzz recipes "$((FUZZ_RUNS / 10))"
     fuzz labels "$work/seeds/instances.json" "$FUZZ_RUNS"
     fuzz image "$FUZZ_RUNS" 1 "$work/seeds/images/000000.jpg"
     python3 tests/cli/make_video.py "$work/seeds/v.avi" 5 "$work/seeds/images/000000.jpg" "$work/seeds/images/000000.jpg"

@@ -428,6 +428,14 @@ static cr_status lower_concat(cr_program *p, const cr_node *n, bool *done, cr_er
     return cr_program_finish(p, y, out, err);
 }
 
+/* What a plan puts before readers that want codes of their own: the same rows. */
+static cr_status lower_identity(cr_program *p, const cr_node *n, bool *done, cr_error *err)
+{
+    if (!cr_prefers_nhwc(p, n->in[0])) return CR_OK;
+    *done = true;
+    return channel_view(p, n->in[0], n->out[0], 0, err);
+}
+
 cr_status cr_lower_spatial(cr_program *p, const cr_node *n, bool *done, cr_error *err)
 {
     if (n->n_in < 1 || !is_picture(n->in[0]) || !is_picture(n->out[0]) || n->in[0]->data)
@@ -439,6 +447,7 @@ cr_status cr_lower_spatial(cr_program *p, const cr_node *n, bool *done, cr_error
     case CR_OP_Split: return lower_split(p, n, done, err);
     case CR_OP_Slice: return lower_slice(p, n, done, err);
     case CR_OP_Concat: return lower_concat(p, n, done, err);
+    case CR_OP_Identity: return lower_identity(p, n, done, err);
     default: return CR_OK;
     }
 }

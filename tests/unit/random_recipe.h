@@ -84,7 +84,7 @@ static inline size_t first_channel(const cr_node *p, const cr_tensor *t)
     size_t first = 0;
     for (int k = 0; p->op->kind == CR_OP_Split && p->out[k] != t; k++)
         first += (size_t)p->out[k]->shape.dim[1];
-    if (p->op->kind == CR_OP_Slice) {
+    if (p->op->kind == CR_OP_Slice && cr_tensor_get_i64(p->in[3], 0) == 1) {
         const int64_t from = cr_tensor_get_i64(p->in[1], 0);
         first = (size_t)(from < 0 ? from + p->in[0]->shape.dim[1] : from);
     }
