@@ -1,4 +1,4 @@
-/* Int8 convolution: the portable tile, packing, and the results' way out. Layouts: conv_walk.h.
+/* Int8 convolution: packing and the results' way out. Layouts: conv_walk.h.
  *
  * sum (a - za) * w = sum a * w - za * sum w: the second term is folded into the bias when weights
  * are packed, and padding reads as za, so kernels multiply raw codes. All int32 arithmetic wraps,
@@ -15,43 +15,7 @@
 #include "kernels/dwconv_s8.h"
 #include "kernels/rows.h"
 
-/* ---- the portable tile ---- */
-
-enum { C_MR = 4, C_NR = 8, STEP = 4 };
-
-static void step_c(int32_t acc[C_MR][C_NR], const uint8_t *const *a, int64_t k, int n,
-                   const int8_t *w)
-{
-    for (int r = 0; r < C_MR; r++)
-        for (int j = 0; j < C_NR; j++)
-            for (int i = 0; i < n; i++)
-                acc[r][j] = cr_wrap_add(acc[r][j], (int32_t)a[r][k + i] * w[j * STEP + i]);
-}
-
-static void tile_c(const cr_conv_s8_tile *t)
-{
-    int32_t acc[C_MR][C_NR] = {{0}};
-    const int8_t *w = t->w;
-    for (int64_t tap = 0; tap < t->taps; tap++)
-        for (int64_t k = 0; k < t->cin; k += STEP, w += C_NR * STEP)
-            step_c(acc, t->a + tap * C_MR, k, t->cin - k < STEP ? (int)(t->cin - k) : STEP, w);
-    for (int r = 0; r < C_MR; r++)
-        for (int j = 0; j < C_NR; j++) t->c[r * C_NR + j] = cr_wrap_add(acc[r][j], t->bias[j]);
-}
-
-static const cr_conv_s8_kernel conv_s8_c = {.name = "conv_s8 c 4x8",
-                                            .run = tile_c,
-                                            .mr = C_MR,
-                                            .nr = C_NR,
-                                            .lanes = C_NR,
-                                            .layout = CR_S8_BYTES};
-
-#define CR_CONV_S8_ONLY
-#define KERNEL_RECORD cr_conv_s8_kernel
-#define KERNEL_C      conv_s8_c
-#define KERNEL_LEVEL  cr_conv_s8_level
-#define KERNEL_SELECT cr_conv_s8_select
-#include "kernels/select.h"
+enum { STEP = 4 };
 
 /* ---- packing ---- */
 

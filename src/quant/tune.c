@@ -352,6 +352,7 @@ static cr_status keep_layer(tuner *t, cr_error *err)
 {
     const layer *l = t->current;
     const cr_tensor *w = l->gram.weight;
+    cr_fake_quantize(w, &t->entries[w->id]->q, w->data); /* groups that were left alone, too */
     CR_TRY(cr_recipe_set_value(t->recipe, w->name, &w->shape, w->data, err));
     note_rounding(t->recipe, w->name);
     if (!t->o->centre || !can_shift(l)) return CR_OK;

@@ -109,10 +109,6 @@ static inline void random_conv(net *t)
 
 static inline void random_unary(net *t)
 {
-    if (t->exact && roll(t, 0, 3) == 0) { /* a second tensor of the same values, with codes of its own */
-        keep(t, apply1(t->g, CR_OP_Identity, t->live[roll(t, 0, t->n_live - 1)]));
-        return;
-    }
     keep(t, random_activation(t, t->live[roll(t, 0, t->n_live - 1)]));
 }
 
