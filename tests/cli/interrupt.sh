@@ -5,6 +5,6 @@ make_scenes 2
 mkdir many
 for i in $(seq 3000); do ln -s ../scenes/images/000000.jpg many/$i.jpg; done
 echo precious >out.onnx
-python3 "$HERE/interrupt.py" "$CRAYON" quantize "$SAMPLE" -o out.onnx --images many --samples 3000
+python3 "$HERE/interrupt.py" "$CRAYON" quantize "$SAMPLE" -o out.onnx --images many --samples 3000 --all-samples --no-check
 cat out.onnx
 find . -maxdepth 1 -type f ! -name '.*' | sort
