@@ -77,7 +77,16 @@ static bool is_half(const job *j)
 
 /* ---- options ---- */
 
-enum { OPT_IMAGES = 256, OPT_STATS, OPT_SAVE_STATS, OPT_NO_CHECK, OPT_RECIPE, OPT_SAVE_RECIPE, OPT_MODE };
+enum {
+    OPT_IMAGES = 256,
+    OPT_STATS,
+    OPT_SAVE_STATS,
+    OPT_NO_CHECK,
+    OPT_RECIPE,
+    OPT_SAVE_RECIPE,
+    OPT_MODE,
+    OPT_MATCH_SCORES
+};
 
 static const struct option own_options[] = {
     {"output", required_argument, NULL, 'o'},
@@ -419,6 +428,8 @@ static void print_report(const job *j)
         cli_budget_given(&j->budget) ? cli_budget_print(&j->budget) : print_plan(j);
     }
     print_sizes(j);
+    print_match("classes", &j->scores);
+    print_match("objectness", &j->objects);
     if (!cli_budget_given(&j->budget)) print_agreement(j);
 }
 

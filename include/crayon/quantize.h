@@ -228,6 +228,19 @@ CR_API cr_status cr_tune(cr_model *model, const cr_image_list *pictures,
                          const cr_quantize_options *options, const cr_progress *progress,
                          cr_tune_report *report, cr_error *err);
 
+/* How many logits pass the confidence .25, on pictures that had no part in fitting `shift`. */
+typedef struct cr_score_match {
+    float shift;                  /* added to the logits; 0: it would not have helped */
+    double wanted, before, after; /* of the float model; of the quantized one without and with it */
+} cr_score_match;
+
+/* Shifts the logits of class scores and of objectness (both may be 0) so that the same confidence
+ * threshold finds as many objects as in the float model; the biases in the recipe take it up
+ * (pipeline/match_scores.c). At most 48 of the pictures are used, none needs a label. The model has a
+ * recipe with the head auto or float (CR_ERR_ARGUMENT else). */
+CR_API cr_status cr_match_scores(cr_model *model, const cr_image_list *pictures, int threads,
+                                 cr_score_match *scores, cr_score_match *objects, cr_error *err);
+
 /* Recipes on disk; loading attaches it to the model and checks that it fits. */
 CR_API cr_status cr_model_save_recipe(const cr_model *model, const char *path, cr_error *err);
 CR_API cr_status cr_model_load_recipe(cr_model *model, const char *path, cr_error *err);
