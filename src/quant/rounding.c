@@ -312,6 +312,22 @@ static void set_range(problem *p)
     if (p->q->type == CR_DT_I8 && p->lo < -127) p->lo = -127;
 }
 
+/* A group whose inputs say nothing, as of a channel that is always zero. */
+static void round_nearest(const problem *p)
+{
+    const cr_gram *g = p->gram;
+    for (int64_t o = 0; o < g->out; o++) {
+        const size_t c = channel_of(p, o);
+        float *w = p->weights + p->group * g->down + o * g->across;
+        for (int64_t i = 0; i < p->k; i++) {
+            const double v =
+                grid(p, (double)w[i * g->step], (double)p->q->scale[c], p->q->zero_point[c]);
+            const double code = nearbyint(v / (double)p->q->scale[c]) + p->q->zero_point[c];
+            w[i * g->step] = cr_dequantize((int32_t)code, p->q->scale[c], p->q->zero_point[c]);
+        }
+    }
+}
+
 static cr_status open_problem(problem *p, int workers, cr_error *err)
 {
     const size_t k = (size_t)p->k;
@@ -349,7 +365,10 @@ cr_status cr_round_weights(const cr_gram *g, const cr_qparams *q, const cr_round
     CR_TRY_GOTO(open_problem(&p, workers, err), done);
     for (p.group = 0; p.group < g->groups; p.group++) {
         CR_TRY_GOTO(order_inputs(&p, err), done);
-        if (!factor(&p)) continue;
+        if (!factor(&p)) {
+            round_nearest(&p);
+            continue;
+        }
         cr_pool_run(pool, (size_t)g->out, output_task, &p);
         for (int64_t c = p.group * g->out; c < (p.group + 1) * g->out; c++) {
             result->before += g->error[0][c];

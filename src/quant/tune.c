@@ -84,7 +84,7 @@ typedef struct tuner {
 static bool can_round(const cr_gram *g, const cr_recipe_entry *w)
 {
     const size_t outputs = (size_t)(g->groups * g->out);
-    if (!w || w->q.block || w->q.type == CR_DT_I1) return false;
+    if (!w || w->q.block || w->q.type == CR_DT_I1 || cr_dtype_size(w->q.type) > 1) return false;
     return w->q.count == 1 || (w->q.count == outputs && w->q.axis == (g->across == 1 ? 1 : 0));
 }
 
@@ -352,7 +352,7 @@ static cr_status keep_layer(tuner *t, cr_error *err)
 {
     const layer *l = t->current;
     const cr_tensor *w = l->gram.weight;
-    cr_fake_quantize(w, &t->entries[w->id]->q, w->data); /* groups that were left alone, too */
+    cr_fake_quantize(w, &t->entries[w->id]->q, w->data); /* on the grid, whatever its form */
     CR_TRY(cr_recipe_set_value(t->recipe, w->name, &w->shape, w->data, err));
     note_rounding(t->recipe, w->name);
     if (!t->o->centre || !can_shift(l)) return CR_OK;
