@@ -30,7 +30,7 @@ enum { CHUNK = 8, CHECKED = 2 }; /* pictures whose rows are added at once; how m
 cr_tune_options cr_tune_options_default(void)
 {
     return (cr_tune_options){
-        .pictures = 64, .memory = (size_t)100 << 20, .damping = .5, .correct = true, .sweeps = 2};
+        .pictures = 64, .memory = (size_t)48 << 20, .damping = .5, .correct = true, .sweeps = 2};
 }
 
 typedef struct layer {
