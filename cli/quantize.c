@@ -277,9 +277,10 @@ static cr_status plan(job *j, cr_error *err)
     const cr_progress progress = cli_progress();
     cr_status st = j->mode == MODE_STATIC ? get_stats(j, err) : CR_OK;
     if (st == CR_OK && cli_budget_given(&j->budget))
-        return cli_budget_plan(&j->budget, j->model, j->stats, &j->plan.options, err);
-    if (st == CR_OK) st = cr_quantize(j->model, j->stats, &j->plan.options, &j->report, err);
-    if (st == CR_OK && j->calibration.count)
+        st = cli_budget_plan(&j->budget, j->model, j->stats, &j->plan.options, err);
+    else if (st == CR_OK)
+        st = cr_quantize(j->model, j->stats, &j->plan.options, &j->report, err);
+    if (st == CR_OK && j->calibration.count && cr_model_get_info(j->model)->quantized)
         st = cr_tune(j->model, &j->calibration, &j->plan.options, &progress, &j->tuned, err);
     return st;
 }
@@ -426,6 +427,9 @@ static void print_report(const job *j)
     } else {
         print_calibration(j);
         cli_budget_given(&j->budget) ? cli_budget_print(&j->budget) : print_plan(j);
+        if (cli_budget_given(&j->budget) && j->tuned.layers)
+            printf("rounding     %s, behind the table: %zu of %zu layers better for it\n",
+                   cli_rounding_name(j->plan.options.rounding), j->tuned.better, j->tuned.layers);
     }
     print_sizes(j);
     print_match("classes", &j->scores);
