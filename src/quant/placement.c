@@ -107,7 +107,7 @@ bool cr_is_depthwise(const cr_node *n)
 /* One scale per channel costs a depthwise kernel nothing, and no dense kernel can take it: tensors
  * that depthwise convolutions alone read as integers, as they are made, get one. (YOLOX-nano: .51
  * agreement -> .90.) Others may read the tensor too, as floats. A tensor that both kinds read would
- * need two sets of integers; it keeps one scale, and equalization serves both readers (equalize.c). */
+ * need two sets of integers; it keeps one scale. */
 static void mark_channels(const cr_graph *g, cr_placement_map *m)
 {
     for (size_t i = 0; i < g->node_count; i++)

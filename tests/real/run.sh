@@ -34,31 +34,35 @@ print(f"{'PASS' if good else 'FAIL'} {sys.argv[2]}: float mAP50-95 {ap:.4f} (exp
 END
 }
 
-# The default command; then others judge the file, and Crayon judges it as well.
-quantize() { # model
+# The default command; then Crayon judges the file, and others do. Of three draws of 96 pictures agreement was
+# at least .981 (yolov8n), .940 (yolox_nano), .909 (nanodet_m_320); the limits leave room for the noise of 80
+# pictures.
+quantize() { # model, float mAP, least agreement
     python3 tests/real/cost.py 60 500 "$crayon" quantize "$data/models/$1.onnx" \
         -o "$work/$1-int8.onnx" --images "$data/coco-calib/images" --save-recipe "$work/$1.json"
     [ -e "$work/$1-int8.onnx" ] || return
-    own_agreement "$1"
+    own_agreement "$1" "$2" "$3"
     [ -n "$python" ] || { echo "SKIP $1: judged by ONNX Runtime: CRAYON_PEERS_PYTHON is not set"; return; }
-    "$python" tests/peers/quantized_coco.py "$data/models/$1.onnx" "$work/$1-int8.onnx"
+    [ "$1" != yolov8n ] ||
+        "$python" tests/peers/quantized_coco.py "$data/models/$1.onnx" "$work/$1-int8.onnx"
     "$python" tests/peers/tensors_ort.py "$build/tests/peers-run_model" "$work/$1-int8.onnx" \
         "$data/seed/bus.jpg" "$data/seed/frame_0000.jpg"
 }
 
-own_agreement() { # model
+own_agreement() { # model, float mAP, least agreement
     "$crayon" eval "$work/$1-int8.onnx" --against "$data/models/$1.onnx" \
         --images "$data/coco-dev/images" --labels "$data/coco-dev/instances.json" \
         --json >"$work/eval.json" || {
         echo "FAIL $1: crayon eval of the INT8 file failed"
         return
     }
-    python3 - "$work/eval.json" "$1" <<'END'
+    python3 - "$work/eval.json" "$1" "$2" "$3" <<'END'
 import json, sys
 j = json.load(open(sys.argv[1]))
 ap, same = j["metrics"]["AP"], j["agreement"]
-good = ap >= 0.4004 - 0.008 and same >= 0.93
-print(f"{'PASS' if good else 'FAIL'} {sys.argv[2]}: INT8 in Crayon: mAP {ap:.4f} (float 0.4004, limit 0.008 below), agreement {same:.4f} (at least 0.93)")
+wanted, least = float(sys.argv[3]), float(sys.argv[4])
+good = ap >= wanted - 0.008 and same >= least
+print(f"{'PASS' if good else 'FAIL'} {sys.argv[2]}: INT8 in Crayon: mAP {ap:.4f} (float {wanted:.4f}, limit 0.008 below), agreement {same:.4f} (at least {least})")
 END
 }
 
@@ -146,7 +150,9 @@ everything() {
     bus
     float_map yolov8n 0.4004
     float_map yolox_nano 0.3100
-    for model in yolov8n yolov8n_opset17; do quantize $model; done
+    quantize yolov8n 0.4004 0.965
+    quantize yolov8n_opset17 0.4004 0.965
+    quantize yolox_nano 0.3100 0.92
     for model in yolov8n yolov8n-pose nanodet_m_320 yolox_nano; do outputs $model; done
     for model in yolov8n yolox_nano; do halves $model; done
     for model in yolov8n yolox_nano; do low_bits $model; done
