@@ -68,6 +68,8 @@ _FALLIBLE = {
     "cr_py_plan_nodes": [_P, _I, POINTER(_S), _N],
     "cr_py_calibrate_images": [_P, POINTER(_S), _N, _P, ProgressFn, _PP],
     "cr_py_calibrate_folder": [_P, _S, _P, ProgressFn, _PP],
+    "cr_py_tune_images": [_P, POINTER(_S), _N, _P, ProgressFn],
+    "cr_py_tune_folder": [_P, _S, _P, ProgressFn],
     "cr_py_calibrate_file": [_P, _I, _N, _P, ProgressFn, _PP],
     "cr_py_quantize": [_P, _P, _P, POINTER(_N)],
     "cr_model_export": [_P, _S],

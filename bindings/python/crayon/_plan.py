@@ -157,6 +157,22 @@ class Spool:
         return stats
 
 
+def _are_paths(images: Any) -> bool:
+    return isinstance(images, (list, tuple)) and bool(images) and \
+        all(isinstance(p, (str, os.PathLike)) for p in images)
+
+
+def tune(model: Model, images: Any, plan: Plan, progress: Optional[Progress]) -> None:
+    """Rounds the planned weights by pictures: a folder (list, pattern) or a list of files."""
+    watch = Watch(progress)
+    if isinstance(images, (str, os.PathLike)):
+        watch.call("cr_py_tune_folder", model.pointer, path_bytes(images), plan.pointer,
+                   watch.function)
+    elif _are_paths(images):
+        watch.call("cr_py_tune_images", model.pointer, strings([os.fspath(p) for p in images]),
+                   len(images), plan.pointer, watch.function)
+
+
 def calibrate(model: Model, images: Any, plan: Plan, progress: Optional[Progress]) -> Stats:
     """From a folder (list, pattern), a list of files, or arrays: pictures or prepared tensors."""
     watch, stats = Watch(progress), Stats()
@@ -164,8 +180,7 @@ def calibrate(model: Model, images: Any, plan: Plan, progress: Optional[Progress
         watch.call("cr_py_calibrate_folder", model.pointer, path_bytes(images), plan.pointer,
                    watch.function, byref(stats.pointer))
         return stats
-    if isinstance(images, (list, tuple)) and images and \
-            all(isinstance(p, (str, os.PathLike)) for p in images):
+    if _are_paths(images):
         paths = strings([os.fspath(p) for p in images])
         watch.call("cr_py_calibrate_images", model.pointer, paths, len(images), plan.pointer,
                    watch.function, byref(stats.pointer))
@@ -181,10 +196,12 @@ def calibrate_arrays(model: Model, arrays: Iterable[Any], plan: Plan,
         return spool.calibrate(plan, progress)
 
 
-def plan_and_export(model: Model, stats: Optional[Stats], plan: Plan, output: Any) -> Report:
+def plan_and_export(model: Model, stats: Optional[Stats], plan: Plan, output: Any, *,
+                    images: Any = None, progress: Optional[Progress] = None) -> Report:
     figures = (c_size_t * 7)()
     before = Path(model.path).stat().st_size
     call("cr_py_quantize", model.pointer, stats.pointer if stats else None, plan.pointer, figures)
+    tune(model, images, plan, progress)
     call("cr_model_export", model.pointer, path_bytes(output))
     return Report(*figures, samples=stats.samples if stats else 0, bytes_before=before,
                   bytes_after=Path(output).stat().st_size)

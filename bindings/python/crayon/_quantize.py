@@ -19,7 +19,8 @@ def quantize(model: Any, output: Any, *, images: Any = None, stats: Any = None,
     mode: "static" (from pictures); "dynamic" (ranges of each run) and "weights" need no pictures.
     images: a folder, .txt list or pattern of pictures; a list of files; or arrays, one after the
     other: uint8 [H,W,3] RGB pictures, or float32 tensors as the network reads them. stats: a file of
-    statistics in their place (save_stats writes one). Further options are those of
+    statistics in their place (save_stats writes one). Weights are rounded by what the pictures show
+    if they are files; arrays and statistics leave them rounded to the nearest. Further options are those of
     `crayon quantize --help` with _ for -: weights="uint8", keep_float=["/model.22/*"],
     symmetric=True.
     """
@@ -35,7 +36,8 @@ def quantize(model: Any, output: Any, *, images: Any = None, stats: Any = None,
     seen = None
     if mode == "static":
         seen = Stats.load(stats) if stats is not None else calibrate(source, images, plan, progress)
-    report = plan_and_export(source, seen, plan, output)
+    report = plan_and_export(source, seen, plan, output, images=images if stats is None else None,
+                             progress=progress)
     if seen is not None and save_stats is not None:
         seen.save(save_stats)
     if save_recipe is not None:

@@ -357,6 +357,27 @@ int cr_py_calibrate_folder(const cr_model *model, const char *spec, const cr_py_
     return done;
 }
 
+int cr_py_tune_images(cr_model *model, const char *const *paths, size_t count,
+                      const cr_py_plan *plan, cr_progress_fn progress, cr_error *err)
+{
+    const cr_image_list list = {(char **)paths, count};
+    const cr_quantize_options o = options_of(plan);
+    const cr_progress report = {progress, NULL};
+    return (int)cr_tune(model, &list, &o, &report, NULL, err);
+}
+
+int cr_py_tune_folder(cr_model *model, const char *spec, const cr_py_plan *plan,
+                      cr_progress_fn progress, cr_error *err)
+{
+    cr_image_list list;
+    const cr_status st = cr_image_list_open(spec, &list, err);
+    if (st != CR_OK) return (int)st;
+    const int done = cr_py_tune_images(model, (const char *const *)list.paths, list.count, plan,
+                                       progress, err);
+    cr_image_list_free(&list);
+    return done;
+}
+
 typedef struct sample_file {
     int file;
     size_t bytes; /* of a sample */

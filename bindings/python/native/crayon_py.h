@@ -76,6 +76,11 @@ CR_API int cr_py_calibrate_images(const cr_model *model, const char *const *path
                                   cr_error *err);
 CR_API int cr_py_calibrate_folder(const cr_model *model, const char *spec, const cr_py_plan *plan,
                                   cr_progress_fn progress, cr_stats **out, cr_error *err);
+/* Behind cr_py_quantize, with the same pictures: cr_tune. */
+CR_API int cr_py_tune_images(cr_model *model, const char *const *paths, size_t count,
+                             const cr_py_plan *plan, cr_progress_fn progress, cr_error *err);
+CR_API int cr_py_tune_folder(cr_model *model, const char *spec, const cr_py_plan *plan,
+                             cr_progress_fn progress, cr_error *err);
 /* Samples of the only input lie one behind the other in an open file. */
 CR_API int cr_py_calibrate_file(const cr_model *model, int file, size_t count,
                                 const cr_py_plan *plan, cr_progress_fn progress, cr_stats **out,
