@@ -118,6 +118,9 @@ bool cr_qtype_range(cr_dtype type, int32_t *lo, int32_t *hi);
 /* The codes that rounding may give: q->lo..hi, or the type's range. */
 void cr_q_range(const cr_qparams *q, int32_t *lo, int32_t *hi);
 
+/* Products per output up to which convolutions of 16-bit codes run on integers. */
+enum { CR_Q_WIDE_PRODUCTS = 32768 };
+
 static inline bool cr_q_per_tensor(const cr_qparams *q) { return q->axis < 0 || q->count == 1; }
 /* Do the codes of a weight fit int8: I8, I4, I2, I1? */
 static inline bool cr_q_int8_codes(cr_dtype type)

@@ -179,8 +179,9 @@ static cr_status write_bias(writer *w, cr_node *n, const cr_qparams *a, const cr
     cr_graph *g = w->g;
     const cr_tensor *b = n->in[2];
     const int64_t count = cr_shape_count(&b->shape);
-    const bool vector = !cr_q_per_tensor(wq);
-    if (vector && (size_t)count != wq->count) return CR_OK;
+    const bool vector = !cr_q_per_tensor(wq) || !cr_q_per_tensor(a);
+    if (!cr_q_per_tensor(wq) && (size_t)count != wq->count) return CR_OK;
+    if (!cr_q_per_tensor(a) && (size_t)count % a->count) return CR_OK;
     char name[512];
     const cr_shape one = {vector ? 1 : 0, {vector ? count : 0}};
     cr_tensor *scale = named(g, b->name, "scale", CR_DT_F32, one, true);
@@ -188,10 +189,10 @@ static cr_status write_bias(writer *w, cr_node *n, const cr_qparams *a, const cr
     cr_tensor *back = named(g, b->name, "dequantized", CR_DT_F32, b->shape, false);
     if (!scale || !codes || !back) return CR_NOMEM(err);
     for (int64_t c = 0; c < count; c++) {
-        const float sw = wq->scale[vector ? c : 0];
-        ((float *)scale->data)[vector ? c : 0] = a->scale[0] * sw;
-        ((int32_t *)codes->data)[c] =
-            cr_quantize_bias(((const float *)b->data)[c], a->scale[0], sw);
+        const float sw = wq->scale[cr_q_per_tensor(wq) ? 0 : c];
+        const float sa = a->scale[c / (count / (int64_t)a->count)]; /* its input channel's */
+        ((float *)scale->data)[vector ? c : 0] = sa * sw;
+        ((int32_t *)codes->data)[c] = cr_quantize_bias(((const float *)b->data)[c], sa, sw);
     }
     const cr_qparams q = {CR_DT_I32, vector ? 0 : -1, vector ? (size_t)count : 1, NULL, NULL};
     snprintf(name, sizeof name, "%s_DequantizeLinear", back->name);
@@ -205,16 +206,17 @@ static bool takes_bias(const writer *w, const cr_node *n)
            n->in[2]->dtype == CR_DT_F32;
 }
 
-/* Does the convolution run on integers: sums of codes with one scale per output channel? */
-static bool rounds_bias(const cr_qparams *a, const cr_qparams *w)
+/* Does the convolution run on integers (runtime/integer_conv.c)? Then it rounds its bias. */
+static bool rounds_bias(const cr_node *n, const cr_qparams *a, const cr_qparams *w)
 {
-    bool codes = w->type == CR_DT_U8;
-    if (a->type != CR_DT_I8 && a->type != CR_DT_U8) return false;
-    if (cr_q_int8_codes(w->type)) {
-        codes = true;
-        for (size_t i = 0; i < w->count; i++) codes &= w->zero_point[i] == 0;
-    }
-    return codes && cr_q_per_tensor(a) && (cr_q_per_tensor(w) || (w->axis == 0 && !w->block));
+    const cr_shape *x = &n->in[0]->shape, *k = &n->in[1]->shape;
+    const bool bytes = a->type == CR_DT_I8 || a->type == CR_DT_U8;
+    const bool wide = (a->type == CR_DT_I16 || a->type == CR_DT_U16) && k->rank == 4 &&
+                      cr_shape_count(k) <= k->dim[0] * CR_Q_WIDE_PRODUCTS;
+    const bool depthwise = x->rank > 2 && cr_attr_int(n, "group", 1) == x->dim[1];
+    if (!bytes && !wide) return false;
+    if (!cr_q_per_tensor(a) && (a->axis != 1 || !depthwise)) return false;
+    return cr_q_byte_codes(w->type) && !w->block && (cr_q_per_tensor(w) || w->axis == 0);
 }
 
 static cr_status write_biases(writer *w, size_t nodes, cr_error *err)
@@ -223,7 +225,7 @@ static cr_status write_biases(writer *w, size_t nodes, cr_error *err)
         cr_node *n = w->g->nodes[i];
         if (!takes_bias(w, n)) continue;
         const cr_recipe_entry *a = entry_of(w, n->in[0]), *wq = entry_of(w, n->in[1]);
-        if (a && wq && rounds_bias(&a->q, &wq->q))
+        if (a && wq && rounds_bias(n, &a->q, &wq->q))
             CR_TRY(write_bias(w, n, &a->q, &wq->q, err));
     }
     return CR_OK;

@@ -23,12 +23,14 @@ static bool is_wide(cr_dtype type)
     return type == CR_DT_U16 || type == CR_DT_I16;
 }
 
+_Static_assert((int)CR_Q_WIDE_PRODUCTS == (int)CR_CONV_WIDE_PRODUCTS, "what the kernels hold");
+
 /* 16-bit codes are multiplied in 2-D convolutions whose sums the kernels hold. */
 static bool takes_wide(const cr_node *n)
 {
     const cr_shape *w = &n->in[1]->shape;
     return n->op->kind == CR_OP_Conv && w->rank == 4 && w->dim[0] > 0 &&
-           cr_shape_count(w) / w->dim[0] <= CR_CONV_WIDE_PRODUCTS;
+           cr_shape_count(w) / w->dim[0] <= CR_Q_WIDE_PRODUCTS;
 }
 
 /* The weights' axis that is output channels; -1: none is (groups of a transposed convolution). */
