@@ -94,6 +94,7 @@ low_bits() { # model
     [ -n "$python" ] || { echo "SKIP low bits of $1: CRAYON_PEERS_PYTHON is not set"; return; }
     "$python" tests/peers/low_bits.py "$crayon" "$build/tests/peers-run_model" \
         "$data/models/$1.onnx" "$data/seed/bus.jpg"
+    [ "$1" != yolox_nano ] || return # as in quantize
     "$crayon" quantize "$data/models/$1.onnx" -o "$work/low.onnx" --images "$data/coco-calib/images" \
         --samples 16 --save-stats "$work/stats.json" >/dev/null
     for plan in '--weights int4' '--weights int2' '--weights int1' '--activations int16' \
