@@ -48,29 +48,29 @@ static inline int32_t cr_round_clamp(float v, int32_t zp, int32_t lo, int32_t hi
 }
 
 /* Real x to an integer in lo..hi; scale > 0. */
-static inline int32_t cr_quantize(float x, float scale, int32_t zp, int32_t lo, int32_t hi)
+static inline int32_t cr_quantize_value(float x, float scale, int32_t zp, int32_t lo, int32_t hi)
 {
     return cr_round_clamp(x / scale, zp, lo, hi);
 }
 
 static inline uint8_t cr_quantize_u8(float x, float scale, int32_t zp)
 {
-    return (uint8_t)cr_quantize(x, scale, zp, 0, 255);
+    return (uint8_t)cr_quantize_value(x, scale, zp, 0, 255);
 }
 
 static inline int8_t cr_quantize_i8(float x, float scale, int32_t zp)
 {
-    return (int8_t)cr_quantize(x, scale, zp, -128, 127);
+    return (int8_t)cr_quantize_value(x, scale, zp, -128, 127);
 }
 
 static inline uint16_t cr_quantize_u16(float x, float scale, int32_t zp)
 {
-    return (uint16_t)cr_quantize(x, scale, zp, 0, 65535);
+    return (uint16_t)cr_quantize_value(x, scale, zp, 0, 65535);
 }
 
 static inline int16_t cr_quantize_i16(float x, float scale, int32_t zp)
 {
-    return (int16_t)cr_quantize(x, scale, zp, -32768, 32767);
+    return (int16_t)cr_quantize_value(x, scale, zp, -32768, 32767);
 }
 
 /* The difference is exact for every int32 q; it is rounded to float32 before the product. */

@@ -210,7 +210,7 @@ cr_q_grain cr_q_grain_of(const cr_qparams *q, const cr_shape *s)
 static int32_t code_of(cr_dtype type, float x, float scale, int32_t zero, int32_t lo, int32_t hi)
 {
     if (type == CR_DT_I1) return x < 0 ? -1 : 1;
-    return cr_quantize(x, scale, zero, lo, hi);
+    return cr_quantize_value(x, scale, zero, lo, hi);
 }
 
 int32_t cr_q_code(const cr_qparams *q, size_t k, float x)

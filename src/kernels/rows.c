@@ -150,10 +150,11 @@ static int32_t finish_one(int32_t acc, int64_t i, const cr_finish *f, const uint
     const int32_t zero = f->scales ? f->zeros[i] : f->zero_point;
     const float x = sum_value(acc, f) * m;
     if (r->data)
-        return cr_quantize(act_one(x, &f->act) + cr_dequantize(*added, r->scale, r->zero_point),
-                           scale, zero, 0, top);
+        return cr_quantize_value(
+            act_one(x, &f->act) + cr_dequantize(*added, r->scale, r->zero_point), scale, zero, 0,
+            top);
     if (f->act.kind == CR_ACT_NONE) return cr_round_clamp(x, zero, 0, top);
-    return cr_quantize(act_one(x, &f->act), scale, zero, 0, top);
+    return cr_quantize_value(act_one(x, &f->act), scale, zero, 0, top);
 }
 
 static void finish_u8_c(uint8_t *y, const int32_t *acc, const cr_finish_area *area,

@@ -56,7 +56,7 @@ cr_status cr_eval_quantize_linear(const cr_op_call *call, cr_error *err)
         const int64_t k = scale_index(&g, i);
         const float scale = (float)cr_load_f64(call->in[1], k);
         const int32_t zero = zp ? (int32_t)cr_load_i64(zp, k) : 0;
-        const int32_t q = cr_quantize((float)cr_load_f64(x, i), scale, zero, lo, hi);
+        const int32_t q = cr_quantize_value((float)cr_load_f64(x, i), scale, zero, lo, hi);
         cr_store_bits(call->out[0], i, (uint64_t)(int64_t)q);
     }
     return CR_OK;

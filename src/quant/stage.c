@@ -24,7 +24,7 @@ static void store_bytes(uint8_t *to, const float *x, int64_t n, const cr_qparams
     int32_t lo = 0, hi = 0;
     cr_qtype_range(q->type, &lo, &hi);
     for (int64_t i = 0; i < n; i++)
-        to[i] = (uint8_t)(cr_quantize(x[i], q->scale[0], q->zero_point[0], lo, hi) - lo);
+        to[i] = (uint8_t)(cr_quantize_value(x[i], q->scale[0], q->zero_point[0], lo, hi) - lo);
 }
 
 static float store_words(int16_t *to, const float *x, int64_t n)

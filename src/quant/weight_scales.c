@@ -51,7 +51,7 @@ static choice try_scale(const group *g, double scale, int32_t zero)
     if (!(s > 0) || !isfinite(s)) return c;
     c.error = 0;
     for (size_t i = 0; i < g->n; i++) {
-        const int32_t code = cr_quantize(g->x[i], s, zero, g->lo, g->hi);
+        const int32_t code = cr_quantize_value(g->x[i], s, zero, g->lo, g->hi);
         const double gap = (double)g->x[i] - (double)(code - zero) * c.scale;
         c.error += gap * gap;
     }
@@ -69,8 +69,9 @@ static void refine(const group *g, choice *best)
     for (int round = 0; round < LLOYD_ROUNDS; round++) {
         double above = 0, below = 0;
         for (size_t i = 0; i < g->n; i++) {
-            const double q =
-                cr_quantize(g->x[i], (float)best->scale, best->zero, g->lo, g->hi) - best->zero;
+            const int32_t code =
+                cr_quantize_value(g->x[i], (float)best->scale, best->zero, g->lo, g->hi);
+            const double q = code - best->zero;
             above += (double)g->x[i] * q;
             below += q * q;
         }

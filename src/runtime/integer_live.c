@@ -21,8 +21,9 @@ void cr_live_weights(const cr_node *n, const cr_qparams *w, int32_t *codes)
         const int64_t to = by_column ? i % rows * depth + i / rows : i;
         int32_t lo, hi;
         cr_q_range(w, &lo, &hi);
-        codes[to] = cr_quantize(((const float *)t->data)[i], w->scale[c], w->zero_point[c], lo, hi) -
-                    w->zero_point[c];
+        const float x = ((const float *)t->data)[i];
+        codes[to] =
+            cr_quantize_value(x, w->scale[c], w->zero_point[c], lo, hi) - w->zero_point[c];
     }
 }
 

@@ -290,7 +290,7 @@ static void fake_rows(void *ctx, int64_t first, int64_t count, int worker)
     for (int64_t r = first; r < first + count; r++)
         for (int64_t c = 0; c < j->v->cols; c++) {
             const size_t k = q->count == 1 ? 0 : (size_t)(c / j->inner) % q->count;
-            const int32_t code = cr_quantize(j->src[r * j->ld_in + c], q->scale[k],
+            const int32_t code = cr_quantize_value(j->src[r * j->ld_in + c], q->scale[k],
                                              q->zero_point[k], j->lo, j->hi);
             j->dst[r * j->ld_out + c] = cr_dequantize(code, q->scale[k], q->zero_point[k]);
         }

@@ -60,7 +60,7 @@ static void convert(const problem *q, int64_t acc, int64_t o, unsigned char byte
     if (p->float_out)
         memcpy(bytes, &y, sizeof y);
     const int32_t code = p->act.kind == CR_ACT_NONE ? cr_round_clamp(x, zero, 0, top)
-                                                    : cr_quantize(y, scale, zero, 0, top);
+                                                    : cr_quantize_value(y, scale, zero, 0, top);
     if (!p->float_out) bytes[0] = (unsigned char)(p->wide_out ? code >> 8 : code);
     if (p->wide_out) bytes[1] = (unsigned char)(code & 255);
 }

@@ -326,7 +326,7 @@ static void check_joined(const cr_rows *k, const cr_finish_area *a, const cr_fin
         const float x = (float)sum * f->multiplier[c], v = activate(x, &f->act);
         const int32_t code = f->act.kind == CR_ACT_NONE
                                  ? cr_round_clamp(x, zero_at(f, c), 0, 65535)
-                                 : cr_quantize(v, scale_at(f, c), zero_at(f, c), 0, 65535);
+                                 : cr_quantize_value(v, scale_at(f, c), zero_at(f, c), 0, 65535);
         assert_true(same(floats(&y)[out], v));
         assert_int_equal(q.data[out] << 8 | q.data[out + plane], code);
     }
