@@ -28,6 +28,7 @@ int cmd_eval(int argc, char **argv);
 int cmd_compare(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
+int cmd_convert(int argc, char **argv);
 int cmd_synth(int argc, char **argv);
 
 /* ---- messages -------------------------------------------------------------------------------- */
@@ -90,6 +91,9 @@ enum { CLI_OPT_HELP = 1000, CLI_OPT_CPU, CLI_OPT_THREADS, CLI_OPT_IMGSZ, CLI_OPT
     "  --precision P        arithmetic of float models: float32, bf16, or auto, which is bf16\n"    \
     "                       where the CPU has instructions for it (float32)\n"
 
+#define CLI_FORMAT_HELP                                                                            \
+    "  --format F           qdq: ONNX with QuantizeLinear/DequantizeLinear (from OUT's ending)\n"
+
 #define CLI_COMMON_HELP                                                                            \
     "  --imgsz N|HxW        input size, where the model file leaves it open\n"                     \
     "  --preprocess P,...   how pictures are prepared, where the model does not say or says it\n"   \
@@ -113,6 +117,9 @@ bool cli_choice(const char *option, const char *text, const char *const *values,
 /* ---- models and pictures --------------------------------------------------------------------- */
 
 cr_status cli_open_model(const char *path, const cli_common *common, cr_model **out, cr_error *err);
+
+/* Two names of one file: writing OUT would destroy the source. */
+bool cli_same_file(const char *a, const char *b);
 
 /* Changes what a comma-separated list of --preprocess names; false: it is no such list. */
 bool cli_preprocess_parse(const char *text, cr_preprocess *preprocess);

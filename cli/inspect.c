@@ -145,8 +145,9 @@ static void print_summary(const cr_model *model)
     const cr_model_info *info = cr_model_get_info(model);
     char text[160];
     printf("%-14s %s, %.2f MB\n", "file", info->path, (double)info->file_bytes / 1e6);
-    printf("%-14s opset %d, IR %d, by %s\n", "format", info->opset, info->ir_version,
-           info->producer && *info->producer ? info->producer : "unknown");
+    printf("%-14s %s", "format", info->format);
+    if (info->opset) printf(" opset %d, IR %d", info->opset, info->ir_version);
+    printf(", by %s\n", info->producer && *info->producer ? info->producer : "unknown");
     printf("%-14s %s%s%s\n", "family", info->family, *info->task ? ", task " : "", info->task);
     print_ports(model, CR_PORT_INPUT, "inputs");
     print_ports(model, CR_PORT_OUTPUT, "outputs");
@@ -227,6 +228,7 @@ static void write_summary(cli_json *j, const cr_model *model)
     const cr_model_info *info = cr_model_get_info(model);
     cli_json_string(j, "model", info->path);
     cli_json_integer(j, "bytes", (long long)info->file_bytes);
+    cli_json_string(j, "format", info->format);
     cli_json_string(j, "producer", info->producer ? info->producer : "");
     cli_json_integer(j, "opset", info->opset);
     cli_json_integer(j, "ir_version", info->ir_version);

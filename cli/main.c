@@ -16,6 +16,7 @@ static const verb verbs[] = {
     {"eval", cmd_eval, "measure a model on labelled pictures (COCO metrics)"},
     {"compare", cmd_compare, "how far do two models agree, layer by layer if wanted"},
     {"bench", cmd_bench, "measure speed and memory"},
+    {"convert", cmd_convert, "write a model in another format, as it is"},
     {"inspect", cmd_inspect, "say what is in a model file"},
     {"synth", cmd_synth, "render labelled pictures to try things on"},
 };

@@ -19,7 +19,7 @@ static const char help_head[] =
     "pictures need no labels; about a hundred that look like those of the real task are enough.\n"
     "Weight-only and dynamic modes need none: with --images they say how far the model agrees.\n"
     "\n"
-    "  -o, --output OUT     the model to write (.onnx)\n"
+    "  -o, --output OUT     the model to write\n" CLI_FORMAT_HELP
     "  --images SOURCE      folder, .txt list, .zip or pattern of JPEG and PNG pictures, or a video\n"
     "  --mode M             static: weights and activations, calibrated on pictures; weights: weights\n"
     "                       alone; dynamic: activations' ranges are found in each run, per tensor\n"
@@ -67,6 +67,7 @@ typedef struct job {
     cr_quantize_report report;
     cr_tune_report tuned;
     cr_half_report half;
+    cr_export_options export;
     double calibration_s, agreement, keypoints;
 } job;
 
@@ -85,7 +86,8 @@ enum {
     OPT_RECIPE,
     OPT_SAVE_RECIPE,
     OPT_MODE,
-    OPT_MATCH_SCORES
+    OPT_MATCH_SCORES,
+    OPT_FORMAT
 };
 
 static const struct option own_options[] = {
@@ -98,6 +100,7 @@ static const struct option own_options[] = {
     {"save-recipe", required_argument, NULL, OPT_SAVE_RECIPE},
     {"mode", required_argument, NULL, OPT_MODE},
     {"match-scores", no_argument, NULL, OPT_MATCH_SCORES},
+    {"format", required_argument, NULL, OPT_FORMAT},
     CLI_COMMON_OPTIONS};
 
 static int take_option(int code, char **argv, job *j)
@@ -127,6 +130,9 @@ static int take_option(int code, char **argv, job *j)
     case OPT_SAVE_RECIPE:
         j->recipe_out = optarg;
         return CLI_DONE;
+    case OPT_FORMAT:
+        j->export.format = optarg;
+        return CLI_DONE;
     case OPT_MATCH_SCORES:
         j->match_scores = true;
         return CLI_DONE;
@@ -135,13 +141,6 @@ static int take_option(int code, char **argv, job *j)
     default:
         return cli_common_option(code, argv, &j->common);
     }
-}
-
-/* Two names of one file: writing OUT would destroy the source. */
-static bool same_file(const char *a, const char *b)
-{
-    struct stat x, y;
-    return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
 /* Of what shapes an INT8 plan, 16-bit floats know which nodes and the head. */
@@ -164,9 +163,8 @@ static int check_usage(job *j, int argc, char **argv)
     if (argc - optind > 1) return cli_usage("one model, not '%s' as well", argv[optind + 1]);
     if (!j->out) return cli_usage("-o OUT is missing");
     j->model_path = argv[optind];
-    const char *dot = strrchr(j->out, '.');
-    if (!dot || strcmp(dot, ".onnx"))
-        return cli_usage("-o %s: only names that end in .onnx can be written", j->out);
+    cr_error err = {0};
+    if (cr_export_check(j->out, &j->export, &err) != CR_OK) return cli_usage("-o %s", err.message);
     if (is_half(j)) {
         const int wrong = check_half(j);
         if (wrong) return wrong;
@@ -181,7 +179,7 @@ static int check_usage(job *j, int argc, char **argv)
         return cli_usage("--recipe fixes the plan: options that plan cannot be given with it");
     if (j->stats_out && (j->stats_in || j->recipe_in))
         return cli_usage("--save-stats needs a calibration: not with --stats or --recipe");
-    if (same_file(j->model_path, j->out))
+    if (cli_same_file(j->model_path, j->out))
         return cli_usage("-o %s: is the source model; give another name", j->out);
     return cli_budget_check(&j->budget, j->mode == MODE_STATIC && !j->recipe_in, j->images);
 }
@@ -294,7 +292,7 @@ static cr_status match_scores(job *j, cr_error *err)
 
 static cr_status write_files(const job *j, cr_error *err)
 {
-    cr_status st = cr_model_export(j->model, j->out, err);
+    cr_status st = cr_model_export(j->model, j->out, &j->export, err);
     if (st == CR_OK && j->stats_out) st = cr_stats_save(j->stats, j->stats_out, err);
     if (st == CR_OK && j->recipe_out && !j->budget.report.kept_float)
         st = cr_model_save_recipe(j->model, j->recipe_out, err);

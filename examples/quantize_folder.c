@@ -29,7 +29,7 @@ int main(int argc, char **argv)
     if (st == CR_OK) st = cr_image_list_open(argv[2], &pictures, &err);
     if (st == CR_OK) st = cr_calibrate(model, &pictures, &options, &progress, &stats, &err);
     if (st == CR_OK) st = cr_quantize(model, stats, &options, &report, &err);
-    if (st == CR_OK) st = cr_model_export(model, argv[3], &err);
+    if (st == CR_OK) st = cr_model_export(model, argv[3], NULL, &err);
     if (st == CR_OK)
         printf("%zu of %zu convolutions quantized\n", report.convs_quantized, report.convs);
     cr_stats_free(&stats);

@@ -56,7 +56,8 @@ typedef struct cr_op_count {
 /* Everything here is owned by the model. */
 typedef struct cr_model_info {
     const char *path, *producer;
-    int opset, ir_version;
+    const char *format;          /* of the file: "ONNX" */
+    int opset, ir_version;       /* 0 where the format has none */
     uint64_t file_bytes;
     const char *family;          /* "YOLOv8 detect", "YOLOX", "classifier", "unknown", ... */
     const char *task;            /* metadata's task or a guess; "" if unknown */

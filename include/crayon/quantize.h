@@ -4,7 +4,7 @@
  *     cr_stats *stats;
  *     cr_calibrate(model, &pictures, &o, NULL, &stats, &err);      statistics of a float model
  *     cr_quantize(model, stats, &o, &report, &err);                the model now has a recipe
- *     cr_model_export(model, "int8.onnx", &err);                   QDQ
+ *     cr_model_export(model, "int8.onnx", NULL, &err);             QDQ
  *
  * Statistics do not depend on the plan: record them once, plan again with other bits or exclusions. */
 #ifndef CRAYON_QUANTIZE_H
@@ -246,9 +246,20 @@ CR_API cr_status cr_model_save_recipe(const cr_model *model, const char *path, c
 CR_API cr_status cr_model_load_recipe(cr_model *model, const char *path, cr_error *err);
 CR_API void cr_model_drop_recipe(cr_model *model);
 
-/* Writes ONNX: float without a recipe (16-bit floats as cr_model_to_half chose), QDQ with one, at
- * opset max(source opset, 13) (21 for int16, int4 and blocks, 25 for 2 bits and fewer). */
-CR_API cr_status cr_model_export(const cr_model *model, const char *path, cr_error *err);
+typedef struct cr_export_options {
+    const char *format; /* "qdq"; NULL: from the path's ending */
+} cr_export_options;
+CR_API cr_export_options cr_export_options_default(void);
+
+/* Writes the model; options NULL: the defaults. The file appears complete or not at all.
+ * ONNX: float without a recipe (16-bit floats as cr_model_to_half chose), QDQ with one, at opset
+ * max(source opset, 13) (21 for int16, int4 and blocks, 25 for 2 bits and fewer).
+ * CR_ERR_ARGUMENT: no such format, or an ending that names none. */
+CR_API cr_status cr_model_export(const cr_model *model, const char *path,
+                                 const cr_export_options *options, cr_error *err);
+
+/* Can a file of that name be written so? For checks before the work. Errors as cr_model_export's. */
+CR_API cr_status cr_export_check(const char *path, const cr_export_options *options, cr_error *err);
 
 #ifdef __cplusplus
 }

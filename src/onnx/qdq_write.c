@@ -172,12 +172,13 @@ static const cr_recipe_entry *entry_of(const writer *w, const cr_tensor *t)
     return t && (size_t)t->id < w->tensors ? w->entries[t->id] : NULL;
 }
 
-/* The bias as int32 at scale sa*sw[c], as crayon/arith.h says and as runtimes need to fuse. */
+/* The bias as int32 at scale sa*sw[c], as crayon/arith.h says and as runtimes need to fuse. The float
+ * tensor keeps its name behind the pair, unless others read it too. */
 static cr_status write_bias(writer *w, cr_node *n, const cr_qparams *a, const cr_qparams *wq,
                             cr_error *err)
 {
     cr_graph *g = w->g;
-    const cr_tensor *b = n->in[2];
+    cr_tensor *b = n->in[2];
     const int64_t count = cr_shape_count(&b->shape);
     const bool vector = !cr_q_per_tensor(wq) || !cr_q_per_tensor(a);
     if (!cr_q_per_tensor(wq) && (size_t)count != wq->count) return CR_OK;
@@ -186,7 +187,8 @@ static cr_status write_bias(writer *w, cr_node *n, const cr_qparams *a, const cr
     const cr_shape one = {vector ? 1 : 0, {vector ? count : 0}};
     cr_tensor *scale = named(g, b->name, "scale", CR_DT_F32, one, true);
     cr_tensor *codes = named(g, b->name, "quantized", CR_DT_I32, b->shape, true);
-    cr_tensor *back = named(g, b->name, "dequantized", CR_DT_F32, b->shape, false);
+    cr_tensor *back =
+        b->uses == 1 ? b : named(g, b->name, "dequantized", CR_DT_F32, b->shape, false);
     if (!scale || !codes || !back) return CR_NOMEM(err);
     for (int64_t c = 0; c < count; c++) {
         const float sw = wq->scale[cr_q_per_tensor(wq) ? 0 : c];
@@ -196,6 +198,7 @@ static cr_status write_bias(writer *w, cr_node *n, const cr_qparams *a, const cr
     }
     const cr_qparams q = {CR_DT_I32, vector ? 0 : -1, vector ? (size_t)count : 1, NULL, NULL};
     snprintf(name, sizeof name, "%s_DequantizeLinear", back->name);
+    if (back == b) cr_tensor_drop_data(b);
     n->in[2] = back;
     return add_q_node(g, CR_OP_DequantizeLinear, name, codes, scale, NULL, back, &q, err);
 }

@@ -4,9 +4,8 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "crayon/quantize.h"
-#include "onnx/onnx.h"
 #include "onnx/qdq.h"
-#include "pipeline/model_impl.h"
+#include "pipeline/formats.h"
 #include "quant/plan.h"
 #include "quant/stats.h"
 #include "quant/tune.h"
@@ -154,17 +153,20 @@ void cr_model_drop_recipe(cr_model *m)
     (void)cr_model_attach(m, NULL, NULL); /* nothing has to fit: it cannot fail */
 }
 
-cr_status cr_model_export(const cr_model *m, const char *path, cr_error *err)
+cr_export_options cr_export_options_default(void) { return (cr_export_options){0}; }
+
+cr_status cr_export_check(const char *path, const cr_export_options *options, cr_error *err)
 {
-    cr_onnx_write_options w = {0};
-    int opset = cr_qdq_opset(m->recipe);
-    if (m->info.opset > opset && opset <= CR_ONNX_USUAL_OPSET)
-        opset = m->info.opset < CR_ONNX_USUAL_OPSET ? m->info.opset : CR_ONNX_USUAL_OPSET;
-    w.opset = opset;
-    if (!m->recipe) return cr_onnx_write(m->stored ? m->stored : m->graph, &w, path, err);
-    cr_graph *g;
-    CR_TRY(cr_qdq_write(cr_model_graph(m), m->recipe, &g, err));
-    const cr_status st = cr_onnx_write(g, &w, path, err);
-    cr_graph_free(&g);
-    return st;
+    const cr_export_options defaults = cr_export_options_default();
+    const cr_format *format;
+    return cr_format_for_export(path, options ? options : &defaults, &format, err);
+}
+
+cr_status cr_model_export(const cr_model *m, const char *path, const cr_export_options *options,
+                          cr_error *err)
+{
+    const cr_export_options o = options ? *options : cr_export_options_default();
+    const cr_format *format;
+    CR_TRY(cr_format_for_export(path, &o, &format, err));
+    return format->write(m, &o, path, err);
 }

@@ -6,10 +6,9 @@
 
 #include "base/error.h"
 #include "graph/passes.h"
-#include "onnx/onnx.h"
 #include "onnx/qdq.h"
 #include "ops/ref.h"
-#include "pipeline/model_impl.h"
+#include "pipeline/formats.h"
 #include "quant/head_parts.h"
 #include "runtime/runtime.h"
 
@@ -37,9 +36,10 @@ const cr_file_node *cr_model_file_nodes(const cr_model *m, size_t *count)
 
 static cr_status read_graph(const char *path, const cr_model_options *o, cr_model *m, cr_error *err)
 {
-    const cr_onnx_options onnx = {
-        .max_bytes = o->max_bytes, .height = o->height, .width = o->width};
-    CR_TRY(cr_onnx_read(path, &onnx, &m->graph, err));
+    const cr_format *format;
+    CR_TRY(cr_format_of_file(path, &format, err));
+    CR_TRY(format->read(path, o, &m->graph, err));
+    m->info.format = format->name;
     CR_TRY(note_file_nodes(m, err));
     CR_TRY(cr_graph_prepare(m->graph, cr_op_run, err));
     CR_TRY(cr_qdq_read(m->graph, &m->recipe, err));

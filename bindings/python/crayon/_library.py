@@ -72,7 +72,7 @@ _FALLIBLE = {
     "cr_py_tune_folder": [_P, _S, _P, ProgressFn],
     "cr_py_calibrate_file": [_P, _I, _N, _P, ProgressFn, _PP],
     "cr_py_quantize": [_P, _P, _P, POINTER(_N)],
-    "cr_model_export": [_P, _S],
+    "cr_model_export": [_P, _S, _P],
     "cr_model_save_recipe": [_P, _S],
     "cr_stats_save": [_P, _S],
     "cr_stats_load": [_S, _PP],

@@ -202,6 +202,6 @@ def plan_and_export(model: Model, stats: Optional[Stats], plan: Plan, output: An
     before = Path(model.path).stat().st_size
     call("cr_py_quantize", model.pointer, stats.pointer if stats else None, plan.pointer, figures)
     tune(model, images, plan, progress)
-    call("cr_model_export", model.pointer, path_bytes(output))
+    call("cr_model_export", model.pointer, path_bytes(output), None)
     return Report(*figures, samples=stats.samples if stats else 0, bytes_before=before,
                   bytes_after=Path(output).stat().st_size)

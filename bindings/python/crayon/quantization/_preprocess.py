@@ -41,4 +41,4 @@ def quant_pre_process(
         raise ValueError("skip_optimization=True: not supported, preparing a model is optimizing it")
     with arguments.model_file(input_model) as path:
         model = Model(path)
-        call("cr_model_export", model.pointer, path_bytes(output_model_path))
+        call("cr_model_export", model.pointer, path_bytes(output_model_path), None)
