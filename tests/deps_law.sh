@@ -9,6 +9,7 @@ allowed() {
     base) echo "base" ;;
     graph) echo "base graph" ;;
     onnx) echo "base graph onnx" ;;
+    tflite) echo "base graph tflite" ;;
     ops) echo "base graph ops" ;;
     kernels) echo "base kernels" ;;
     plot) echo "base plot" ;;
@@ -16,7 +17,7 @@ allowed() {
     quant) echo "base graph kernels ops runtime plot quant" ;;
     eval) echo "base eval" ;;
     vision) echo "base vision" ;;
-    pipeline) echo "base graph onnx ops runtime quant vision eval pipeline" ;;
+    pipeline) echo "base graph onnx tflite ops runtime quant vision eval pipeline" ;;
     esac
 }
 
