@@ -87,7 +87,8 @@ typedef struct cr_head {
     int keypoint_dims; /* 2 (x, y) or 3 (x, y, score) */
     int masks;         /* mask coefficients per row; skipped */
     bool oriented;     /* YOLOV8, END2END: the last column is an angle in radians */
-    bool fractions;    /* END2END: x, y, w, h as fractions of the input (RT-DETR); never guessed */
+    bool fractions;    /* boxes and keypoints are fractions of the input: RT-DETR (END2END: x, y, w, h),
+                          Ultralytics' TFLite files; never guessed from shapes */
     bool transposed;   /* YOLOV8, POSE: [1, N, channels] */
     int input_width, input_height; /* of the network, pixels */
     const cr_branches *branches; /* BRANCHES: the model's */

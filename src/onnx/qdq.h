@@ -22,7 +22,7 @@ cr_status cr_qdq_write(const cr_graph *g, const cr_recipe *r, cr_graph **out, cr
 
 /* Takes the Q/DQ pairs out of g and makes the recipe that says the same: *out is NULL if there are
  * none. A tensor that some readers take quantized and others as float gets an Identity in between,
- * which carries the entry. Pairs whose parameters are not constant, and integer operators, stay as
+ * which carries the entry; so does the second of two pairs in a row. Pairs whose parameters are not constant, and integer operators, stay as
  * they are. */
 cr_status cr_qdq_read(cr_graph *g, cr_recipe **out, cr_error *err);
 

@@ -206,6 +206,13 @@ static cr_tensor *adopt_output(cr_graph *g, const cr_node *q, cr_tensor *t)
     return t;
 }
 
+static bool has_entry(const reader *r, const cr_tensor *t)
+{
+    for (size_t i = 0; i < r->recipe->count; i++)
+        if (!strcmp(r->recipe->entries[i].tensor, t->name)) return true;
+    return false;
+}
+
 /* The tensor that carries the entry: T itself, or an Identity of it in the place of the Q node. */
 static cr_status read_pair(reader *r, cr_node *qn, cr_error *err)
 {
@@ -216,7 +223,7 @@ static cr_status read_pair(reader *r, cr_node *qn, cr_error *err)
     if (t->data || t->dtype != CR_DT_F32) return CR_OK;
     CR_TRY(read_params(r, qn, y->dtype, &q, &ok, err));
     if (!ok || q.block || cr_onnx_packed_bits(q.type) || !pairs_up(g, qn)) return CR_OK;
-    if (!has_other_readers(g, t, qn)) {
+    if (!has_entry(r, t) && !has_other_readers(g, t, qn)) { /* two pairs in a row: two tensors */
         t = adopt_output(g, qn, t);
         drop_pair(g, qn, t);
         cr_graph_kill(qn);

@@ -288,6 +288,7 @@ cr_status cr_family_guess(cr_model *m, cr_error *err)
                              (task && cr_graph_meta(g, "names") && cr_graph_meta(g, "stride"));
     CR_TRY(guess_head(m, task, err));
     const relative like = find_relative(m);
+    CR_TRY(cr_box_scale_find(g, m->roles, &info->head, err));
     choose_preprocess(info, ultralytics, like);
     info->family = family_name(&info->head, like);
     bool detached;

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "onnx/onnx.h"
 #include "onnx/qdq.h"
+#include "tflite/tflite_read.h"
 
 static cr_status onnx_read(const char *path, const cr_model_options *o, cr_graph **out,
                            cr_error *err)
@@ -41,9 +42,21 @@ static cr_status onnx_write(const cr_model *m, const cr_export_options *options,
     return st;
 }
 
+static bool tflite_recognize(const cr_format_probe *p)
+{
+    return cr_tflite_recognize(p->head, p->size);
+}
+
+static cr_status tflite_read(const char *path, const cr_model_options *o, cr_graph **out,
+                             cr_error *err)
+{
+    return cr_tflite_read(path, o->max_bytes, out, err);
+}
+
 /* The first is what a file is taken for when nothing else fits. */
 static const cr_format formats[] = {
     {"ONNX", "qdq", ".onnx", NULL, onnx_read, onnx_write},
+    {"TFLite", "tflite", ".tflite", tflite_recognize, tflite_read, NULL},
 };
 enum { FORMAT_COUNT = sizeof formats / sizeof *formats };
 

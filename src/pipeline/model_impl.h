@@ -25,6 +25,9 @@ struct cr_model {
 /* Fills family, task, names, head and preprocessing of m->info from metadata and shapes. */
 cr_status cr_family_guess(cr_model *m, cr_error *err);
 
+/* Sets h->fractions if the boxes of a decoded head are fractions of the input (box_scale.c). */
+cr_status cr_box_scale_find(const cr_graph *g, const cr_role *roles, cr_head *h, cr_error *err);
+
 /* The head of a graph that ends at its branches, from its metadata: *found is false without. What is
  * wrong with them is CR_ERR_FORMAT. Takes classes, keypoints and preprocessing from there, too. */
 cr_status cr_branches_read(const cr_graph *g, cr_head *head, cr_branches *b, cr_preprocess *pre,

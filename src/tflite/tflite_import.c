@@ -9,9 +9,9 @@ static const int to_nchw[4] = {0, 3, 1, 2}, to_nhwc[4] = {0, 2, 3, 1};
 
 /* ---- the operator's tensors ---- */
 
-static cr_tfl_value *value_at(cr_tfl_import *m, const cr_fb_vector *list, size_t k)
+static cr_tfl_value *value_at(cr_tfl_import *m, const cr_flat_vector *list, size_t k)
 {
-    const int64_t i = k < list->count ? cr_fb_item_i32(list, k) : -1;
+    const int64_t i = k < list->count ? cr_flat_item_i32(list, k) : -1;
     return i >= 0 && (uint64_t)i < m->value_count ? &m->values[i] : NULL;
 }
 
@@ -48,9 +48,9 @@ cr_status cr_tfl_ints(cr_tfl_import *m, size_t k, int64_t *values, size_t room, 
     *count = v->bytes / width;
     CR_CHECK(*count <= room, err, CR_ERR_FORMAT, "%s: '%s' has %zu numbers, at most %zu fit",
              m->op_name, v->name, *count, room);
-    const cr_fb_vector list = {&m->file, (size_t)(v->data - m->file.bytes), *count, width};
+    const cr_flat_vector list = {&m->file, (size_t)(v->data - m->file.bytes), *count, width};
     for (size_t i = 0; i < *count; i++)
-        values[i] = width == 4 ? cr_fb_item_i32(&list, i) : cr_fb_item_i64(&list, i);
+        values[i] = width == 4 ? cr_flat_item_i32(&list, i) : cr_flat_item_i64(&list, i);
     for (size_t i = 0; i < *count; i++)
         CR_CHECK(values[i] >= INT32_MIN && values[i] <= INT32_MAX, err, CR_ERR_LIMIT,
                  "%s: '%s' has a number beyond 32 bits", m->op_name, v->name);
@@ -114,7 +114,8 @@ cr_status cr_tfl_node(cr_tfl_import *m, cr_op_kind kind, int n_in, int n_out, in
 {
     const cr_tfl_value *y = value_at(m, &m->out, 0);
     const char *stem = y ? y->name : m->op_name;
-    CR_CHECK(m->g->node_count < CR_MAX_NODES, err, CR_ERR_LIMIT, "more than %d nodes", CR_MAX_NODES);
+    CR_CHECK(m->g->node_count < CR_MAX_NODES, err, CR_ERR_LIMIT, "more than %d nodes",
+             CR_MAX_NODES);
     cr_node *n = cr_graph_add_node(m->g, kind, stem, n_in, n_out, n_attrs);
     if (!n) return CR_NOMEM(err);
     for (int i = 0; i < n_out; i++) {
@@ -179,8 +180,7 @@ cr_status cr_tfl_float(cr_tfl_import *m, float value, cr_tensor **out, cr_error 
     return CR_OK;
 }
 
-cr_status cr_tfl_numbers(cr_tfl_import *m, size_t count, int behind, cr_tensor **out,
-                         cr_error *err)
+cr_status cr_tfl_numbers(cr_tfl_import *m, size_t count, int behind, cr_tensor **out, cr_error *err)
 {
     const cr_tfl_value *y = value_at(m, &m->out, 0);
     cr_shape shape = {1 + behind, {(int64_t)count}};
@@ -203,23 +203,40 @@ cr_status cr_tfl_reshape(cr_tfl_import *m, cr_tensor *x, const cr_shape *shape, 
 static cr_dtype dtype_of(int type)
 {
     switch (type) {
-    case CR_TFL_F32: return CR_DT_F32;
-    case CR_TFL_F16: return CR_DT_F16;
-    case CR_TFL_BF16: return CR_DT_BF16;
-    case CR_TFL_F64: return CR_DT_F64;
-    case CR_TFL_I32: return CR_DT_I32;
-    case CR_TFL_U32: return CR_DT_U32;
-    case CR_TFL_I64: return CR_DT_I64;
-    case CR_TFL_U64: return CR_DT_U64;
-    case CR_TFL_I16: return CR_DT_I16;
-    case CR_TFL_U16: return CR_DT_U16;
-    case CR_TFL_I8: return CR_DT_I8;
-    case CR_TFL_U8: return CR_DT_U8;
-    case CR_TFL_BOOL: return CR_DT_BOOL;
-    case CR_TFL_I4: return CR_DT_I4;
-    case CR_TFL_U4: return CR_DT_U4;
-    case CR_TFL_I2: return CR_DT_I2;
-    default: return CR_DT_NONE;
+    case CR_TFL_F32:
+        return CR_DT_F32;
+    case CR_TFL_F16:
+        return CR_DT_F16;
+    case CR_TFL_BF16:
+        return CR_DT_BF16;
+    case CR_TFL_F64:
+        return CR_DT_F64;
+    case CR_TFL_I32:
+        return CR_DT_I32;
+    case CR_TFL_U32:
+        return CR_DT_U32;
+    case CR_TFL_I64:
+        return CR_DT_I64;
+    case CR_TFL_U64:
+        return CR_DT_U64;
+    case CR_TFL_I16:
+        return CR_DT_I16;
+    case CR_TFL_U16:
+        return CR_DT_U16;
+    case CR_TFL_I8:
+        return CR_DT_I8;
+    case CR_TFL_U8:
+        return CR_DT_U8;
+    case CR_TFL_BOOL:
+        return CR_DT_BOOL;
+    case CR_TFL_I4:
+        return CR_DT_I4;
+    case CR_TFL_U4:
+        return CR_DT_U4;
+    case CR_TFL_I2:
+        return CR_DT_I2;
+    default:
+        return CR_DT_NONE;
     }
 }
 
@@ -239,27 +256,46 @@ static cr_status make_params(cr_tfl_import *m, const cr_tfl_value *v, cr_tensor 
     CR_TRY(new_const(m, v->name, "_scale", CR_DT_F32, &shape, scale, err));
     CR_TRY(new_const(m, v->name, "_zero_point", dtype_of(v->type), &shape, zero, err));
     for (size_t i = 0; i < v->scale.count; i++) {
-        const float s = cr_fb_item_f32(&v->scale, i);
-        const int64_t z = cr_fb_item_i64(&v->zero_point, v->zero_point.count > 1 ? i : 0);
+        const float s = cr_flat_item_f32(&v->scale, i);
+        const int64_t z = cr_flat_item_i64(&v->zero_point, v->zero_point.count > 1 ? i : 0);
         int32_t lo = INT16_MIN, hi = INT16_MAX;
         CR_CHECK(s > 0 && s < 3e38f, err, CR_ERR_FORMAT, "tensor '%s' has a scale of %g", v->name,
                  (double)s);
         switch (v->type) {
-        case CR_TFL_I8: lo = INT8_MIN, hi = INT8_MAX; break;
-        case CR_TFL_U8: lo = 0, hi = UINT8_MAX; break;
-        case CR_TFL_U16: lo = 0, hi = UINT16_MAX; break;
-        case CR_TFL_I4: lo = -8, hi = 7; break;
-        case CR_TFL_U4: lo = 0, hi = 15; break;
-        case CR_TFL_I2: lo = -2, hi = 1; break;
-        default: break;
+        case CR_TFL_I8:
+            lo = INT8_MIN, hi = INT8_MAX;
+            break;
+        case CR_TFL_U8:
+            lo = 0, hi = UINT8_MAX;
+            break;
+        case CR_TFL_U16:
+            lo = 0, hi = UINT16_MAX;
+            break;
+        case CR_TFL_I4:
+            lo = -8, hi = 7;
+            break;
+        case CR_TFL_U4:
+            lo = 0, hi = 15;
+            break;
+        case CR_TFL_I2:
+            lo = -2, hi = 1;
+            break;
+        default:
+            break;
         }
         CR_CHECK(z >= lo && z <= hi, err, CR_ERR_FORMAT, "tensor '%s' has a zero point of %lld",
                  v->name, (long long)z);
         ((float *)(*scale)->data)[i] = s;
         switch (v->type) {
-        case CR_TFL_I16: ((int16_t *)(*zero)->data)[i] = (int16_t)z; break;
-        case CR_TFL_U16: ((uint16_t *)(*zero)->data)[i] = (uint16_t)z; break;
-        default: ((uint8_t *)(*zero)->data)[i] = (uint8_t)z; break;
+        case CR_TFL_I16:
+            ((int16_t *)(*zero)->data)[i] = (int16_t)z;
+            break;
+        case CR_TFL_U16:
+            ((uint16_t *)(*zero)->data)[i] = (uint16_t)z;
+            break;
+        default:
+            ((uint8_t *)(*zero)->data)[i] = (uint8_t)z;
+            break;
         }
     }
     return CR_OK;
@@ -288,8 +324,10 @@ static cr_status add_pair(cr_tfl_import *m, const cr_tfl_value *v, cr_tensor *x,
     cr_tensor *scale, *zero, *codes;
     CR_CHECK(v->scale.count == 1, err, CR_ERR_UNSUPPORTED,
              "tensor '%s': an activation with %zu scales", v->name, v->scale.count);
-    CR_CHECK(x->dtype == CR_DT_F32, err, CR_ERR_FORMAT, "tensor '%s' is quantized but not made of "
-             "numbers", v->name);
+    CR_CHECK(x->dtype == CR_DT_F32, err, CR_ERR_FORMAT,
+             "tensor '%s' is quantized but not made of "
+             "numbers",
+             v->name);
     CR_TRY(make_params(m, v, &scale, &zero, err));
     CR_TRY(convert(m, CR_OP_QuantizeLinear, x, scale, zero, 1, v->name, "_quantized", &codes, err));
     return convert(m, CR_OP_DequantizeLinear, codes, scale, zero, 1, v->name, suffix, out, err);
@@ -404,9 +442,10 @@ cr_status cr_tfl_floats(cr_tfl_import *m, const cr_tfl_value *v, cr_tensor **out
              "tensor '%s' has %zu scales for %zu numbers", v->name, v->scale.count, n);
     for (size_t i = 0; i < n; i++) {
         const size_t k = v->scale.count > 1 ? i : 0;
-        const double code = (double)cr_tensor_get_i64(codes, i) -
-                            (double)cr_fb_item_i64(&v->zero_point, v->zero_point.count > 1 ? k : 0);
-        ((float *)t->data)[i] = (float)(code * (double)cr_fb_item_f32(&v->scale, k));
+        const double code =
+            (double)cr_tensor_get_i64(codes, i) -
+            (double)cr_flat_item_i64(&v->zero_point, v->zero_point.count > 1 ? k : 0);
+        ((float *)t->data)[i] = (float)(code * (double)cr_flat_item_f32(&v->scale, k));
     }
     *out = t;
     return CR_OK;
@@ -460,8 +499,7 @@ static cr_status constant_view(cr_tfl_import *m, cr_tfl_value *v, cr_tfl_layout 
     CR_CHECK(from.rank <= 4, err, CR_ERR_UNSUPPORTED, "%s: '%s' has %d axes", m->op_name, v->name,
              from.rank);
     from = (cr_shape){4, {1, 1, 1, 1}};
-    for (int d = 0; d < v->shape.rank; d++)
-        from.dim[4 - v->shape.rank + d] = v->shape.dim[d];
+    for (int d = 0; d < v->shape.rank; d++) from.dim[4 - v->shape.rank + d] = v->shape.dim[d];
     return make_constant(m, v, &from, to_nchw, false, out, err);
 }
 
@@ -473,8 +511,10 @@ static cr_status turn(cr_tfl_import *m, const cr_tfl_value *v, cr_tfl_layout lay
     CR_CHECK(x->shape.rank == 4, err, CR_ERR_FORMAT, "%s: '%s' has %d axes, not 4", m->op_name,
              v->name, x->shape.rank);
     const cr_shape shape = permuted(&x->shape, perm);
-    if (keeps_order(&x->shape, perm)) CR_TRY(cr_tfl_reshape(m, x, &shape, &y, err));
-    else CR_TRY(cr_tfl_transpose(m, x, perm, &y, err));
+    if (keeps_order(&x->shape, perm))
+        CR_TRY(cr_tfl_reshape(m, x, &shape, &y, err));
+    else
+        CR_TRY(cr_tfl_transpose(m, x, perm, &y, err));
     return cr_tfl_like(m, v, y, out, err);
 }
 
@@ -498,15 +538,18 @@ cr_status cr_tfl_input(cr_tfl_import *m, size_t k, cr_tfl_layout layout, cr_tens
 
 /* ---- outputs ---- */
 
-static bool is_fresh(const cr_tensor *t) { return !*t->name; }
+static bool is_fresh(const cr_tensor *t)
+{
+    return !*t->name;
+}
 
 bool cr_tfl_same_params(const cr_tfl_value *a, const cr_tfl_value *b)
 {
     if (a->quantized != b->quantized || (a->quantized && a->type != b->type)) return false;
     if (!a->quantized) return true;
     return a->scale.count == 1 && b->scale.count == 1 &&
-           cr_fb_item_f32(&a->scale, 0) == cr_fb_item_f32(&b->scale, 0) &&
-           cr_fb_item_i64(&a->zero_point, 0) == cr_fb_item_i64(&b->zero_point, 0);
+           cr_flat_item_f32(&a->scale, 0) == cr_flat_item_f32(&b->scale, 0) &&
+           cr_flat_item_i64(&a->zero_point, 0) == cr_flat_item_i64(&b->zero_point, 0);
 }
 
 static cr_status take_output(cr_tfl_import *m, size_t k, cr_tfl_layout layout, cr_tfl_value **out,
@@ -607,11 +650,11 @@ cr_status cr_tfl_name_all(cr_tfl_import *m, cr_error *err)
 {
     for (size_t i = 0; i < m->g->node_count; i++) {
         cr_node *n = m->g->nodes[i];
-        for (int k = 0; k < n->n_out; k++) {
-            if (!is_fresh(n->out[k])) continue;
-            const char *stem = cr_arena_printf(&m->g->arena, "%s_inner", n->name);
-            if (!stem || !give_name(m, n->out[k], stem)) return CR_NOMEM(err);
-        }
+        const char *inner = cr_arena_printf(&m->g->arena, "%s/%s", n->name, n->op->name);
+        if (!inner) return CR_NOMEM(err);
+        if (!is_fresh(n->out[0])) inner = n->out[0]->name;
+        for (int k = 0; k < n->n_out; k++)
+            if (is_fresh(n->out[k]) && !give_name(m, n->out[k], inner)) return CR_NOMEM(err);
         n->name = n->out[0]->name;
     }
     return CR_OK;

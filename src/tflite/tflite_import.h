@@ -1,10 +1,11 @@
 /* What the files that turn TFLite's operators into nodes share.
  *
- * A value is a tensor of the file. In the graph it has up to two views: plain, with the file's axes, or
- * NCHW, where [N,H,W,C] became [N,C,H,W]. Convolutions and their like ask for NCHW and give NCHW,
- * elementwise operators go on in whatever their inputs are in, and who asks for the other view gets a
- * Transpose (once; a Reshape, if only axes of size 1 move). A TRANSPOSE of the file from one layout
- * to the other is therefore no node at all: its result has the input's view as its other one. */
+ * A value is a tensor of the file. In the graph it has up to two views: plain, with the file's
+ * axes, or NCHW, where [N,H,W,C] became [N,C,H,W]. Convolutions and their like ask for NCHW and
+ * give NCHW, elementwise operators go on in whatever their inputs are in, and who asks for the
+ * other view gets a Transpose (once; a Reshape, if only axes of size 1 move). A TRANSPOSE of the
+ * file from one layout to the other is therefore no node at all: its result has the input's view as
+ * its other one. */
 #ifndef CR_TFLITE_TFLITE_IMPORT_H
 #define CR_TFLITE_TFLITE_IMPORT_H
 
@@ -19,33 +20,33 @@ typedef enum cr_tfl_layout { CR_TFL_PLAIN, CR_TFL_NCHW } cr_tfl_layout;
 
 typedef struct cr_tfl_value {
     const char *name;
-    int type;              /* cr_tfl_type */
-    cr_shape shape;        /* as the file claims; true of constants */
-    bool quantized;        /* integers that stand for real numbers */
-    cr_fb_vector scale, zero_point;
-    int axis;              /* of the scales, if there are several */
-    const uint8_t *data;   /* NULL: no constant */
+    int type;       /* cr_tfl_type */
+    cr_shape shape; /* as the file claims; true of constants */
+    bool quantized; /* integers that stand for real numbers */
+    cr_flat_vector scale, zero_point;
+    int axis;            /* of the scales, if there are several */
+    const uint8_t *data; /* NULL: no constant */
     size_t bytes;
-    bool stored_only;      /* of a constant: a DEQUANTIZE stands between it and its readers */
+    bool stored_only; /* of a constant: a DEQUANTIZE stands between it and its readers */
     bool is_output;
     cr_tfl_layout native;  /* the layout that the value was made in */
     cr_tensor *view[2];    /* by layout; float where `quantized` */
     cr_tensor *dynamic[3]; /* codes, scale, zero point of the view that a dynamic operator reads */
     struct cr_tfl_value *padded; /* NULL, or this one with zeros around its pictures */
-    int64_t pads[4];       /* top, left, bottom, right */
+    int64_t pads[4];             /* top, left, bottom, right */
 } cr_tfl_value;
 
 typedef struct cr_tfl_import {
     cr_graph *g;
-    cr_fb file;
+    cr_flat file;
     cr_tfl_value *values;
     size_t value_count;
     cr_names names;
-    size_t budget;         /* bytes of constants that the file may still make us allocate */
-    cr_fb_table options;   /* of the operator that is being read */
-    cr_fb_vector in, out;  /* its inputs and outputs: indices of values */
+    size_t budget;          /* bytes of constants that the file may still make us allocate */
+    cr_flat_table options;  /* of the operator that is being read */
+    cr_flat_vector in, out; /* its inputs and outputs: indices of values */
     const char *op_name;
-    int op;                /* cr_tfl_op */
+    int op; /* cr_tfl_op */
 } cr_tfl_import;
 
 /* ---- the operator's tensors ---- */
@@ -74,14 +75,14 @@ cr_status cr_tfl_view(cr_tfl_import *m, cr_tfl_value *v, cr_tfl_layout layout, c
 /* Input k of the operator in that layout. */
 cr_status cr_tfl_input(cr_tfl_import *m, size_t k, cr_tfl_layout layout, cr_tensor **out,
                        cr_error *err);
-/* A constant with its axes permuted, axis j being perm[j] of the file: codes and a DequantizeLinear if
- * it is quantized (codes alone, if `codes_only`), else numbers. */
+/* A constant with its axes permuted, axis j being perm[j] of the file: codes and a DequantizeLinear
+ * if it is quantized (codes alone, if `codes_only`), else numbers. */
 cr_status cr_tfl_constant(cr_tfl_import *m, const cr_tfl_value *v, const int *perm, bool codes_only,
                           cr_tensor **out, cr_error *err);
 /* A constant of small integers or a bias as float32, dequantized: no entry. */
 cr_status cr_tfl_floats(cr_tfl_import *m, const cr_tfl_value *v, cr_tensor **out, cr_error *err);
-/* y is the value of output k, in that layout; its pair is added here. Tensors of cr_tfl_node have no
- * name until they are finished: others keep theirs. */
+/* y is the value of output k, in that layout; its pair is added here. Tensors of cr_tfl_node have
+ * no name until they are finished: others keep theirs. */
 cr_status cr_tfl_finish(cr_tfl_import *m, size_t k, cr_tensor *y, cr_tfl_layout layout,
                         cr_error *err);
 /* The same with the operator's fused activation in front. */
@@ -154,8 +155,8 @@ cr_status cr_tfl_read_tile(cr_tfl_import *m, cr_error *err);
 cr_status cr_tfl_read_shape(cr_tfl_import *m, cr_error *err);
 cr_status cr_tfl_read_alias(cr_tfl_import *m, cr_error *err);
 
-/* Metadata that stand behind the model as a zip archive, as Ultralytics and TFLite's own tools put them
- * there, into the graph's metadata. What is no such archive is ignored. */
+/* Metadata that stand behind the model as a zip archive, as Ultralytics and TFLite's own tools put
+ * them there, into the graph's metadata. What is no such archive is ignored. */
 cr_status cr_tfl_read_metadata(cr_graph *g, const void *bytes, size_t size, cr_error *err);
 
 #endif

@@ -1,8 +1,8 @@
 /* What stands behind a TFLite model: a zip archive appended to the file.
  *
- *     metadata.json, temp_meta.txt   Ultralytics: a JSON object, before 2025 a Python dictionary, with
- *                                    names, stride, task, imgsz as their ONNX files have them
- *     labels.txt, labelmap.txt ...   TFLite's own tools: one class name per line
+ *     metadata.json, temp_meta.txt   Ultralytics: a JSON object, before 2025 a Python dictionary,
+ * with names, stride, task, imgsz as their ONNX files have them labels.txt, labelmap.txt ...
+ * TFLite's own tools: one class name per line
  *
  * The values become metadata as an ONNX file has them: strings without quotes, all else as Python
  * writes it (so keys of JSON objects that are numbers lose their quotes). An archive that cannot be
@@ -85,7 +85,8 @@ static char *decode(cr_arena *arena, const char *s, const char *end, bool bare)
     size_t n = 0;
     while (out && s < end) {
         unsigned code;
-        if (*s == '\\' && s + 5 < end && s[1] == 'u' && four_hex_digits(s + 2, &code) && code >= 32) {
+        if (*s == '\\' && s + 5 < end && s[1] == 'u' && four_hex_digits(s + 2, &code) &&
+            code >= 32) {
             n += put_utf8(out + n, code);
             s += 6;
         } else if (*s == '\\' && s + 1 < end && bare) {

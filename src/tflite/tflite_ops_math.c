@@ -2,7 +2,8 @@
 #include "base/error.h"
 #include "tflite/tflite_import.h"
 
-/* NCHW if an input is in it and all others can be: constants of up to 4 axes, other rank 4 tensors. */
+/* NCHW if an input is in it and all others can be: constants of up to 4 axes, other rank 4 tensors.
+ */
 static cr_tfl_layout common_layout(cr_tfl_import *m, size_t first, size_t count)
 {
     bool some = false;
@@ -16,19 +17,30 @@ static cr_tfl_layout common_layout(cr_tfl_import *m, size_t first, size_t count)
     return some ? CR_TFL_NCHW : CR_TFL_PLAIN;
 }
 
-cr_tfl_layout cr_tfl_common_layout(cr_tfl_import *m) { return common_layout(m, 0, m->in.count); }
+cr_tfl_layout cr_tfl_common_layout(cr_tfl_import *m)
+{
+    return common_layout(m, 0, m->in.count);
+}
 
 static cr_op_kind binary_kind(int op)
 {
     switch (op) {
-    case CR_TFL_ADD: return CR_OP_Add;
-    case CR_TFL_MUL: return CR_OP_Mul;
-    case CR_TFL_DIV: return CR_OP_Div;
-    case CR_TFL_POW: return CR_OP_Pow;
-    case CR_TFL_MAXIMUM: return CR_OP_Max;
-    case CR_TFL_MINIMUM: return CR_OP_Min;
-    case CR_TFL_PRELU: return CR_OP_PRelu;
-    default: return CR_OP_Sub; /* SUB, SQUARED_DIFFERENCE */
+    case CR_TFL_ADD:
+        return CR_OP_Add;
+    case CR_TFL_MUL:
+        return CR_OP_Mul;
+    case CR_TFL_DIV:
+        return CR_OP_Div;
+    case CR_TFL_POW:
+        return CR_OP_Pow;
+    case CR_TFL_MAXIMUM:
+        return CR_OP_Max;
+    case CR_TFL_MINIMUM:
+        return CR_OP_Min;
+    case CR_TFL_PRELU:
+        return CR_OP_PRelu;
+    default:
+        return CR_OP_Sub; /* SUB, SQUARED_DIFFERENCE */
     }
 }
 
@@ -45,7 +57,7 @@ cr_status cr_tfl_read_binary(cr_tfl_import *m, cr_error *err)
     CR_TRY(cr_tfl_input(m, 1, layout, &b, err));
     CR_TRY(cr_tfl_binary(m, binary_kind(m->op), a, b, &y, err));
     if (m->op == CR_TFL_SQUARED_DIFFERENCE) CR_TRY(cr_tfl_binary(m, CR_OP_Mul, y, y, &y, err));
-    const int64_t act = has_fused(m->op) ? cr_fb_i8(&m->options, CR_TFL_BINARY_ACT, 0) : 0;
+    const int64_t act = has_fused(m->op) ? cr_flat_i8(&m->options, CR_TFL_BINARY_ACT, 0) : 0;
     return cr_tfl_finish_fused(m, act, y, layout, err);
 }
 
@@ -54,33 +66,54 @@ cr_status cr_tfl_read_binary(cr_tfl_import *m, cr_error *err)
 static cr_op_kind unary_kind(int op)
 {
     switch (op) {
-    case CR_TFL_LOGISTIC: return CR_OP_Sigmoid;
-    case CR_TFL_HARD_SWISH: return CR_OP_HardSwish;
-    case CR_TFL_ELU: return CR_OP_Elu;
-    case CR_TFL_EXP: return CR_OP_Exp;
-    case CR_TFL_LOG: return CR_OP_Log;
-    case CR_TFL_SQRT: return CR_OP_Sqrt;
-    case CR_TFL_ABS: return CR_OP_Abs;
-    case CR_TFL_NEG: return CR_OP_Neg;
-    case CR_TFL_SIN: return CR_OP_Sin;
-    case CR_TFL_COS: return CR_OP_Cos;
-    case CR_TFL_FLOOR: return CR_OP_Floor;
-    case CR_TFL_CEIL: return CR_OP_Ceil;
-    case CR_TFL_ROUND: return CR_OP_Round;
-    case CR_TFL_SIGN: return CR_OP_Sign;
-    default: return CR_OP_NONE;
+    case CR_TFL_LOGISTIC:
+        return CR_OP_Sigmoid;
+    case CR_TFL_HARD_SWISH:
+        return CR_OP_HardSwish;
+    case CR_TFL_ELU:
+        return CR_OP_Elu;
+    case CR_TFL_EXP:
+        return CR_OP_Exp;
+    case CR_TFL_LOG:
+        return CR_OP_Log;
+    case CR_TFL_SQRT:
+        return CR_OP_Sqrt;
+    case CR_TFL_ABS:
+        return CR_OP_Abs;
+    case CR_TFL_NEG:
+        return CR_OP_Neg;
+    case CR_TFL_SIN:
+        return CR_OP_Sin;
+    case CR_TFL_COS:
+        return CR_OP_Cos;
+    case CR_TFL_FLOOR:
+        return CR_OP_Floor;
+    case CR_TFL_CEIL:
+        return CR_OP_Ceil;
+    case CR_TFL_ROUND:
+        return CR_OP_Round;
+    case CR_TFL_SIGN:
+        return CR_OP_Sign;
+    default:
+        return CR_OP_NONE;
     }
 }
 
 static int64_t activation_of(int op)
 {
     switch (op) {
-    case CR_TFL_RELU: return CR_TFL_ACT_RELU;
-    case CR_TFL_RELU6: return CR_TFL_ACT_RELU6;
-    case CR_TFL_RELU_N1_TO_1: return CR_TFL_ACT_RELU_N1_TO_1;
-    case CR_TFL_RELU_0_TO_1: return CR_TFL_ACT_RELU_0_TO_1;
-    case CR_TFL_TANH: return CR_TFL_ACT_TANH;
-    default: return CR_TFL_ACT_NONE;
+    case CR_TFL_RELU:
+        return CR_TFL_ACT_RELU;
+    case CR_TFL_RELU6:
+        return CR_TFL_ACT_RELU6;
+    case CR_TFL_RELU_N1_TO_1:
+        return CR_TFL_ACT_RELU_N1_TO_1;
+    case CR_TFL_RELU_0_TO_1:
+        return CR_TFL_ACT_RELU_0_TO_1;
+    case CR_TFL_TANH:
+        return CR_TFL_ACT_TANH;
+    default:
+        return CR_TFL_ACT_NONE;
     }
 }
 
@@ -96,9 +129,9 @@ static cr_status with_attribute(cr_tfl_import *m, cr_tensor *x, int last, cr_ten
     n->in[0] = x;
     n->n_attrs = 1;
     if (kind == CR_OP_LeakyRelu) {
-        cr_attr_set_float(&n->attrs[0], "alpha", cr_fb_f32(&m->options, CR_TFL_LEAKY_ALPHA, 0));
+        cr_attr_set_float(&n->attrs[0], "alpha", cr_flat_f32(&m->options, CR_TFL_LEAKY_ALPHA, 0));
     } else if (kind == CR_OP_Gelu) {
-        const bool tanh = cr_fb_u8(&m->options, CR_TFL_GELU_APPROXIMATE, 0);
+        const bool tanh = cr_flat_u8(&m->options, CR_TFL_GELU_APPROXIMATE, 0);
         if (!cr_attr_set_string(m->g, &n->attrs[0], "approximate", tanh ? "tanh" : "none"))
             return CR_NOMEM(err);
     } else {
@@ -143,7 +176,7 @@ cr_status cr_tfl_read_softmax(cr_tfl_import *m, cr_error *err)
     cr_tensor *x;
     cr_node *n;
     const bool logarithm = m->op == CR_TFL_LOG_SOFTMAX;
-    const float beta = logarithm ? 1 : cr_fb_f32(&m->options, CR_TFL_SOFTMAX_BETA, 0);
+    const float beta = logarithm ? 1 : cr_flat_f32(&m->options, CR_TFL_SOFTMAX_BETA, 0);
     const cr_tfl_layout layout = cr_tfl_common_layout(m);
     CR_TRY(cr_tfl_input(m, 0, layout, &x, err));
     if (beta != 1) {
@@ -186,7 +219,10 @@ static cr_op_kind reduce_kind(int op)
 }
 
 /* Without the reduced axes, are the others in the file's order in NCHW too? */
-static bool order_survives(const bool *gone) { return gone[3] || (gone[1] && gone[2]); }
+static bool order_survives(const bool *gone)
+{
+    return gone[3] || (gone[1] && gone[2]);
+}
 
 cr_status cr_tfl_read_reduce(cr_tfl_import *m, cr_error *err)
 {
@@ -198,7 +234,7 @@ cr_status cr_tfl_read_reduce(cr_tfl_import *m, cr_error *err)
     cr_node *n;
     CR_TRY(cr_tfl_in(m, 0, &x, err));
     const int rank = cr_tfl_shape(x).rank;
-    const bool keep = cr_fb_u8(&m->options, CR_TFL_REDUCE_KEEP_DIMS, 0);
+    const bool keep = cr_flat_u8(&m->options, CR_TFL_REDUCE_KEEP_DIMS, 0);
     cr_tfl_layout layout = x->native;
     CR_TRY(cr_tfl_ints(m, 1, axes, CR_MAX_RANK, &count, err));
     for (size_t i = 0; i < count; i++) {
@@ -236,7 +272,7 @@ cr_status cr_tfl_read_arg_max(cr_tfl_import *m, cr_error *err)
     cr_attr_set_int(&n->attrs[0], "axis", at);
     cr_attr_set_int(&n->attrs[1], "keepdims", 0);
     CR_TRY(cr_node_infer(n, err));
-    const bool wide = cr_fb_i8(&m->options, CR_TFL_ARG_TYPE, CR_TFL_F32) == CR_TFL_I64;
+    const bool wide = cr_flat_i8(&m->options, CR_TFL_ARG_TYPE, CR_TFL_F32) == CR_TFL_I64;
     if (wide) return cr_tfl_finish(m, 0, n->out[0], CR_TFL_PLAIN, err);
     CR_TRY(cr_tfl_node(m, CR_OP_Cast, 1, 1, 1, &cast, err));
     cast->in[0] = n->out[0];

@@ -1,7 +1,8 @@
 /* TFLite's operators with windows or weights: convolutions, products, pooling, resizing.
  *
  * TFLite pads by rule (SAME, VALID) where the graph has numbers. A PAD of zeros in front of a VALID
- * convolution, as every converter of a PyTorch model writes, becomes the convolution's own padding. */
+ * convolution, as every converter of a PyTorch model writes, becomes the convolution's own padding.
+ */
 #include <string.h>
 
 #include "base/error.h"
@@ -10,7 +11,8 @@
 enum { MAX_WINDOW = 1 << 20 };
 
 typedef struct window {
-    int64_t kernel[2], stride[2], dilation[2], pads[4]; /* height, width; top, left, bottom, right */
+    int64_t kernel[2], stride[2], dilation[2],
+        pads[4]; /* height, width; top, left, bottom, right */
 } window;
 
 /* Zeros at both ends of `in` so that windows start at 0, stride, ... below `in` (SAME). */
@@ -25,7 +27,7 @@ static void pad_same(int64_t in, const window *w, int d, int64_t *begin, int64_t
 
 static cr_status set_padding(const cr_tfl_import *m, const int64_t in[2], window *w, cr_error *err)
 {
-    const int64_t rule = cr_fb_i8(&m->options, CR_TFL_CONV_PADDING, 0);
+    const int64_t rule = cr_flat_i8(&m->options, CR_TFL_CONV_PADDING, 0);
     for (int d = 0; d < 2; d++) {
         CR_CHECK(w->stride[d] > 0 && w->dilation[d] > 0 && w->kernel[d] > 0 &&
                      w->stride[d] <= MAX_WINDOW && w->dilation[d] <= MAX_WINDOW &&
@@ -39,8 +41,8 @@ static cr_status set_padding(const cr_tfl_import *m, const int64_t in[2], window
 static void read_strides(const cr_tfl_import *m, window *w)
 {
     *w = (window){.dilation = {1, 1}};
-    w->stride[0] = cr_fb_i32(&m->options, CR_TFL_CONV_STRIDE_H, 0);
-    w->stride[1] = cr_fb_i32(&m->options, CR_TFL_CONV_STRIDE_W, 0);
+    w->stride[0] = cr_flat_i32(&m->options, CR_TFL_CONV_STRIDE_H, 0);
+    w->stride[1] = cr_flat_i32(&m->options, CR_TFL_CONV_STRIDE_W, 0);
 }
 
 static cr_status set_window(cr_tfl_import *m, cr_attr *attrs, const window *w, cr_error *err)
@@ -80,15 +82,15 @@ static cr_status quantize_dynamic(cr_tfl_import *m, cr_tensor *x, cr_tfl_value *
 }
 
 /* Scales of the weights as a float constant: one, or [channels, 1, 1] with `behind` axes. */
-static cr_status weight_scales(cr_tfl_import *m, const cr_tfl_value *w, int behind,
-                               cr_tensor **out, cr_error *err)
+static cr_status weight_scales(cr_tfl_import *m, const cr_tfl_value *w, int behind, cr_tensor **out,
+                               cr_error *err)
 {
     CR_TRY(cr_tfl_numbers(m, w->scale.count, behind, out, err));
     for (size_t i = 0; i < w->scale.count; i++) {
-        const float s = cr_fb_item_f32(&w->scale, i);
+        const float s = cr_flat_item_f32(&w->scale, i);
         CR_CHECK(s > 0 && s < 3e38f, err, CR_ERR_FORMAT, "tensor '%s' has a scale of %g", w->name,
                  (double)s);
-        CR_CHECK(cr_fb_item_i64(&w->zero_point, i) == 0, err, CR_ERR_UNSUPPORTED,
+        CR_CHECK(cr_flat_item_i64(&w->zero_point, i) == 0, err, CR_ERR_UNSUPPORTED,
                  "tensor '%s': dynamic-range weights with a zero point", w->name);
         ((float *)(*out)->data)[i] = s;
     }
@@ -158,9 +160,9 @@ static cr_status describe_conv(cr_tfl_import *m, conv *c, cr_error *err)
     c->perm = is_depthwise ? depthwise : ordinary;
     read_strides(m, &c->window);
     const unsigned first = is_depthwise ? CR_TFL_DW_ACT : CR_TFL_CONV_ACT;
-    c->activation = cr_fb_i8(&m->options, first, 0);
-    c->window.dilation[1] = cr_fb_i32(&m->options, first + 1, 1);
-    c->window.dilation[0] = cr_fb_i32(&m->options, first + 2, 1);
+    c->activation = cr_flat_i8(&m->options, first, 0);
+    c->window.dilation[1] = cr_flat_i32(&m->options, first + 1, 1);
+    c->window.dilation[0] = cr_flat_i32(&m->options, first + 2, 1);
     c->window.kernel[0] = w->dim[1];
     c->window.kernel[1] = w->dim[2];
     return read_bias(m, 2, w->dim[is_depthwise ? 3 : 0], &c->bias, err);
@@ -189,7 +191,7 @@ cr_status cr_tfl_read_conv(cr_tfl_import *m, cr_error *err)
     conv c;
     cr_tensor *x, *y;
     CR_TRY(describe_conv(m, &c, err));
-    const bool valid = cr_fb_i8(&m->options, CR_TFL_CONV_PADDING, 0) == CR_TFL_VALID;
+    const bool valid = cr_flat_i8(&m->options, CR_TFL_CONV_PADDING, 0) == CR_TFL_VALID;
     if (valid && c.x->padded) {
         memcpy(c.window.pads, c.x->pads, sizeof c.window.pads);
         c.x = c.x->padded;
@@ -207,7 +209,8 @@ cr_status cr_tfl_read_conv(cr_tfl_import *m, cr_error *err)
     return cr_tfl_finish_fused(m, c.activation, y, CR_TFL_NCHW, err);
 }
 
-/* TFLite gives the output's size; the padding is that of the convolution which it is the gradient of. */
+/* TFLite gives the output's size; the padding is that of the convolution which it is the gradient
+ * of. */
 cr_status cr_tfl_read_transpose_conv(cr_tfl_import *m, cr_error *err)
 {
     static const int perm[4] = {3, 0, 1, 2}; /* [out, h, w, in] to [in, out, h, w] */
@@ -245,7 +248,7 @@ cr_status cr_tfl_read_transpose_conv(cr_tfl_import *m, cr_error *err)
     CR_TRY(set_window(m, n->attrs, &win, err));
     if (!cr_attr_set_ints(m->g, &n->attrs[4], "output_padding", extra, 2)) return CR_NOMEM(err);
     CR_TRY(cr_node_infer(n, err));
-    return cr_tfl_finish_fused(m, cr_fb_i8(&m->options, CR_TFL_TCONV_ACT, 0), n->out[0],
+    return cr_tfl_finish_fused(m, cr_flat_i8(&m->options, CR_TFL_TCONV_ACT, 0), n->out[0],
                                CR_TFL_NCHW, err);
 }
 
@@ -290,7 +293,7 @@ cr_status cr_tfl_read_fully_connected(cr_tfl_import *m, cr_error *err)
     CR_TRY(cr_tfl_in(m, 0, &x, err));
     CR_TRY(cr_tfl_in(m, 1, &w, err));
     CR_TRY(check_rank(m, w, 2, err));
-    CR_CHECK(cr_fb_i8(&m->options, CR_TFL_FC_FORMAT, 0) == 0, err, CR_ERR_UNSUPPORTED,
+    CR_CHECK(cr_flat_i8(&m->options, CR_TFL_FC_FORMAT, 0) == 0, err, CR_ERR_UNSUPPORTED,
              "%s: shuffled weights", m->op_name);
     const cr_shape ws = cr_tfl_shape(w);
     cr_shape s = cr_tfl_shape(x);
@@ -298,15 +301,17 @@ cr_status cr_tfl_read_fully_connected(cr_tfl_import *m, cr_error *err)
     CR_CHECK(all > 0 && all % ws.dim[1] == 0, err, CR_ERR_FORMAT,
              "%s: %lld numbers are no rows of %lld", m->op_name, (long long)all,
              (long long)ws.dim[1]);
-    const bool keep = cr_fb_u8(&m->options, CR_TFL_FC_KEEP_DIMS, 0) && s.rank > 0;
+    const bool keep = cr_flat_u8(&m->options, CR_TFL_FC_KEEP_DIMS, 0) && s.rank > 0;
     CR_TRY(cr_tfl_view(m, x, CR_TFL_PLAIN, &view, err));
     const cr_shape rows = {2, {all / ws.dim[1], ws.dim[1]}};
     CR_TRY(cr_tfl_reshape(m, view, &rows, &view, err));
     CR_TRY(cr_tfl_like(m, x, view, &view, err));
     CR_TRY(read_bias(m, 2, ws.dim[0], &bias, err));
-    if (is_dynamic(x, w)) CR_TRY(add_dynamic_gemm(m, view, w, bias, &y, err));
-    else CR_TRY(add_gemm(m, view, w, bias, &y, err));
-    CR_TRY(cr_tfl_activate(m, cr_fb_i8(&m->options, CR_TFL_FC_ACT, 0), y, &y, err));
+    if (is_dynamic(x, w))
+        CR_TRY(add_dynamic_gemm(m, view, w, bias, &y, err));
+    else
+        CR_TRY(add_gemm(m, view, w, bias, &y, err));
+    CR_TRY(cr_tfl_activate(m, cr_flat_i8(&m->options, CR_TFL_FC_ACT, 0), y, &y, err));
     s.dim[s.rank > 0 ? s.rank - 1 : 0] = ws.dim[0];
     if (keep) CR_TRY(cr_tfl_reshape(m, y, &s, &y, err));
     return cr_tfl_finish(m, 0, y, CR_TFL_PLAIN, err);
@@ -331,7 +336,7 @@ cr_status cr_tfl_read_batch_matmul(cr_tfl_import *m, cr_error *err)
         cr_tfl_value *v;
         CR_TRY(cr_tfl_in(m, k, &v, err));
         CR_TRY(cr_tfl_view(m, v, CR_TFL_PLAIN, &side[k], err));
-        if (cr_fb_u8(&m->options, CR_TFL_MATMUL_ADJ_X + k, 0))
+        if (cr_flat_u8(&m->options, CR_TFL_MATMUL_ADJ_X + k, 0))
             CR_TRY(swap_last(m, v, side[k], &side[k], err));
     }
     CR_TRY(cr_tfl_binary(m, CR_OP_MatMul, side[0], side[1], &y, err));
@@ -349,8 +354,8 @@ cr_status cr_tfl_read_pool(cr_tfl_import *m, cr_error *err)
     CR_TRY(cr_tfl_in(m, 0, &x, err));
     CR_TRY(check_rank(m, x, 4, err));
     read_strides(m, &w);
-    w.kernel[0] = cr_fb_i32(&m->options, CR_TFL_POOL_FILTER_H, 0);
-    w.kernel[1] = cr_fb_i32(&m->options, CR_TFL_POOL_FILTER_W, 0);
+    w.kernel[0] = cr_flat_i32(&m->options, CR_TFL_POOL_FILTER_H, 0);
+    w.kernel[1] = cr_flat_i32(&m->options, CR_TFL_POOL_FILTER_W, 0);
     const cr_shape in = cr_tfl_shape(x);
     CR_TRY(set_padding(m, &in.dim[1], &w, err));
     CR_TRY(cr_tfl_view(m, x, CR_TFL_NCHW, &view, err));
@@ -359,16 +364,17 @@ cr_status cr_tfl_read_pool(cr_tfl_import *m, cr_error *err)
     n->in[0] = view;
     CR_TRY(set_window(m, n->attrs, &w, err));
     CR_TRY(cr_node_infer(n, err));
-    return cr_tfl_finish_fused(m, cr_fb_i8(&m->options, CR_TFL_POOL_ACT, 0), n->out[0],
+    return cr_tfl_finish_fused(m, cr_flat_i8(&m->options, CR_TFL_POOL_ACT, 0), n->out[0],
                                CR_TFL_NCHW, err);
 }
 
-/* Where output pixels look in the input, in ONNX's words. TFLite rounds halves up where it rounds. */
+/* Where output pixels look in the input, in ONNX's words. TFLite rounds halves up where it rounds.
+ */
 static bool set_resize_mode(cr_tfl_import *m, cr_node *n)
 {
     const bool nearest = m->op == CR_TFL_RESIZE_NEAREST_NEIGHBOR;
     const unsigned at = nearest ? CR_TFL_NEAREST_ALIGN : CR_TFL_BILINEAR_ALIGN;
-    const bool align = cr_fb_u8(&m->options, at, 0), half = cr_fb_u8(&m->options, at + 1, 0);
+    const bool align = cr_flat_u8(&m->options, at, 0), half = cr_flat_u8(&m->options, at + 1, 0);
     const char *where = align ? "align_corners" : half ? "half_pixel" : "asymmetric";
     const char *rounding = align || half ? "round_prefer_ceil" : "floor";
     return cr_attr_set_string(m->g, &n->attrs[0], "mode", nearest ? "nearest" : "linear") &&
@@ -417,7 +423,7 @@ cr_status cr_tfl_read_depth_space(cr_tfl_import *m, cr_error *err)
     CR_TRY(cr_tfl_input(m, 0, CR_TFL_NCHW, &x, err));
     CR_TRY(cr_tfl_node(m, kind, 1, 1, 1, &n, err));
     n->in[0] = x;
-    cr_attr_set_int(&n->attrs[0], "blocksize", cr_fb_i32(&m->options, CR_TFL_BLOCK_SIZE, 0));
+    cr_attr_set_int(&n->attrs[0], "blocksize", cr_flat_i32(&m->options, CR_TFL_BLOCK_SIZE, 0));
     CR_TRY(cr_node_infer(n, err));
     return cr_tfl_finish(m, 0, n->out[0], CR_TFL_NCHW, err);
 }

@@ -1,11 +1,12 @@
-/* TFLite's operators that move numbers: they keep the layout of their input where its axes stay, and
- * go through the file's axes where those are mixed. */
+/* TFLite's operators that move numbers: they keep the layout of their input where its axes stay,
+ * and go through the file's axes where those are mixed. */
 #include <string.h>
 
 #include "base/error.h"
 #include "tflite/tflite_import.h"
 
-/* x with the file's numbers in order: NCHW itself, if that is the same (1x1 pictures, one channel). */
+/* x with the file's numbers in order: NCHW itself, if that is the same (1x1 pictures, one channel).
+ */
 static cr_status in_order(cr_tfl_import *m, cr_tfl_value *v, cr_tensor **out, cr_error *err)
 {
     const cr_shape s = cr_tfl_shape(v);
@@ -32,8 +33,10 @@ static void fill_unknown(cr_shape *s, int64_t count)
     int64_t known = 1;
     int unknown = -1;
     for (int d = 0; d < s->rank; d++) {
-        if (s->dim[d] == -1) unknown = d;
-        else if (s->dim[d] > 0 && known <= count) known *= s->dim[d];
+        if (s->dim[d] == -1)
+            unknown = d;
+        else if (s->dim[d] > 0 && known <= count)
+            known *= s->dim[d];
     }
     if (unknown >= 0 && count % known == 0) s->dim[unknown] = count / known;
 }
@@ -52,11 +55,11 @@ static cr_status wanted_shape(cr_tfl_import *m, const cr_tfl_value *x, cr_shape 
     if (given) {
         CR_TRY(cr_tfl_ints(m, 1, dims, CR_MAX_RANK, &count, err));
     } else {
-        const cr_fb_vector list = cr_fb_items(&m->options, CR_TFL_RESHAPE_SHAPE, 4);
-        if (!cr_fb_has(&m->options, CR_TFL_RESHAPE_SHAPE)) return CR_OK;
+        const cr_flat_vector list = cr_flat_items(&m->options, CR_TFL_RESHAPE_SHAPE, 4);
+        if (!cr_flat_has(&m->options, CR_TFL_RESHAPE_SHAPE)) return CR_OK;
         CR_CHECK(list.count <= CR_MAX_RANK, err, CR_ERR_LIMIT, "%s: %zu axes", m->op_name,
                  list.count);
-        for (count = 0; count < list.count; count++) dims[count] = cr_fb_item_i32(&list, count);
+        for (count = 0; count < list.count; count++) dims[count] = cr_flat_item_i32(&list, count);
     }
     shape->rank = (int)count;
     memcpy(shape->dim, dims, count * sizeof *dims);
@@ -67,12 +70,12 @@ static cr_status wanted_shape(cr_tfl_import *m, const cr_tfl_value *x, cr_shape 
 static cr_status squeezed_shape(cr_tfl_import *m, const cr_shape *from, cr_shape *shape,
                                 cr_error *err)
 {
-    const cr_fb_vector dims = cr_fb_items(&m->options, CR_TFL_SQUEEZE_DIMS, 4);
+    const cr_flat_vector dims = cr_flat_items(&m->options, CR_TFL_SQUEEZE_DIMS, 4);
     bool drop[CR_MAX_RANK] = {false};
     for (int d = 0; d < from->rank && !dims.count; d++) drop[d] = from->dim[d] == 1;
     for (size_t i = 0; i < dims.count; i++) {
         int axis;
-        CR_TRY(cr_tfl_axis(m, cr_fb_item_i32(&dims, i), from->rank, &axis, err));
+        CR_TRY(cr_tfl_axis(m, cr_flat_item_i32(&dims, i), from->rank, &axis, err));
         drop[axis] = true;
     }
     *shape = (cr_shape){0, {0}};
@@ -103,14 +106,17 @@ cr_status cr_tfl_read_reshape(cr_tfl_import *m, cr_error *err)
     cr_shape shape;
     CR_TRY(cr_tfl_in(m, 0, &x, err));
     const cr_shape from = cr_tfl_shape(x);
-    if (m->op == CR_TFL_SQUEEZE) CR_TRY(squeezed_shape(m, &from, &shape, err));
-    else if (m->op == CR_TFL_EXPAND_DIMS) CR_TRY(expanded_shape(m, &from, &shape, err));
-    else CR_TRY(wanted_shape(m, x, &shape, err));
+    if (m->op == CR_TFL_SQUEEZE)
+        CR_TRY(squeezed_shape(m, &from, &shape, err));
+    else if (m->op == CR_TFL_EXPAND_DIMS)
+        CR_TRY(expanded_shape(m, &from, &shape, err));
+    else
+        CR_TRY(wanted_shape(m, x, &shape, err));
     return reshape_to(m, &shape, err);
 }
 
-/* Of the four ways to read and leave a rank 4 transposition the first that moves nothing, else NCHW to
- * the file's axes. */
+/* Of the four ways to read and leave a rank 4 transposition the first that moves nothing, else NCHW
+ * to the file's axes. */
 cr_status cr_tfl_read_transpose(cr_tfl_import *m, cr_error *err)
 {
     static const int to_nchw[4] = {0, 3, 1, 2};
@@ -143,7 +149,7 @@ cr_status cr_tfl_read_transpose(cr_tfl_import *m, cr_error *err)
 
 cr_status cr_tfl_read_concat(cr_tfl_import *m, cr_error *err)
 {
-    const int64_t given = cr_fb_i32(&m->options, CR_TFL_CONCAT_AXIS, 0);
+    const int64_t given = cr_flat_i32(&m->options, CR_TFL_CONCAT_AXIS, 0);
     cr_tfl_value *first;
     cr_node *n;
     int axis;
@@ -159,7 +165,7 @@ cr_status cr_tfl_read_concat(cr_tfl_import *m, cr_error *err)
     memcpy(n->in, in, m->in.count * sizeof *in);
     cr_attr_set_int(&n->attrs[0], "axis", cr_tfl_axis_in(axis, layout));
     CR_TRY(cr_node_infer(n, err));
-    return cr_tfl_finish_fused(m, cr_fb_i8(&m->options, CR_TFL_CONCAT_ACT, 0), n->out[0], layout,
+    return cr_tfl_finish_fused(m, cr_flat_i8(&m->options, CR_TFL_CONCAT_ACT, 0), n->out[0], layout,
                                err);
 }
 
@@ -178,7 +184,8 @@ cr_status cr_tfl_read_split(cr_tfl_import *m, cr_error *err)
     CR_TRY(cr_tfl_ints(m, equal ? 0 : 2, &where, 1, &count, err));
     const cr_shape s = cr_tfl_shape(v);
     CR_TRY(cr_tfl_axis(m, count ? where : 0, s.rank, &axis, err));
-    CR_CHECK(parts > 0 && parts <= MAX_PARTS, err, CR_ERR_LIMIT, "%s: %zu parts", m->op_name, parts);
+    CR_CHECK(parts > 0 && parts <= MAX_PARTS, err, CR_ERR_LIMIT, "%s: %zu parts", m->op_name,
+             parts);
     if (equal) {
         for (size_t i = 0; i < parts; i++) sizes[i] = s.dim[axis] / (int64_t)parts;
     } else {
@@ -198,8 +205,7 @@ cr_status cr_tfl_read_split(cr_tfl_import *m, cr_error *err)
     n->in[1] = list;
     cr_attr_set_int(&n->attrs[0], "axis", cr_tfl_axis_in(axis, v->native));
     CR_TRY(cr_node_infer(n, err));
-    for (size_t i = 0; i < parts; i++)
-        CR_TRY(cr_tfl_finish(m, i, n->out[i], v->native, err));
+    for (size_t i = 0; i < parts; i++) CR_TRY(cr_tfl_finish(m, i, n->out[i], v->native, err));
     return CR_OK;
 }
 
@@ -258,13 +264,13 @@ static cr_status read_strided(cr_tfl_import *m, strided *s, cr_error *err)
     CR_TRY(cr_tfl_ints(m, 3, s->step, CR_MAX_RANK, &steps, err));
     CR_CHECK(ends == s->count && steps == s->count, err, CR_ERR_FORMAT,
              "%s: begins, ends and steps differ in number", m->op_name);
-    CR_CHECK(!cr_fb_i32(&m->options, CR_TFL_STRIDED_ELLIPSIS_MASK, 0) &&
-                 !cr_fb_i32(&m->options, CR_TFL_STRIDED_NEW_AXIS_MASK, 0),
+    CR_CHECK(!cr_flat_i32(&m->options, CR_TFL_STRIDED_ELLIPSIS_MASK, 0) &&
+                 !cr_flat_i32(&m->options, CR_TFL_STRIDED_NEW_AXIS_MASK, 0),
              err, CR_ERR_UNSUPPORTED, "%s: a slice with an ellipsis or new axes", m->op_name);
-    const int64_t from = cr_fb_i32(&m->options, CR_TFL_STRIDED_BEGIN_MASK, 0);
-    const int64_t to = cr_fb_i32(&m->options, CR_TFL_STRIDED_END_MASK, 0);
-    const bool offset = cr_fb_u8(&m->options, CR_TFL_STRIDED_OFFSET, 0);
-    s->shrink = cr_fb_i32(&m->options, CR_TFL_STRIDED_SHRINK_MASK, 0);
+    const int64_t from = cr_flat_i32(&m->options, CR_TFL_STRIDED_BEGIN_MASK, 0);
+    const int64_t to = cr_flat_i32(&m->options, CR_TFL_STRIDED_END_MASK, 0);
+    const bool offset = cr_flat_u8(&m->options, CR_TFL_STRIDED_OFFSET, 0);
+    s->shrink = cr_flat_i32(&m->options, CR_TFL_STRIDED_SHRINK_MASK, 0);
     for (size_t d = 0; d < s->count; d++) {
         const bool back = s->step[d] < 0;
         CR_CHECK(s->step[d], err, CR_ERR_FORMAT, "%s: a step of 0", m->op_name);
@@ -302,7 +308,8 @@ cr_status cr_tfl_read_strided_slice(cr_tfl_import *m, cr_error *err)
     CR_CHECK(cr_shape_known(&y->shape), err, CR_ERR_FORMAT, "%s: an unknown shape", m->op_name);
     cr_shape shape = {0, {0}};
     for (int d = 0; d < rank; d++)
-        if (!((size_t)d < s.count && (s.shrink >> d & 1))) shape.dim[shape.rank++] = y->shape.dim[d];
+        if (!((size_t)d < s.count && (s.shrink >> d & 1)))
+            shape.dim[shape.rank++] = y->shape.dim[d];
     CR_TRY(cr_tfl_like(m, v, y, &y, err));
     CR_CHECK(cr_shape_count(&shape) == cr_shape_count(&y->shape), err, CR_ERR_FORMAT,
              "%s: an index outside its axis", m->op_name);
@@ -354,7 +361,7 @@ cr_status cr_tfl_read_pad(cr_tfl_import *m, cr_error *err)
     CR_TRY(cr_tfl_in(m, 0, &v, err));
     CR_TRY(cr_tfl_out(m, 0, &y, err));
     CR_TRY(read_pads(m, v, pads, &rank, err));
-    CR_CHECK(!mirror || cr_fb_i8(&m->options, CR_TFL_MIRROR_MODE, 0) == CR_TFL_REFLECT, err,
+    CR_CHECK(!mirror || cr_flat_i8(&m->options, CR_TFL_MIRROR_MODE, 0) == CR_TFL_REFLECT, err,
              CR_ERR_UNSUPPORTED, "%s: symmetric padding", m->op_name);
     CR_TRY(cr_tfl_view(m, v, v->native, &x, err));
     CR_TRY(cr_tfl_int_list(m, pads, 2 * rank, &list, err));
@@ -381,9 +388,9 @@ cr_status cr_tfl_read_gather(cr_tfl_import *m, cr_error *err)
     CR_TRY(cr_tfl_in(m, 0, &v, err));
     CR_TRY(cr_tfl_in(m, 1, &indices, err));
     if (!nd)
-        CR_TRY(cr_tfl_axis(m, cr_fb_i32(&m->options, CR_TFL_GATHER_AXIS, 0), cr_tfl_shape(v).rank,
+        CR_TRY(cr_tfl_axis(m, cr_flat_i32(&m->options, CR_TFL_GATHER_AXIS, 0), cr_tfl_shape(v).rank,
                            &axis, err));
-    CR_CHECK(nd || !cr_fb_i32(&m->options, CR_TFL_GATHER_BATCH_DIMS, 0), err, CR_ERR_UNSUPPORTED,
+    CR_CHECK(nd || !cr_flat_i32(&m->options, CR_TFL_GATHER_BATCH_DIMS, 0), err, CR_ERR_UNSUPPORTED,
              "%s: batches", m->op_name);
     const bool stays = !nd && cr_tfl_shape(indices).rank == 1;
     const cr_tfl_layout layout = stays ? v->native : CR_TFL_PLAIN;
@@ -415,7 +422,7 @@ cr_status cr_tfl_read_pack(cr_tfl_import *m, cr_error *err)
     const int rank = cr_tfl_shape(v).rank;
     CR_CHECK(rank < CR_MAX_RANK && m->in.count <= INT32_MAX, err, CR_ERR_LIMIT, "%s: %d axes",
              m->op_name, rank);
-    CR_TRY(cr_tfl_axis(m, cr_fb_i32(&m->options, CR_TFL_PACK_AXIS, 0), rank + 1, &axis, err));
+    CR_TRY(cr_tfl_axis(m, cr_flat_i32(&m->options, CR_TFL_PACK_AXIS, 0), rank + 1, &axis, err));
     cr_tensor **in = cr_arena_alloc(&m->g->arena, m->in.count * sizeof *in);
     if (!in) return CR_NOMEM(err);
     for (size_t k = 0; k < m->in.count; k++) {
@@ -445,7 +452,7 @@ cr_status cr_tfl_read_unpack(cr_tfl_import *m, cr_error *err)
     CR_TRY(cr_tfl_in(m, 0, &v, err));
     CR_TRY(cr_tfl_view(m, v, CR_TFL_PLAIN, &x, err));
     const cr_shape s = x->shape;
-    CR_TRY(cr_tfl_axis(m, cr_fb_i32(&m->options, CR_TFL_PACK_AXIS, 0), s.rank, &axis, err));
+    CR_TRY(cr_tfl_axis(m, cr_flat_i32(&m->options, CR_TFL_PACK_AXIS, 0), s.rank, &axis, err));
     CR_CHECK(cr_shape_known(&s) && (uint64_t)s.dim[axis] == m->out.count, err, CR_ERR_FORMAT,
              "%s: %zu outputs of an axis of %lld", m->op_name, m->out.count,
              (long long)s.dim[axis]);

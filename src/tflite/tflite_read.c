@@ -1,9 +1,9 @@
 /* TFLite model to graph.
  *
- * The model's tensors become values first (name, type, shape, parameters, place of their bytes), then
- * the operators, which a file has in the order in which they run, become nodes one by one. Each node's
- * shape is inferred at once: what the file claims of inner tensors counts only where a RESHAPE has a
- * shape that is computed. Layouts: tflite_import.h. */
+ * The model's tensors become values first (name, type, shape, parameters, place of their bytes),
+ * then the operators, which a file has in the order in which they run, become nodes one by one.
+ * Each node's shape is inferred at once: what the file claims of inner tensors counts only where a
+ * RESHAPE has a shape that is computed. Layouts: tflite_import.h. */
 #include "tflite/tflite_read.h"
 
 #include <stdio.h>
@@ -18,8 +18,8 @@ enum { MAX_NAME = 4096, BUDGET_BASE = 64 << 20, BUDGET_FACTOR = 16 };
 
 typedef struct reader {
     cr_tfl_import m;
-    cr_fb_table model, graph;
-    cr_fb_vector codes, buffers, operators;
+    cr_flat_table model, graph;
+    cr_flat_vector codes, buffers, operators;
 } reader;
 
 bool cr_tflite_recognize(const void *bytes, size_t size)
@@ -143,19 +143,20 @@ static read_fn find_reader(int op)
 }
 
 /* Operator i's table and code; the larger field counts: old files have one, new files both. */
-static int operator_at(const reader *r, size_t i, cr_fb_table *op, cr_fb_table *code)
+static int operator_at(const reader *r, size_t i, cr_flat_table *op, cr_flat_table *code)
 {
-    *op = cr_fb_item_table(&r->operators, i);
-    const int64_t at = cr_fb_u32(op, CR_TFL_OPERATOR_CODE, 0);
-    *code = (size_t)at < r->codes.count ? cr_fb_item_table(&r->codes, (size_t)at) : (cr_fb_table){0};
+    *op = cr_flat_item_table(&r->operators, i);
+    const int64_t at = cr_flat_u32(op, CR_TFL_OPERATOR_CODE, 0);
+    *code = (size_t)at < r->codes.count ? cr_flat_item_table(&r->codes, (size_t)at)
+                                        : (cr_flat_table){0};
     if (!code->file) return -1;
-    const int64_t small = cr_fb_i8(code, CR_TFL_CODE_SMALL, 0);
-    const int64_t full = cr_fb_i32(code, CR_TFL_CODE_BUILTIN, 0);
+    const int64_t small = cr_flat_i8(code, CR_TFL_CODE_SMALL, 0);
+    const int64_t full = cr_flat_i32(code, CR_TFL_CODE_BUILTIN, 0);
     const int64_t larger = full > small ? full : small;
     return larger >= 0 && larger < 1000 ? (int)larger : -1;
 }
 
-static const char *operator_name(int op, const cr_fb_table *code, char *text, size_t size)
+static const char *operator_name(int op, const cr_flat_table *code, char *text, size_t size)
 {
     static const struct {
         int number;
@@ -166,7 +167,7 @@ static const char *operator_name(int op, const cr_fb_table *code, char *text, si
 #undef CR_TFL_OP
     };
     size_t length;
-    const char *custom = cr_fb_text(code, CR_TFL_CODE_CUSTOM, &length);
+    const char *custom = cr_flat_text(code, CR_TFL_CODE_CUSTOM, &length);
     snprintf(text, size, "%.*s", (int)(length < 60 ? length : 60), custom);
     if (op == CR_TFL_CUSTOM && length) return text;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -183,9 +184,9 @@ static cr_status check_operators(const reader *r, cr_error *err)
     size_t named = 0, others = 0;
     char list[320] = "", text[64];
     for (size_t i = 0; i < r->operators.count; i++) {
-        cr_fb_table op, code;
+        cr_flat_table op, code;
         const int number = operator_at(r, i, &op, &code);
-        CR_TRY(cr_fb_check(&r->m.file, err));
+        CR_TRY(cr_flat_check(&r->m.file, err));
         CR_CHECK(number >= 0, err, CR_ERR_FORMAT, "operator %zu has no code", i);
         if (find_reader(number)) continue;
         size_t k = 0;
@@ -202,18 +203,19 @@ static cr_status check_operators(const reader *r, cr_error *err)
                  number == CR_TFL_CUSTOM ? " (custom)" : "");
     }
     CR_CHECK(!named, err, CR_ERR_UNSUPPORTED, "operator%s %s %s not supported%s",
-             named > 1 ? "s" : "", list, named > 1 ? "are" : "is", others ? ", nor are others" : "");
+             named > 1 ? "s" : "", list, named > 1 ? "are" : "is",
+             others ? ", nor are others" : "");
     return CR_OK;
 }
 
 /* ---- values ---- */
 
-static cr_status read_shape(const cr_fb_vector *dims, cr_tfl_value *v, cr_error *err)
+static cr_status read_shape(const cr_flat_vector *dims, cr_tfl_value *v, cr_error *err)
 {
     CR_CHECK(dims->count <= CR_MAX_RANK, err, CR_ERR_LIMIT, "tensor '%s': rank %zu, at most %d",
              v->name, dims->count, CR_MAX_RANK);
     v->shape.rank = (int)dims->count;
-    for (size_t d = 0; d < dims->count; d++) v->shape.dim[d] = cr_fb_item_i32(dims, d);
+    for (size_t d = 0; d < dims->count; d++) v->shape.dim[d] = cr_flat_item_i32(dims, d);
     return CR_OK;
 }
 
@@ -224,15 +226,15 @@ static bool is_code_type(int type)
            type == CR_TFL_I64;
 }
 
-static cr_status read_params(const cr_fb_table *t, cr_tfl_value *v, cr_error *err)
+static cr_status read_params(const cr_flat_table *t, cr_tfl_value *v, cr_error *err)
 {
-    const cr_fb_table q = cr_fb_child(t, CR_TFL_TENSOR_QUANTIZATION);
-    v->scale = cr_fb_items(&q, CR_TFL_QUANT_SCALE, 4);
-    v->zero_point = cr_fb_items(&q, CR_TFL_QUANT_ZERO_POINT, 8);
+    const cr_flat_table q = cr_flat_child(t, CR_TFL_TENSOR_QUANTIZATION);
+    v->scale = cr_flat_items(&q, CR_TFL_QUANT_SCALE, 4);
+    v->zero_point = cr_flat_items(&q, CR_TFL_QUANT_ZERO_POINT, 8);
     v->quantized = v->scale.count && is_code_type(v->type);
-    CR_CHECK(!v->quantized || !cr_fb_u8(&q, CR_TFL_QUANT_DETAILS_TYPE, 0), err, CR_ERR_UNSUPPORTED,
-             "tensor '%s' is quantized in blocks", v->name);
-    const int64_t axis = cr_fb_i32(&q, CR_TFL_QUANT_AXIS, 0);
+    CR_CHECK(!v->quantized || !cr_flat_u8(&q, CR_TFL_QUANT_DETAILS_TYPE, 0), err,
+             CR_ERR_UNSUPPORTED, "tensor '%s' is quantized in blocks", v->name);
+    const int64_t axis = cr_flat_i32(&q, CR_TFL_QUANT_AXIS, 0);
     CR_CHECK(!v->quantized || v->scale.count == 1 || (axis >= 0 && axis < v->shape.rank), err,
              CR_ERR_FORMAT, "tensor '%s' has scales along axis %lld", v->name, (long long)axis);
     v->axis = v->quantized && v->scale.count > 1 ? (int)axis : 0;
@@ -249,59 +251,61 @@ static size_t stored_bytes(const cr_tfl_value *v, int64_t count)
     return cr_tfl_dtype(v, &t, &ignored) == CR_OK ? (size_t)count * cr_dtype_size(t) : 0;
 }
 
-static cr_status read_data(const reader *r, const cr_fb_table *t, cr_tfl_value *v, cr_error *err)
+static cr_status read_data(const reader *r, const cr_flat_table *t, cr_tfl_value *v, cr_error *err)
 {
-    const int64_t index = cr_fb_u32(t, CR_TFL_TENSOR_BUFFER, 0);
+    const int64_t index = cr_flat_u32(t, CR_TFL_TENSOR_BUFFER, 0);
     if ((size_t)index >= r->buffers.count) return CR_OK;
-    const cr_fb_table buffer = cr_fb_item_table(&r->buffers, (size_t)index);
-    cr_fb_vector data = cr_fb_items(&buffer, CR_TFL_BUFFER_DATA, 1);
-    const uint64_t offset = cr_fb_u64(&buffer, CR_TFL_BUFFER_OFFSET, 0);
-    const uint64_t size = cr_fb_u64(&buffer, CR_TFL_BUFFER_SIZE, 0);
-    const cr_fb *f = &r->m.file;
+    const cr_flat_table buffer = cr_flat_item_table(&r->buffers, (size_t)index);
+    cr_flat_vector data = cr_flat_items(&buffer, CR_TFL_BUFFER_DATA, 1);
+    const uint64_t offset = cr_flat_u64(&buffer, CR_TFL_BUFFER_OFFSET, 0);
+    const uint64_t size = cr_flat_u64(&buffer, CR_TFL_BUFFER_SIZE, 0);
+    const cr_flat *f = &r->m.file;
     if (offset > 1 && !data.count) { /* behind the model */
         CR_CHECK(offset <= f->size && size <= f->size - offset, err, CR_ERR_FORMAT,
                  "tensor '%s' lies behind the end of the file", v->name);
-        data = (cr_fb_vector){data.file, (size_t)offset, (size_t)size, 1};
+        data = (cr_flat_vector){data.file, (size_t)offset, (size_t)size, 1};
     }
     if (!data.count) return CR_OK;
-    const cr_fb_table sparse = cr_fb_child(t, CR_TFL_TENSOR_SPARSITY);
+    const cr_flat_table sparse = cr_flat_child(t, CR_TFL_TENSOR_SPARSITY);
     CR_CHECK(!sparse.file, err, CR_ERR_UNSUPPORTED, "tensor '%s' is sparse", v->name);
     const int64_t count = cr_shape_count(&v->shape);
     CR_CHECK(count >= 0 && (stored_bytes(v, count) == data.count || v->type == CR_TFL_STRING), err,
-             CR_ERR_FORMAT, "tensor '%s' has %zu bytes, which is not its size", v->name, data.count);
+             CR_ERR_FORMAT, "tensor '%s' has %zu bytes, which is not its size", v->name,
+             data.count);
     v->data = f->bytes + data.at;
     v->bytes = data.count;
     return CR_OK;
 }
 
-static cr_status read_value(reader *r, const cr_fb_table *t, size_t i, cr_error *err)
+static cr_status read_value(reader *r, const cr_flat_table *t, size_t i, cr_error *err)
 {
     cr_tfl_value *v = &r->m.values[i];
     size_t length;
-    const char *name = cr_fb_text(t, CR_TFL_TENSOR_NAME, &length);
-    CR_CHECK(length <= MAX_NAME, err, CR_ERR_LIMIT, "tensor %zu has a name of %zu bytes", i, length);
+    const char *name = cr_flat_text(t, CR_TFL_TENSOR_NAME, &length);
+    CR_CHECK(length <= MAX_NAME, err, CR_ERR_LIMIT, "tensor %zu has a name of %zu bytes", i,
+             length);
     v->name = length ? cr_arena_strndup(&r->m.g->arena, name, length)
                      : cr_arena_printf(&r->m.g->arena, "tensor_%zu", i);
     if (!v->name) return CR_NOMEM(err);
     if (!*v->name) v->name = "tensor";
-    v->type = (int)cr_fb_i8(t, CR_TFL_TENSOR_TYPE, 0);
-    const cr_fb_vector dims = cr_fb_items(t, CR_TFL_TENSOR_SHAPE, 4);
+    v->type = (int)cr_flat_i8(t, CR_TFL_TENSOR_TYPE, 0);
+    const cr_flat_vector dims = cr_flat_items(t, CR_TFL_TENSOR_SHAPE, 4);
     CR_TRY(read_shape(&dims, v, err));
     CR_TRY(read_params(t, v, err));
     CR_TRY(read_data(r, t, v, err));
-    return cr_fb_check(&r->m.file, err);
+    return cr_flat_check(&r->m.file, err);
 }
 
 static cr_status read_values(reader *r, cr_error *err)
 {
-    const cr_fb_vector tensors = cr_fb_items(&r->graph, CR_TFL_GRAPH_TENSORS, 4);
-    CR_TRY(cr_fb_check(&r->m.file, err));
+    const cr_flat_vector tensors = cr_flat_items(&r->graph, CR_TFL_GRAPH_TENSORS, 4);
+    CR_TRY(cr_flat_check(&r->m.file, err));
     CR_CHECK(tensors.count <= CR_MAX_NODES * 4, err, CR_ERR_LIMIT, "%zu tensors", tensors.count);
     r->m.values = cr_calloc(tensors.count + 1, sizeof *r->m.values);
     if (!r->m.values) return CR_NOMEM(err);
     r->m.value_count = tensors.count;
     for (size_t i = 0; i < tensors.count; i++) {
-        const cr_fb_table t = cr_fb_item_table(&tensors, i);
+        const cr_flat_table t = cr_flat_item_table(&tensors, i);
         CR_TRY(read_value(r, &t, i, err));
     }
     return CR_OK;
@@ -309,9 +313,9 @@ static cr_status read_values(reader *r, cr_error *err)
 
 /* ---- inputs and outputs ---- */
 
-static cr_tfl_value *port(reader *r, const cr_fb_vector *list, size_t k)
+static cr_tfl_value *port(reader *r, const cr_flat_vector *list, size_t k)
 {
-    const int64_t i = cr_fb_item_i32(list, k);
+    const int64_t i = cr_flat_item_i32(list, k);
     return i >= 0 && (size_t)i < r->m.value_count ? &r->m.values[i] : NULL;
 }
 
@@ -319,20 +323,21 @@ static cr_tfl_value *port(reader *r, const cr_fb_vector *list, size_t k)
 static int first_reader(const reader *r, int64_t index)
 {
     for (size_t i = 0; i < r->operators.count; i++) {
-        cr_fb_table op, code;
+        cr_flat_table op, code;
         const int number = operator_at(r, i, &op, &code);
-        const cr_fb_vector in = cr_fb_items(&op, CR_TFL_OPERATOR_INPUTS, 4);
-        const cr_fb_vector out = cr_fb_items(&op, CR_TFL_OPERATOR_OUTPUTS, 4);
+        const cr_flat_vector in = cr_flat_items(&op, CR_TFL_OPERATOR_INPUTS, 4);
+        const cr_flat_vector out = cr_flat_items(&op, CR_TFL_OPERATOR_OUTPUTS, 4);
         bool reads = false;
-        for (size_t k = 0; k < in.count; k++) reads |= cr_fb_item_i32(&in, k) == index;
+        for (size_t k = 0; k < in.count; k++) reads |= cr_flat_item_i32(&in, k) == index;
         if (!reads) continue;
         if (number != CR_TFL_QUANTIZE && number != CR_TFL_DEQUANTIZE) return number;
-        if (out.count) index = cr_fb_item_i32(&out, 0);
+        if (out.count) index = cr_flat_item_i32(&out, 0);
     }
     return -1;
 }
 
-/* Pictures are channels first in the graph, unless the file has them so and transposes them itself. */
+/* Pictures are channels first in the graph, unless the file has them so and transposes them itself.
+ */
 static cr_status read_input(reader *r, cr_tfl_value *v, int64_t index, cr_error *err)
 {
     static const int to_nchw[4] = {0, 3, 1, 2};
@@ -358,11 +363,12 @@ static cr_status read_input(reader *r, cr_tfl_value *v, int64_t index, cr_error 
 
 static cr_status read_inputs(reader *r, cr_error *err)
 {
-    const cr_fb_vector in = cr_fb_items(&r->graph, CR_TFL_GRAPH_INPUTS, 4);
-    const cr_fb_vector out = cr_fb_items(&r->graph, CR_TFL_GRAPH_OUTPUTS, 4);
+    const cr_flat_vector in = cr_flat_items(&r->graph, CR_TFL_GRAPH_INPUTS, 4);
+    const cr_flat_vector out = cr_flat_items(&r->graph, CR_TFL_GRAPH_OUTPUTS, 4);
     cr_graph *g = r->m.g;
-    CR_TRY(cr_fb_check(&r->m.file, err));
-    CR_CHECK(in.count <= 1000 && out.count <= 1000, err, CR_ERR_LIMIT, "too many inputs or outputs");
+    CR_TRY(cr_flat_check(&r->m.file, err));
+    CR_CHECK(in.count <= 1000 && out.count <= 1000, err, CR_ERR_LIMIT,
+             "too many inputs or outputs");
     CR_CHECK(out.count, err, CR_ERR_FORMAT, "the graph has no outputs");
     g->inputs = cr_arena_alloc(&g->arena, in.count * sizeof *g->inputs);
     g->outputs = cr_arena_alloc(&g->arena, out.count * sizeof *g->outputs);
@@ -375,16 +381,16 @@ static cr_status read_inputs(reader *r, cr_error *err)
     for (size_t k = 0; k < in.count; k++) {
         cr_tfl_value *v = port(r, &in, k);
         CR_CHECK(v, err, CR_ERR_FORMAT, "input %zu is missing", k);
-        CR_CHECK(!cr_names_get(&r->m.names, v->name), err, CR_ERR_FORMAT, "two inputs are named '%s'",
-                 v->name);
-        CR_TRY(read_input(r, v, cr_fb_item_i32(&in, k), err));
+        CR_CHECK(!cr_names_get(&r->m.names, v->name), err, CR_ERR_FORMAT,
+                 "two inputs are named '%s'", v->name);
+        CR_TRY(read_input(r, v, cr_flat_item_i32(&in, k), err));
     }
     return CR_OK;
 }
 
 static cr_status read_outputs(reader *r, cr_error *err)
 {
-    const cr_fb_vector out = cr_fb_items(&r->graph, CR_TFL_GRAPH_OUTPUTS, 4);
+    const cr_flat_vector out = cr_flat_items(&r->graph, CR_TFL_GRAPH_OUTPUTS, 4);
     cr_graph *g = r->m.g;
     for (size_t k = 0; k < out.count; k++) {
         const cr_tfl_value *v = port(r, &out, k);
@@ -400,34 +406,34 @@ static cr_status read_outputs(reader *r, cr_error *err)
 static cr_status read_operator(reader *r, size_t i, cr_error *err)
 {
     cr_tfl_import *m = &r->m;
-    cr_fb_table op, code;
+    cr_flat_table op, code;
     char text[64];
     m->op = operator_at(r, i, &op, &code);
-    m->options = cr_fb_child(&op, CR_TFL_OPERATOR_OPTIONS);
-    m->in = cr_fb_items(&op, CR_TFL_OPERATOR_INPUTS, 4);
-    m->out = cr_fb_items(&op, CR_TFL_OPERATOR_OUTPUTS, 4);
-    CR_TRY(cr_fb_check(&m->file, err));
+    m->options = cr_flat_child(&op, CR_TFL_OPERATOR_OPTIONS);
+    m->in = cr_flat_items(&op, CR_TFL_OPERATOR_INPUTS, 4);
+    m->out = cr_flat_items(&op, CR_TFL_OPERATOR_OUTPUTS, 4);
+    CR_TRY(cr_flat_check(&m->file, err));
     const char *name = cr_arena_printf(&m->g->arena, "operator %zu (%s)", i,
                                        operator_name(m->op, &code, text, sizeof text));
     if (!name) return CR_NOMEM(err);
     m->op_name = name;
     CR_TRY(find_reader(m->op)(m, err));
-    return cr_fb_check(&m->file, err);
+    return cr_flat_check(&m->file, err);
 }
 
 static cr_status read_root(reader *r, const void *bytes, size_t size, cr_error *err)
 {
-    CR_CHECK(cr_fb_open(&r->m.file, bytes, size, CR_TFL_IDENTIFIER, &r->model), err, CR_ERR_FORMAT,
-             "not a TFLite model, or truncated");
-    const int64_t version = cr_fb_u32(&r->model, CR_TFL_MODEL_VERSION, 0);
+    CR_CHECK(cr_flat_open(&r->m.file, bytes, size, CR_TFL_IDENTIFIER, &r->model), err,
+             CR_ERR_FORMAT, "not a TFLite model, or truncated");
+    const int64_t version = cr_flat_u32(&r->model, CR_TFL_MODEL_VERSION, 0);
     CR_CHECK(version == CR_TFL_VERSION, err, CR_ERR_UNSUPPORTED,
              "schema version %lld; version %d can be read", (long long)version, CR_TFL_VERSION);
-    r->codes = cr_fb_items(&r->model, CR_TFL_MODEL_OPERATOR_CODES, 4);
-    r->buffers = cr_fb_items(&r->model, CR_TFL_MODEL_BUFFERS, 4);
-    const cr_fb_vector graphs = cr_fb_items(&r->model, CR_TFL_MODEL_SUBGRAPHS, 4);
-    r->graph = cr_fb_item_table(&graphs, 0);
-    r->operators = cr_fb_items(&r->graph, CR_TFL_GRAPH_OPERATORS, 4);
-    CR_TRY(cr_fb_check(&r->m.file, err));
+    r->codes = cr_flat_items(&r->model, CR_TFL_MODEL_OPERATOR_CODES, 4);
+    r->buffers = cr_flat_items(&r->model, CR_TFL_MODEL_BUFFERS, 4);
+    const cr_flat_vector graphs = cr_flat_items(&r->model, CR_TFL_MODEL_SUBGRAPHS, 4);
+    r->graph = cr_flat_item_table(&graphs, 0);
+    r->operators = cr_flat_items(&r->graph, CR_TFL_GRAPH_OPERATORS, 4);
+    CR_TRY(cr_flat_check(&r->m.file, err));
     CR_CHECK(r->graph.file, err, CR_ERR_FORMAT, "no graph inside");
     CR_CHECK(r->operators.count <= CR_MAX_NODES, err, CR_ERR_LIMIT, "%zu operators, at most %d",
              r->operators.count, CR_MAX_NODES);
@@ -441,11 +447,12 @@ static cr_status build(reader *r, const void *bytes, size_t size, cr_error *err)
     CR_TRY(read_root(r, bytes, size, err));
     CR_TRY(check_operators(r, err));
     CR_TRY(cr_tfl_read_metadata(m->g, bytes, size, err));
-    const char *made_by = cr_fb_text(&r->model, CR_TFL_MODEL_DESCRIPTION, &length);
+    const char *made_by = cr_flat_text(&r->model, CR_TFL_MODEL_DESCRIPTION, &length);
     m->g->producer = cr_arena_strndup(&m->g->arena, made_by, length < MAX_NAME ? length : MAX_NAME);
     if (!m->g->producer) return CR_NOMEM(err);
-    m->budget = size > (SIZE_MAX - BUDGET_BASE) / BUDGET_FACTOR ? SIZE_MAX
-                                                                : BUDGET_BASE + size * BUDGET_FACTOR;
+    m->budget = size > (SIZE_MAX - BUDGET_BASE) / BUDGET_FACTOR
+                    ? SIZE_MAX
+                    : BUDGET_BASE + size * BUDGET_FACTOR;
     CR_TRY(read_values(r, err));
     CR_TRY(read_inputs(r, err));
     for (size_t i = 0; i < r->operators.count; i++) CR_TRY(read_operator(r, i, err));

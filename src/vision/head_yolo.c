@@ -93,6 +93,12 @@ static void read_box(const cr_head *h, const struct view *v, size_t row, struct 
         w = expf(w) * stride;
         ht = expf(ht) * stride;
     }
+    if (h->fractions) {
+        x *= (float)h->input_width;
+        y *= (float)h->input_height;
+        w *= (float)h->input_width;
+        ht *= (float)h->input_height;
+    }
     const float angle = h->oriented ? p[(v->channels - 1) * s] : 0;
     stand_upright((const float[4]){x, y, w, ht}, angle, box);
 }
@@ -177,8 +183,8 @@ void cr_head_keypoints(const cr_head *h, const cr_output *out, int index, float 
     const size_t first = h->kind == CR_HEAD_END2END ? 6 : 4 + (size_t)h->classes;
     const float *p = v.data + (size_t)index * v.row_step + first * v.channel_step;
     for (size_t k = 0; k < (size_t)h->keypoints; k++, p += dims * v.channel_step) {
-        keypoints[3 * k] = p[0];
-        keypoints[3 * k + 1] = p[v.channel_step];
+        keypoints[3 * k] = p[0] * (h->fractions ? (float)h->input_width : 1);
+        keypoints[3 * k + 1] = p[v.channel_step] * (h->fractions ? (float)h->input_height : 1);
         keypoints[3 * k + 2] = dims == 3 ? p[2 * v.channel_step] : 1;
     }
 }
