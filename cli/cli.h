@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "crayon/check.h"
+#include "crayon/doctor.h"
 #include "crayon/eval.h"
 #include "crayon/runtime.h"
 #include "crayon/status.h"
@@ -71,6 +72,7 @@ typedef struct cli_common {
     int batch;         /* bench --batch; 0: not given */
     cr_precision precision;
     const char *preprocess; /* --preprocess, which has been parsed once; NULL: not given */
+    bool mend; /* read broken quantized files, too */
     bool help;
 } cli_common;
 
@@ -237,6 +239,20 @@ void cli_json_real(cli_json *j, const char *key, double value); /* all 17 digits
 void cli_json_float(cli_json *j, const char *key, float value); /* shortest of float32 */
 void cli_json_bool(cli_json *j, const char *key, bool value);
 void cli_json_null(cli_json *j, const char *key);
+
+/* ---- findings (findings.c) -------------------------------------------------------------------- */
+
+typedef struct cli_findings {
+    cr_finding *list; /* one kind behind the other */
+    size_t count;
+} cli_findings;
+
+cr_status cli_findings_get(cr_model *model, cli_findings *out, cr_error *err);
+void cli_findings_text(const cli_findings *f);
+void cli_findings_json(cli_json *j, const cli_findings *f);
+/* Two lines: the kinds of `before` that have fewer places in `after`, and what `after` has. */
+void cli_findings_print_mended(const cli_findings *before, const cli_findings *after);
+void cli_findings_free(cli_findings *f);
 
 /* ---- bench --layers ------------------------------------------------------------------------- */
 

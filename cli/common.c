@@ -243,6 +243,7 @@ cr_status cli_open_model(const char *path, const cli_common *common, cr_model **
     options.width = common->width;
     options.precision = common->precision;
     options.batch = common->batch;
+    options.mend = common->mend;
     const cr_status st = cr_model_open(path, &options, out, err);
     if (st != CR_OK || !common->preprocess) return st;
     cr_preprocess pre = cr_model_get_info(*out)->preprocess;

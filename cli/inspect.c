@@ -12,7 +12,8 @@ static const char help[] =
     "Says what a model file holds: inputs, outputs, operators, parameters, multiply-adds, types,\n"
     "what kind of model it seems to be, how pictures are prepared for it and how that is known.\n"
     "Operators are those of the prepared graph: constants folded, batch norms and activations\n"
-    "fused.\n"
+    "fused. Below stands what is wrong with a quantized file, whoever wrote it: where, why it hurts\n"
+    "and what mends it.\n"
     "\n"
     "  --layers             one line per node\n"
     "  --json               print JSON\n"
@@ -278,12 +279,14 @@ static cr_status write_layers(cli_json *j, const cr_model *model, cr_error *err)
     return CR_OK;
 }
 
-static cr_status print_json(cr_model *model, bool layers, cr_error *err)
+static cr_status print_json(cr_model *model, bool layers, const cli_findings *findings,
+                            cr_error *err)
 {
     cli_json j = {.out = stdout};
     cli_json_open(&j, NULL, '{');
     write_summary(&j, model);
     cr_status st = write_head(&j, model, err);
+    cli_findings_json(&j, findings);
     if (st == CR_OK && layers) st = write_layers(&j, model, err);
     cli_json_close(&j, '}');
     putchar('\n');
@@ -333,15 +336,31 @@ static int draw_plot(const char *path, const settings *s)
     return st == CR_OK ? CLI_DONE : cli_fail(&err);
 }
 
+/* A file that nothing can run is shown as it would be mended: its findings say what is wrong. */
+static cr_status open_broken_too(const char *path, const settings *s, cr_model **model,
+                                 cr_error *err)
+{
+    cli_common common = s->common;
+    const cr_status st = cli_open_model(path, &common, model, err);
+    if (st != CR_ERR_FORMAT) return st;
+    cr_error ignored;
+    common.mend = true;
+    return cli_open_model(path, &common, model, &ignored) == CR_OK ? CR_OK : st;
+}
+
 static int print_model(const char *path, const settings *s)
 {
     cr_error err = {0};
     cr_model *model = NULL;
-    cr_status st = cli_open_model(path, &s->common, &model, &err);
-    if (st == CR_OK && s->json) st = print_json(model, s->layers, &err);
+    cli_findings findings = {0};
+    cr_status st = open_broken_too(path, s, &model, &err);
+    if (st == CR_OK) st = cli_findings_get(model, &findings, &err);
+    if (st == CR_OK && s->json) st = print_json(model, s->layers, &findings, &err);
     if (st == CR_OK && !s->json) print_summary(model);
     if (st == CR_OK && !s->json) st = print_head(model, &err);
+    if (st == CR_OK && !s->json) cli_findings_text(&findings);
     if (st == CR_OK && !s->json && s->layers) st = print_layers(model, &err);
+    cli_findings_free(&findings);
     cr_model_free(&model);
     return st == CR_OK ? CLI_DONE : cli_fail(&err);
 }

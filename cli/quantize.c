@@ -20,6 +20,9 @@ static const char help_head[] =
     "Weight-only and dynamic modes need none: with --images they say how far the model agrees.\n"
     "\n"
     "  -o, --output OUT     the model to write\n" CLI_FORMAT_HELP
+    "  --fix                MODEL is quantized already, by any tool: take it apart and plan it anew,\n"
+    "                       keeping what is good in it. Needs no pictures for what the file has\n"
+    "                       ranges for (crayon inspect MODEL names what is wrong)\n"
     "  --images SOURCE      folder, .txt list, .zip or pattern of JPEG and PNG pictures, or a video\n"
     "  --mode M             static: weights and activations, calibrated on pictures; weights: weights\n"
     "                       alone; dynamic: activations' ranges are found in each run, per tensor\n"
@@ -38,6 +41,8 @@ static const char help_tail[] =
     "  --save-recipe FILE   write the recipe: types, scales, zero points\n" CLI_COMMON_HELP "\n"
     "example: everything by default\n"
     "  crayon quantize yolov8n.onnx -o yolov8n-int8.onnx --images pictures/\n"
+    "another tool's file, mended\n"
+    "  crayon quantize yolov8n-qdq.onnx --fix -o fixed.onnx --images pictures/\n"
     "half the size and nothing else\n"
     "  crayon quantize yolov8n.onnx -o yolov8n-fp16.onnx --mode fp16\n";
 
@@ -61,7 +66,10 @@ typedef struct job {
     bool no_check;
     cli_doubts doubts;
     bool apart; /* calibration did not see the measured ones */
-    bool match_scores;
+    bool fix, match_scores;
+    cli_findings found, left;
+    cli_boxes seen_file; /* --fix: what the file found as it was */
+    double file_agreement;
     cr_score_match scores, objects;
     cli_boxes seen_float, seen_int;
     cr_quantize_report report;
@@ -87,7 +95,8 @@ enum {
     OPT_SAVE_RECIPE,
     OPT_MODE,
     OPT_MATCH_SCORES,
-    OPT_FORMAT
+    OPT_FORMAT,
+    OPT_FIX
 };
 
 static const struct option own_options[] = {
@@ -101,6 +110,7 @@ static const struct option own_options[] = {
     {"mode", required_argument, NULL, OPT_MODE},
     {"match-scores", no_argument, NULL, OPT_MATCH_SCORES},
     {"format", required_argument, NULL, OPT_FORMAT},
+    {"fix", no_argument, NULL, OPT_FIX},
     CLI_COMMON_OPTIONS};
 
 static int take_option(int code, char **argv, job *j)
@@ -136,6 +146,9 @@ static int take_option(int code, char **argv, job *j)
     case OPT_MATCH_SCORES:
         j->match_scores = true;
         return CLI_DONE;
+    case OPT_FIX:
+        j->fix = j->common.mend = true;
+        return CLI_DONE;
     case OPT_MODE:
         return cli_choice("mode", optarg, modes, &j->mode) ? CLI_DONE : CLI_USAGE;
     default:
@@ -157,6 +170,16 @@ static int check_half(const job *j)
     return CLI_DONE;
 }
 
+static int check_fix(const job *j)
+{
+    if (j->mode != MODE_STATIC) return cli_usage("--fix goes with the static mode");
+    if (j->recipe_in) return cli_usage("--fix plans from the file: not with --recipe");
+    if (cli_budget_given(&j->budget)) return cli_usage("--fix has no budget");
+    if (j->plan.options.head == CR_HEAD_QUANTIZE && !j->images && !j->stats_in)
+        return cli_usage("--fix --head quantize needs --images (or --stats)");
+    return CLI_DONE;
+}
+
 static int check_usage(job *j, int argc, char **argv)
 {
     if (optind >= argc) return cli_usage("a model file is missing");
@@ -171,7 +194,9 @@ static int check_usage(job *j, int argc, char **argv)
     }
     if (j->mode != MODE_STATIC && (j->stats_in || j->stats_out || j->recipe_in))
         return cli_usage("--mode %s: has no statistics and takes no recipe", modes[j->mode]);
-    if (j->mode == MODE_STATIC && !j->images && !j->stats_in && !j->recipe_in)
+    const int wrong_fix = j->fix ? check_fix(j) : CLI_DONE;
+    if (wrong_fix) return wrong_fix;
+    if (j->mode == MODE_STATIC && !j->images && !j->stats_in && !j->recipe_in && !j->fix)
         return cli_usage("--images is missing (or --stats, or --recipe)");
     if (j->match_scores && (!j->images || j->mode != MODE_STATIC))
         return cli_usage("--match-scores needs --images and the static mode");
@@ -247,12 +272,25 @@ static cr_status prepare(job *j, cr_error *err)
     for (int i = 0; st == CR_OK && i < 3; i++)
         if (outputs[i]) st = cli_check_writable(outputs[i], err);
     if (st == CR_OK) st = cli_open_model(j->model_path, &j->common, &j->model, err);
-    if (st == CR_OK && cr_model_get_info(j->model)->quantized)
-        st = cli_error(err, CR_ERR_ARGUMENT, "%s: is quantized already; give the float model",
+    if (st == CR_OK && cr_model_get_info(j->model)->quantized && !j->fix)
+        st = cli_error(err, CR_ERR_ARGUMENT,
+                       "%s: is quantized already; give the float model, or --fix to mend this one",
+                       j->model_path);
+    if (st == CR_OK && !cr_model_get_info(j->model)->quantized && j->fix)
+        st = cli_error(err, CR_ERR_ARGUMENT, "%s: is not quantized: there is nothing to fix",
                        j->model_path);
     if (st == CR_OK && j->images) st = cr_image_list_open(j->images, &j->pictures, err);
     if (st == CR_OK && j->images) st = divide_pictures(j, err);
     return st;
+}
+
+/* The file as it is: its findings, and what it sees. Then it is float. */
+static cr_status take_apart(job *j, cr_error *err)
+{
+    if (!j->fix) return CR_OK;
+    cr_status st = cli_findings_get(j->model, &j->found, err);
+    if (st == CR_OK) st = look(j, "running the file as it is", &j->seen_file, err);
+    return st == CR_OK ? cr_model_unquantize(j->model, err) : st;
 }
 
 static cr_status halve(job *j, cr_error *err)
@@ -273,7 +311,8 @@ static cr_status plan(job *j, cr_error *err)
     if (is_half(j)) return halve(j, err);
     if (j->recipe_in) return cr_model_load_recipe(j->model, j->recipe_in, err);
     const cr_progress progress = cli_progress();
-    cr_status st = j->mode == MODE_STATIC ? get_stats(j, err) : CR_OK;
+    const bool ranges = j->mode == MODE_STATIC && (j->images || j->stats_in);
+    cr_status st = ranges ? get_stats(j, err) : CR_OK;
     if (st == CR_OK && cli_budget_given(&j->budget))
         st = cli_budget_plan(&j->budget, j->model, j->stats, &j->plan.options, err);
     else if (st == CR_OK)
@@ -322,6 +361,10 @@ static void print_calibration(const job *j)
                                      : "calibration  none: only weights are quantized");
         return;
     }
+    if (!j->stats) {
+        puts("calibration  none: the file's ranges");
+        return;
+    }
     const unsigned long long pictures = (unsigned long long)cr_stats_pictures(j->stats);
     printf("calibration  %llu pictures", pictures);
     if (cr_stats_converged(j->stats)) fputs(" (ranges no longer moved)", stdout);
@@ -344,10 +387,12 @@ static void print_plan(const job *j)
                info->weight_entries, info->activation_entries);
         return;
     }
-    printf("quantized    %zu of %zu convolutions and gemms: weights %s per %s", r->convs_quantized,
-           r->convs, cli_weights_name(o->weights), cli_granularity_name(o->granularity));
+    printf("quantized    %zu of %zu convolutions and gemms: weights ", r->convs_quantized, r->convs);
+    if (j->fix) printf("%zu of %zu as in the file", r->kept_weights, r->weights);
+    else printf("%s per %s", cli_weights_name(o->weights), cli_granularity_name(o->granularity));
     if (o->block) printf(" or %lld input channels", (long long)o->block);
     const bool floats = j->mode == MODE_WEIGHTS || o->activations == CR_ACTIVATIONS_FLOAT;
+    if (j->fix) printf(", %zu of %zu ranges as well", r->kept_activations, r->activations);
     printf(", activations %s%s", floats ? "float" : cli_activations_name(o->activations),
            j->mode == MODE_DYNAMIC ? " by the ranges of each run" : "");
     if (r->excluded) printf("; %zu nodes kept float as asked", r->excluded);
@@ -404,6 +449,8 @@ static void print_agreement(const job *j)
     else
         printf("%.3f %s with the float model, on %zu %s\n", j->agreement,
                classify ? "equal best class" : "mAP50-95", j->measured_count, which);
+    if (j->fix && can_measure(j) && !isnan(j->file_agreement))
+        printf("as it was    %.3f with the float model, on the same\n", j->file_agreement);
     if (can_measure(j) && !isnan(j->keypoints))
         printf("keypoints    %.3f mAP50-95 by object keypoint similarity, on the same\n",
                j->keypoints);
@@ -429,6 +476,7 @@ static void print_report(const job *j)
             printf("rounding     %s, behind the table: %zu of %zu layers better for it\n",
                    cli_rounding_name(j->plan.options.rounding), j->tuned.better, j->tuned.layers);
     }
+    if (j->fix) cli_findings_print_mended(&j->found, &j->left);
     print_sizes(j);
     print_match("classes", &j->scores);
     print_match("objectness", &j->objects);
@@ -437,6 +485,9 @@ static void print_report(const job *j)
 
 static void release(job *j)
 {
+    cli_findings_free(&j->found);
+    cli_findings_free(&j->left);
+    cli_boxes_free(&j->seen_file);
     cli_boxes_free(&j->seen_float);
     cli_boxes_free(&j->seen_int);
     free(j->calibration.paths);
@@ -473,6 +524,7 @@ int cmd_quantize(int argc, char **argv)
     if (j.mode == MODE_DYNAMIC) j.plan.options.mode = CR_MODE_DYNAMIC;
     j.plan.options.threads = j.common.threads;
     cr_status st = prepare(&j, &err);
+    if (st == CR_OK) st = take_apart(&j, &err);
     if (st == CR_OK) st = look(&j, "running the float model", &j.seen_float, &err);
     if (st == CR_OK) st = plan(&j, &err);
     if (st == CR_OK) st = match_scores(&j, &err);
@@ -481,6 +533,9 @@ int cmd_quantize(int argc, char **argv)
                   &j.seen_int, &err);
     if (st == CR_OK && can_measure(&j))
         st = cli_agreement(j.model, &j.seen_float, &j.seen_int, &j.agreement, &err);
+    if (st == CR_OK && j.fix && can_measure(&j))
+        st = cli_agreement(j.model, &j.seen_float, &j.seen_file, &j.file_agreement, &err);
+    if (st == CR_OK && j.fix) st = cli_findings_get(j.model, &j.left, &err);
     if (st == CR_OK && can_measure(&j))
         st = cli_keypoint_agreement(&j.seen_float, &j.seen_int, &j.keypoints, &err);
     if (st == CR_OK) st = write_files(&j, &err);

@@ -38,6 +38,8 @@ typedef struct cr_model_options {
     size_t max_bytes;    /* largest file; default 2 GiB */
     int batch;           /* pictures per run, for a file with one; 0: as the file says */
     cr_precision precision;
+    bool mend;           /* read quantized files that nothing can run: scales along the axis that fits,
+                            pairs with impossible scales dropped (crayon/doctor.h names them) */
 } cr_model_options;
 
 CR_API cr_model_options cr_model_options_default(void);

@@ -170,6 +170,7 @@ typedef struct cr_quantize_report {
     size_t head_nodes, last_convs;      /* nodes kept float behind the last convolutions; how many */
     size_t activations, weights;        /* entries in the recipe */
     size_t excluded;                    /* by keep_float / only */
+    size_t kept_activations, kept_weights; /* entries taken over from before cr_model_unquantize */
 } cr_quantize_report;
 
 /* Plans a recipe for the model from statistics and attaches it (replacing one that it has).

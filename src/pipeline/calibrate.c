@@ -98,7 +98,7 @@ cr_status cr_quantize(cr_model *m, const cr_stats *stats, const cr_quantize_opti
                       cr_quantize_report *report, cr_error *err)
 {
     cr_recipe *r;
-    CR_TRY(cr_plan_recipe(m->graph, stats, o, &r, report, err));
+    CR_TRY(cr_plan_from(m->graph, stats, o, m->prior, &r, report, err));
     cr_status st = o->head == CR_HEAD_DETACH ? cr_model_detach(m, r, err) : CR_OK;
     if (st == CR_OK) st = cr_model_attach(m, r, err);
     if (st != CR_OK) cr_recipe_release(&r);

@@ -41,6 +41,7 @@ static cr_status read_graph(const char *path, const cr_model_options *o, cr_mode
     CR_TRY(format->read(path, o, &m->graph, err));
     m->info.format = format->name;
     CR_TRY(note_file_nodes(m, err));
+    CR_TRY(cr_doctor_file(m->graph, o->mend, &m->notes, err));
     CR_TRY(cr_graph_prepare(m->graph, cr_op_run, err));
     CR_TRY(cr_qdq_read(m->graph, &m->recipe, err));
     CR_TRY(cr_graph_infer(m->graph, err));
@@ -81,6 +82,23 @@ static cr_status count_ops(cr_model *m, cr_error *err)
     return CR_OK;
 }
 
+cr_status cr_model_recount(cr_model *m, cr_error *err)
+{
+    const cr_graph *g = m->graph;
+    cr_model_info *info = &m->info;
+    info->nodes = g->node_count;
+    info->tensors = g->tensor_count;
+    info->parameters = info->macs = 0;
+    for (size_t i = 0; i < g->tensor_count; i++)
+        if (is_weight(g->tensors[i]))
+            info->parameters += (uint64_t)cr_shape_count(&g->tensors[i]->shape);
+    for (size_t i = 0; i < g->node_count; i++) info->macs += cr_node_macs(g->nodes[i]);
+    CR_TRY(count_ops(m, err));
+    cr_free(m->roles);
+    m->roles = NULL;
+    return cr_roles_find(g, &m->roles, err);
+}
+
 static cr_status describe(cr_model *m, const char *path, cr_error *err)
 {
     struct stat file;
@@ -92,14 +110,7 @@ static cr_status describe(cr_model *m, const char *path, cr_error *err)
     info->opset = g->source_opset;
     info->ir_version = g->source_ir;
     info->file_bytes = stat(path, &file) ? 0 : (uint64_t)file.st_size;
-    info->nodes = g->node_count;
-    info->tensors = g->tensor_count;
-    for (size_t i = 0; i < g->tensor_count; i++)
-        if (is_weight(g->tensors[i]))
-            info->parameters += (uint64_t)cr_shape_count(&g->tensors[i]->shape);
-    for (size_t i = 0; i < g->node_count; i++) info->macs += cr_node_macs(g->nodes[i]);
-    CR_TRY(count_ops(m, err));
-    CR_TRY(cr_roles_find(g, &m->roles, err));
+    CR_TRY(cr_model_recount(m, err));
     CR_TRY(cr_family_guess(m, err));
     m->head = m->info.head;
     cr_model_describe_recipe(m);
@@ -187,6 +198,7 @@ cr_status cr_model_open(const char *path, const cr_model_options *options, cr_mo
     cr_model *m = cr_calloc(1, sizeof *m);
     if (!m) return CR_NOMEM(err);
     if (!options) options = &defaults;
+    m->notes.arena = &m->arena;
     m->bf16 = options->precision == CR_PRECISION_BF16 ||
               (options->precision == CR_PRECISION_AUTO && cr_program_bf16_native());
     cr_status st = read_graph(path, options, m, err);
@@ -209,6 +221,8 @@ void cr_model_free(cr_model **mp)
     cr_graph_free(&m->applied);
     cr_graph_free(&m->stored);
     cr_recipe_release(&m->recipe);
+    cr_recipe_release(&m->prior);
+    cr_free(m->notes.list);
     cr_free(m->roles);
     cr_arena_free(&m->arena);
     cr_free(m);

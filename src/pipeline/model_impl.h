@@ -5,6 +5,7 @@
 #include "crayon/model.h"
 #include "graph/graph.h"
 #include "graph/recipe.h"
+#include "pipeline/findings.h"
 #include "quant/roles.h"
 
 struct cr_model {
@@ -14,6 +15,8 @@ struct cr_model {
     cr_recipe *recipe;     /* NULL: float */
     bool bf16;             /* float arithmetic; see cr_precision */
     cr_role *roles;        /* by node index */
+    cr_recipe *prior;      /* what the file said before cr_model_unquantize; NULL: nothing */
+    cr_findings notes;     /* what was found in the file's nodes (doctor_file.c) */
     cr_file_node *file_nodes;
     size_t file_node_count;
     cr_head head;          /* of graph; info.head is that of applied, if there is one */
@@ -49,6 +52,9 @@ static inline const cr_graph *cr_model_graph(const cr_model *m)
 /* Gives the model a recipe (NULL: none), which it owns then, in place of the one it has, and applies
  * it; on failure the model is as it was and the recipe still the caller's. */
 cr_status cr_model_attach(cr_model *m, cr_recipe *r, cr_error *err);
+
+/* Roles and counts of nodes anew, after the graph has changed. */
+cr_status cr_model_recount(cr_model *m, cr_error *err);
 
 /* Refreshes what info says about the recipe. */
 void cr_model_describe_recipe(cr_model *m);

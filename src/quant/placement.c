@@ -25,15 +25,16 @@ static bool stays_float(cr_role role, cr_head_mode head)
 }
 
 static cr_status choose_nodes(const cr_graph *g, const cr_role *roles, const cr_quantize_options *o,
-                              cr_placement_map *m, cr_error *err)
+                              const bool *barred, cr_placement_map *m, cr_error *err)
 {
     CR_TRY(cr_layer_choices(g, o, &m->precision, err));
     for (size_t i = 0; i < g->node_count; i++) {
         const cr_node *n = g->nodes[i];
         if (!cr_has_weights(n) || stays_float(roles[i], o->head) || n->in[0]->data) continue;
         if (!cr_shape_known(&n->in[0]->shape) || n->in[0]->dtype != CR_DT_F32) continue;
-        m->node[i] = m->precision[i] != CR_LAYER_FLOAT;
-        m->excluded += !m->node[i];
+        const bool wanted = m->precision[i] != CR_LAYER_FLOAT;
+        m->node[i] = wanted && !(barred && barred[i]);
+        m->excluded += !wanted;
     }
     return CR_OK;
 }
@@ -124,7 +125,7 @@ static void mark_channels(const cr_graph *g, cr_placement_map *m)
 }
 
 cr_status cr_placement_find(const cr_graph *g, const cr_role *roles, const cr_quantize_options *o,
-                            cr_placement_map *m, cr_error *err)
+                            const bool *barred, cr_placement_map *m, cr_error *err)
 {
     *m = (cr_placement_map){.node = cr_calloc(g->node_count, sizeof(bool)),
                             .source = cr_calloc(g->tensor_count, sizeof(cr_tensor *)),
@@ -132,7 +133,7 @@ cr_status cr_placement_find(const cr_graph *g, const cr_role *roles, const cr_qu
                             .why = cr_calloc(g->tensor_count, sizeof(char *)),
                             .wide = cr_calloc(g->tensor_count, sizeof(bool))};
     if (!m->node || !m->source || !m->by_channel || !m->why || !m->wide) return CR_NOMEM(err);
-    CR_TRY(choose_nodes(g, roles, o, m, err));
+    CR_TRY(choose_nodes(g, roles, o, barred, m, err));
     for (size_t i = 0; i < g->node_count; i++) {
         const cr_node *n = g->nodes[i];
         if (!m->node[i]) continue;

@@ -20,8 +20,9 @@ typedef struct cr_placement_map {
 /* One filter per channel: out and in channels and groups are equal in number. */
 bool cr_is_depthwise(const cr_node *n);
 
+/* barred: by node index, those that stay float whatever the options say; NULL: none. */
 cr_status cr_placement_find(const cr_graph *g, const cr_role *roles, const cr_quantize_options *o,
-                            cr_placement_map *out, cr_error *err);
+                            const bool *barred, cr_placement_map *out, cr_error *err);
 /* Integers in, the same integers out (perhaps fewer, or in another order), from input 0 alone. */
 bool cr_passes_integers(const cr_node *n);
 void cr_placement_release(cr_placement_map *m);

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "quant/head_plan.h"
 #include "quant/placement.h"
+#include "quant/prior.h"
 #include "quant/range.h"
 #include "quant/weight_form.h"
 
@@ -16,6 +17,8 @@ typedef struct planner {
     const cr_graph *graph;
     const cr_stats *stats;
     const cr_quantize_options *options;
+    const cr_recipe *prior;
+    const cr_recipe_entry **before; /* by tensor id: of sources, in the prior; NULL without one */
     cr_recipe *recipe;
     cr_placement_map map;
     const cr_role *roles;
@@ -63,11 +66,35 @@ static cr_status open_params(planner *p, const cr_tensor *t, size_t count, cr_er
     return q->scale && q->zero_point ? CR_OK : CR_NOMEM(err);
 }
 
+static const char as_in_the_file[] = "as in the file";
+
+/* What the prior says of the tensor, for want of statistics or because it is no worse; *taken false:
+ * it says nothing good. */
+static void take_prior(planner *p, const cr_tensor *t, const cr_tensor_stats *s, bool *taken)
+{
+    const cr_recipe_entry *e = p->before ? p->before[t->id] : NULL;
+    cr_qparams *q = &p->params[t->id];
+    *taken = q->count == 1 && e &&
+             (!s || cr_prior_is_good(e, s, q->type, q->scale[0], q->zero_point[0])) &&
+             cr_prior_range(e, q->type, &q->scale[0], &q->zero_point[0]);
+    if (*taken) p->method[t->id] = as_in_the_file;
+}
+
+static cr_status choose_without_stats(planner *p, const cr_tensor *t, cr_error *err)
+{
+    bool taken;
+    CR_TRY(open_params(p, t, 1, err));
+    take_prior(p, t, NULL, &taken);
+    CR_CHECK(taken, err, CR_ERR_ARGUMENT, "the file has no 8-bit range for '%s'", t->name);
+    return CR_OK;
+}
+
 /* A picture's pixels are integers already: its full range keeps them exact (scale 1/255 or 1). 16
  * bits are fine enough for all that was seen, with zero in the middle, which is cheapest to run. */
 static cr_status choose_params(planner *p, const cr_tensor *t, cr_error *err)
 {
     const cr_quantize_options *o = p->options;
+    if (!p->stats) return choose_without_stats(p, t, err);
     const cr_tensor_stats *s = cr_stats_find(p->stats, t->name);
     CR_CHECK(s, err, CR_ERR_ARGUMENT,
              "the statistics have no tensor '%s': they were made with another model", t->name);
@@ -90,6 +117,8 @@ static cr_status choose_params(planner *p, const cr_tensor *t, cr_error *err)
         method = v.method;
     }
     p->method[t->id] = mixed ? "auto, by channel" : cr_calibration_name(method);
+    bool taken;
+    if (!picture) take_prior(p, t, s, &taken);
     return CR_OK;
 }
 
@@ -106,6 +135,7 @@ static cr_status plan_activations(planner *p, cr_quantize_report *report, cr_err
         snprintf(note, sizeof note, "%s, %s", p->map.why[i], p->method[source->id]);
         CR_TRY(cr_recipe_add(p->recipe, g->tensors[i]->name, false, &p->params[i], note, err));
         report->activations++;
+        report->kept_activations += p->method[source->id] == as_in_the_file;
     }
     return CR_OK;
 }
@@ -149,7 +179,8 @@ static void shift_codes(const cr_quantize_options *o, cr_qparams *q)
     if (q->lo || q->hi) q->lo += 128, q->hi += 128;
 }
 
-static cr_status plan_weight(planner *p, const cr_node *n, cr_error *err)
+static cr_status plan_weight(planner *p, const cr_node *n, cr_quantize_report *report,
+                             cr_error *err)
 {
     const cr_tensor *w = n->in[1], *bias = n->n_in > 2 ? n->in[2] : NULL;
     cr_quantize_options o = *p->options;
@@ -157,6 +188,11 @@ static cr_status plan_weight(planner *p, const cr_node *n, cr_error *err)
     if (shifted) o.weights = CR_WEIGHTS_INT8; /* shift_codes makes them unsigned */
     const cr_weight_form form =
         cr_weight_form_of(n, &o, p->map.precision[n->index], is_end(p, n));
+    const cr_recipe_entry *before = cr_prior_weight(p->prior, n, &form);
+    if (before) {
+        report->kept_weights++;
+        return cr_recipe_add(p->recipe, w->name, true, &before->q, "as in the file", err);
+    }
     cr_arena arena = {0};
     cr_qparams q;
     cr_status st = cr_weight_scales(w, &form, &arena, &q, err);
@@ -203,7 +239,7 @@ static cr_status plan_weights(planner *p, cr_quantize_report *report, cr_error *
         if (!p->map.node[i]) continue;
         report->convs_quantized++;
         if (has_entry(p->recipe, g->nodes[i]->in[1]->name)) continue; /* a shared weight */
-        CR_TRY(plan_weight(p, g->nodes[i], err));
+        CR_TRY(plan_weight(p, g->nodes[i], report, err));
         report->weights++;
     }
     return CR_OK;
@@ -281,8 +317,41 @@ static void count_nodes(const cr_graph *g, const cr_role *roles, const planner *
     report->excluded = p->map.excluded;
 }
 
+/* Without statistics: nodes whose input the prior has no range for stay float. */
+static cr_status place_by_prior(planner *p, cr_error *err)
+{
+    const cr_graph *g = p->graph;
+    bool *barred = cr_calloc(g->node_count, sizeof *barred);
+    if (!barred) return CR_NOMEM(err);
+    for (size_t i = 0; i < g->node_count; i++) {
+        const cr_tensor *source = p->map.node[i] ? p->map.source[g->nodes[i]->in[0]->id] : NULL;
+        barred[i] = source && !p->before[source->id];
+    }
+    cr_placement_release(&p->map);
+    const cr_status st = cr_placement_find(g, p->roles, p->options, barred, &p->map, err);
+    cr_free(barred);
+    return st;
+}
+
+static cr_status place(planner *p, cr_error *err)
+{
+    CR_TRY(cr_placement_find(p->graph, p->roles, p->options, NULL, &p->map, err));
+    if (!p->prior) return CR_OK;
+    p->before = cr_prior_sources(p->prior, p->graph, &p->map);
+    if (!p->before) return CR_NOMEM(err);
+    const bool ranges = p->options->mode == CR_MODE_STATIC && !only_weights(p->options);
+    return !p->stats && ranges ? place_by_prior(p, err) : CR_OK;
+}
+
 cr_status cr_plan_recipe(const cr_graph *g, const cr_stats *stats, const cr_quantize_options *o,
                          cr_recipe **out, cr_quantize_report *report, cr_error *err)
+{
+    return cr_plan_from(g, stats, o, NULL, out, report, err);
+}
+
+cr_status cr_plan_from(const cr_graph *g, const cr_stats *stats, const cr_quantize_options *o,
+                       const cr_recipe *prior, cr_recipe **out, cr_quantize_report *report,
+                       cr_error *err)
 {
     *out = NULL;
     cr_quantize_report unused, *rep = report ? report : &unused;
@@ -292,16 +361,16 @@ cr_status cr_plan_recipe(const cr_graph *g, const cr_stats *stats, const cr_quan
     CR_CHECK(o->percentile > 50 && o->percentile <= 100, err, CR_ERR_ARGUMENT,
              "percentile %g: must be above 50 and at most 100", o->percentile);
     CR_CHECK(o->block >= 0, err, CR_ERR_ARGUMENT, "a block of %lld weights", (long long)o->block);
-    CR_CHECK(stats || o->mode != CR_MODE_STATIC, err, CR_ERR_ARGUMENT,
+    CR_CHECK(stats || o->mode != CR_MODE_STATIC || (prior && o->head != CR_HEAD_QUANTIZE), err, CR_ERR_ARGUMENT,
              "statistics are missing: only modes weights and dynamic need none");
     if (o->mode == CR_MODE_DYNAMIC) CR_TRY(check_dynamic(o, err));
-    planner p = {.graph = g, .stats = stats, .options = o};
+    planner p = {.graph = g, .stats = stats, .options = o, .prior = prior};
     cr_role *roles = NULL;
     cr_status st = CR_OK;
     CR_TRY_GOTO(cr_roles_find(g, &roles, err), done);
     p.roles = roles;
     CR_TRY_GOTO(find_first(g, &p.first, err), done);
-    CR_TRY_GOTO(cr_placement_find(g, roles, o, &p.map, err), done);
+    CR_TRY_GOTO(place(&p, err), done);
     CR_TRY_GOTO(cr_recipe_create(&p.recipe, err), done);
     p.params = cr_calloc(g->tensor_count, sizeof *p.params);
     p.method = cr_calloc(g->tensor_count, sizeof *p.method);
@@ -318,7 +387,9 @@ cr_status cr_plan_recipe(const cr_graph *g, const cr_stats *stats, const cr_quan
         CR_TRY_GOTO(cr_plan_head(g, roles, stats, o, p.recipe, rep, err), done);
     count_nodes(g, roles, &p, rep);
     if (rep->convs_quantized == 0) {
-        st = cr_fail(err, CR_ERR_ARGUMENT, "nothing to quantize: no convolution or gemm is left");
+        st = cr_fail(err, CR_ERR_ARGUMENT, "nothing to quantize: no convolution or gemm %s",
+                     prior && !stats ? "reads what the file has a range for (pictures give ranges)"
+                                     : "is left");
         goto done;
     }
     write_facts(&p);
@@ -327,6 +398,7 @@ cr_status cr_plan_recipe(const cr_graph *g, const cr_stats *stats, const cr_quan
 done:
     cr_recipe_release(&p.recipe);
     cr_placement_release(&p.map);
+    cr_free(p.before);
     cr_free(p.params);
     cr_free(p.method);
     cr_arena_free(&p.arena);

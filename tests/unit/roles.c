@@ -206,7 +206,7 @@ static cr_placement_map place(const cr_graph *g, const cr_quantize_options *o)
     cr_error err;
     cr_placement_map m;
     cr_role *roles = roles_of(g);
-    if (cr_placement_find(g, roles, o, &m, &err) != CR_OK) fail_msg("%s", err.message);
+    if (cr_placement_find(g, roles, o, NULL, &m, &err) != CR_OK) fail_msg("%s", err.message);
     cr_free(roles);
     return m;
 }
@@ -350,7 +350,7 @@ static void globs(void **state)
     o.only = none;
     cr_error err;
     cr_role *roles = roles_of(b.g);
-    assert_int_equal(cr_placement_find(b.g, roles, &o, &m, &err), CR_ERR_ARGUMENT);
+    assert_int_equal(cr_placement_find(b.g, roles, &o, NULL, &m, &err), CR_ERR_ARGUMENT);
     assert_non_null(strstr(err.message, "'nobody*'"));
     cr_placement_release(&m);
     cr_free(roles);
