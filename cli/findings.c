@@ -79,7 +79,7 @@ void cli_findings_print_mended(const cli_findings *before, const cli_findings *a
         const size_t has = count_kind(after, before->list[i].kind);
         if (has < had) printf("%s %s %zu", said++ ? "," : "", before->list[i].key, had - has);
     }
-    puts(said ? "" : " nothing was found that could be");
+    puts(said ? "" : " nothing");
     if (!after->count) return;
     fputs("left        ", stdout);
     for (size_t i = 0; i < after->count; i = kind_end(after, i))

@@ -206,14 +206,23 @@ static cr_tensor *adopt_output(cr_graph *g, const cr_node *q, cr_tensor *t)
     return t;
 }
 
-static bool has_entry(const reader *r, const cr_tensor *t)
+static const cr_recipe_entry *entry_of(const cr_recipe *r, const cr_tensor *t)
 {
-    for (size_t i = 0; i < r->recipe->count; i++)
-        if (!strcmp(r->recipe->entries[i].tensor, t->name)) return true;
-    return false;
+    for (size_t i = 0; i < r->count; i++)
+        if (!strcmp(r->entries[i].tensor, t->name)) return &r->entries[i];
+    return NULL;
 }
 
-/* The tensor that carries the entry: T itself, or an Identity of it in the place of the Q node. */
+static bool same_entry(const cr_recipe_entry *e, const cr_qparams *q)
+{
+    return e->q.type == q->type && e->q.axis == q->axis && e->q.count == q->count &&
+           !memcmp(e->q.scale, q->scale, q->count * sizeof *q->scale) &&
+           !memcmp(e->q.zero_point, q->zero_point, q->count * sizeof *q->zero_point);
+}
+
+/* The tensor that carries the entry: T itself, or an Identity of it in the place of the Q node, where
+ * others read T as floats or T has an entry already (a pair behind a pair). A pair that repeats T's
+ * entry says nothing new. */
 static cr_status read_pair(reader *r, cr_node *qn, cr_error *err)
 {
     cr_graph *g = r->g;
@@ -223,7 +232,13 @@ static cr_status read_pair(reader *r, cr_node *qn, cr_error *err)
     if (t->data || t->dtype != CR_DT_F32) return CR_OK;
     CR_TRY(read_params(r, qn, y->dtype, &q, &ok, err));
     if (!ok || q.block || cr_onnx_packed_bits(q.type) || !pairs_up(g, qn)) return CR_OK;
-    if (!has_entry(r, t) && !has_other_readers(g, t, qn)) { /* two pairs in a row: two tensors */
+    const cr_recipe_entry *before = entry_of(r->recipe, t);
+    if (before && same_entry(before, &q)) {
+        drop_pair(g, qn, t);
+        cr_graph_kill(qn);
+        return CR_OK;
+    }
+    if (!before && !has_other_readers(g, t, qn)) {
         t = adopt_output(g, qn, t);
         drop_pair(g, qn, t);
         cr_graph_kill(qn);

@@ -94,10 +94,10 @@ cr_status cr_findings_add(cr_findings *f, cr_finding_kind kind, const char *node
     return CR_OK;
 }
 
-static cr_status examine(cr_patient *p, const cr_model *m, cr_error *err)
+static cr_status examine(cr_patient *p, const cr_recipe *r, cr_error *err)
 {
     const cr_graph *g = p->graph;
-    CR_TRY(cr_recipe_bind(m->recipe, g, &p->entries, err));
+    CR_TRY(cr_recipe_bind(r, g, &p->entries, err));
     CR_TRY(cr_roles_find(g, &p->roles, err));
     CR_TRY(cr_head_parts_find(g, p->roles, NULL, &p->parts, err));
     p->only = cr_calloc(g->tensor_count + 1, sizeof *p->only);
@@ -118,10 +118,11 @@ static void release(cr_patient *p)
     cr_head_parts_release(&p->parts);
 }
 
-static cr_status look_at_recipe(const cr_model *m, cr_findings *f, cr_error *err)
+cr_status cr_doctor_recipe(const cr_graph *g, const cr_recipe *r, int opset, cr_findings *f,
+                           cr_error *err)
 {
-    cr_patient p = {.graph = cr_model_graph(m), .opset = m->info.opset};
-    cr_status st = examine(&p, m, err);
+    cr_patient p = {.graph = g, .opset = opset};
+    cr_status st = examine(&p, r, err);
     if (st == CR_OK) st = cr_doctor_head(&p, f, err);
     if (st == CR_OK) st = cr_doctor_activations(&p, f, err);
     if (st == CR_OK) st = cr_doctor_weights(&p, f, err);
@@ -149,7 +150,8 @@ cr_status cr_model_findings(cr_model *m, cr_finding **out, size_t *count, cr_err
         if (!cr_grow((void **)&f.list, &f.cap, f.count, sizeof *f.list)) st = CR_NOMEM(err);
         else f.list[f.count++] = m->notes.list[i];
     }
-    if (st == CR_OK && m->recipe) st = look_at_recipe(m, &f, err);
+    if (st == CR_OK && m->recipe)
+        st = cr_doctor_recipe(cr_model_graph(m), m->recipe, m->info.opset, &f, err);
     if (st == CR_OK) {
         *out = malloc((f.count + 1) * sizeof **out);
         if (*out) sort_by_kind(&f, *out);

@@ -25,7 +25,11 @@ cr_status cr_findings_add(cr_findings *f, cr_finding_kind kind, const char *node
  * can be read and run: right axes, no impossible scales. */
 cr_status cr_doctor_file(cr_graph *g, bool mend, cr_findings *f, cr_error *err);
 
-/* A graph with its recipe. */
+/* A graph with its recipe; opset: of the file. */
+cr_status cr_doctor_recipe(const cr_graph *g, const cr_recipe *r, int opset, cr_findings *f,
+                           cr_error *err);
+
+/* What the looks at a recipe share. */
 typedef struct cr_patient {
     const cr_graph *graph;
     const cr_recipe_entry **entries; /* by tensor id */

@@ -18,6 +18,7 @@
 #include "graph/passes.h"
 #include "onnx/onnx.h"
 #include "onnx/qdq.h"
+#include "pipeline/findings.h"
 #include "ops/ref.h"
 #include "runtime/runtime.h"
 
@@ -117,14 +118,21 @@ static void go_the_whole_way(cr_graph *g, tally *t)
 {
     cr_error err = {0};
     cr_recipe *r = NULL;
-    cr_status st = cr_graph_prepare(g, cr_op_run, &err);
+    cr_arena arena = {0};
+    cr_findings found = {.arena = &arena};
+    cr_status st = cr_doctor_file(g, t->read & 1, &found, &err);
+    if (st == CR_OK) st = cr_graph_prepare(g, cr_op_run, &err);
     if (st == CR_OK) st = cr_qdq_read(g, &r, &err);
     if (st == CR_OK) st = cr_graph_infer(g, &err);
     check_status(st, &err);
     if (st == CR_OK) {
         t->prepared++;
         try_compile(g, r, t);
+        if (r && activation_bytes(g) <= compile_bytes)
+            check_status(cr_doctor_recipe(g, r, g->source_opset, &found, &err), &err);
     }
+    cr_free(found.list);
+    cr_arena_free(&arena);
     cr_recipe_release(&r);
 }
 

@@ -171,6 +171,7 @@ everything() {
     for model in yolov8n yolox_nano; do halves $model; done
     for model in yolov8n yolox_nano; do low_bits $model; done
     foreign
+    sh tests/real/foreign.sh "$build"
     seed_recipe
 }
 
