@@ -20,6 +20,7 @@ need_lib yaml-0.1 libyaml-dev
 need_lib libzip libzip-dev
 need_lib libavformat libavformat-dev
 need_lib libavcodec libavcodec-dev
+need_lib libavdevice libavdevice-dev
 need_lib libavutil libavutil-dev
 need_lib libswscale libswscale-dev
 need_lib cmocka libcmocka-dev

@@ -14,18 +14,12 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "crayon/detect.h"
+#include "vision/draw.h"
 
 enum { MAX_SIDE = 32767, MAX_LABEL = 96 };
 
 struct colour {
     double r, g, b;
-};
-
-struct pen {
-    cairo_t *cr;
-    double line, text;
-    int width, height;
 };
 
 static struct colour class_colour(int class_id)
@@ -41,24 +35,35 @@ static struct colour class_colour(int class_id)
                            d * (h[2] / 255.0 * (1 - w) + w)};
 }
 
-static void set_colour(const struct pen *p, struct colour c, double alpha)
+static void set_colour(const cr_pen *p, struct colour c, double alpha)
 {
     cairo_set_source_rgba(p->cr, c.r, c.g, c.b, alpha);
 }
 
 /* Rec. 709 luma decides between black and white letters. */
-static void set_ink_on(const struct pen *p, struct colour c)
+static void set_ink_on(const cr_pen *p, struct colour c)
 {
     const double v = .2126 * c.r + .7152 * c.g + .0722 * c.b > .45 ? 0 : 1;
     cairo_set_source_rgb(p->cr, v, v, v);
 }
 
-static void draw_box(const struct pen *p, const cr_detection *d)
+/* Tells what is about to be drawn over: the rectangle and `margin` around it. */
+static void touch(const cr_pen *p, double x1, double y1, double x2, double y2, double margin)
+{
+    if (p->touch) p->touch(p->user, x1 - margin, y1 - margin, x2 + margin, y2 + margin);
+}
+
+static void draw_box(const cr_pen *p, const cr_detection *d)
 {
     const double half = p->line / 2;
     const double x1 = fmax(d->box[0], half), y1 = fmax(d->box[1], half);
     const double x2 = fmin(d->box[2], p->width - half), y2 = fmin(d->box[3], p->height - half);
     const struct colour black = {0, 0, 0};
+    touch(p, x1, y1, x2, y1, p->line);
+    touch(p, x1, y2, x2, y2, p->line);
+    touch(p, x1, y1, x1, y2, p->line);
+    touch(p, x2, y1, x2, y2, p->line);
+    cairo_set_line_join(p->cr, CAIRO_LINE_JOIN_MITER); /* cairo fills such frames without a path */
     cairo_rectangle(p->cr, x1, y1, fmax(x2 - x1, 0), fmax(y2 - y1, 0));
     set_colour(p, black, .5);
     cairo_set_line_width(p->cr, p->line * 1.7);
@@ -112,7 +117,7 @@ static void make_printable(char *s)
     }
 }
 
-static void draw_label(const struct pen *p, const cr_detection *d, const char *const *names,
+static void draw_label(const cr_pen *p, const cr_detection *d, const char *const *names,
                        size_t name_count)
 {
     char text[MAX_LABEL + 32];
@@ -128,6 +133,7 @@ static void draw_label(const struct pen *p, const cr_detection *d, const char *c
     if (y < 0) y = fmin(d->box[1], p->height - h);
     y = fmax(y, 0);
     const struct colour c = class_colour(d->class_id);
+    touch(p, x, y, x + w, y + h, 1);
     cairo_rectangle(p->cr, x, y, w, h);
     set_colour(p, c, .9);
     cairo_fill(p->cr);
@@ -138,14 +144,16 @@ static void draw_label(const struct pen *p, const cr_detection *d, const char *c
 
 /* COCO's 17 points: 0 nose, 1-2 eyes, 3-4 ears, then left/right shoulders, elbows, wrists, hips,
  * knees, ankles. */
-static void draw_bones(const struct pen *p, const float *k)
+static void draw_bones(const cr_pen *p, const float *k)
 {
+    cairo_set_line_join(p->cr, CAIRO_LINE_JOIN_ROUND);
     static const uint8_t bones[][2] = {
         {15, 13}, {13, 11}, {16, 14}, {14, 12}, {11, 12}, {5, 11}, {6, 12}, {5, 6}, {5, 7}, {6, 8},
         {7, 9},   {8, 10},  {1, 2},   {0, 1},   {0, 2},   {1, 3},  {2, 4},  {3, 5}, {4, 6}};
     for (size_t i = 0; i < sizeof bones / sizeof bones[0]; i++) {
         const float *a = k + 3 * bones[i][0], *b = k + 3 * bones[i][1];
         if (a[2] < .5f || b[2] < .5f) continue;
+        touch(p, fmin(a[0], b[0]), fmin(a[1], b[1]), fmax(a[0], b[0]), fmax(a[1], b[1]), p->line);
         cairo_move_to(p->cr, a[0], a[1]);
         cairo_line_to(p->cr, b[0], b[1]);
     }
@@ -154,12 +162,13 @@ static void draw_bones(const struct pen *p, const float *k)
     cairo_stroke(p->cr);
 }
 
-static void draw_keypoints(const struct pen *p, const float *k, int count)
+static void draw_keypoints(const cr_pen *p, const float *k, int count)
 {
     if (count == 17) draw_bones(p, k);
     const struct colour black = {0, 0, 0};
     for (int i = 0; i < count; i++, k += 3) {
         if (!(k[2] >= .5f)) continue;
+        touch(p, k[0], k[1], k[0], k[1], p->line * 2);
         cairo_arc(p->cr, k[0], k[1], p->line * 1.4, 0, 6.283185307179586);
         set_colour(p, class_colour(3), 1);
         cairo_fill_preserve(p->cr);
@@ -169,21 +178,45 @@ static void draw_keypoints(const struct pen *p, const float *k, int count)
     }
 }
 
-static void draw_all(struct pen *p, const cr_detections *found, const char *const *names,
-                     size_t name_count)
+cr_pen cr_pen_begin(cairo_t *cr, int width, int height)
 {
-    const double mean = sqrt((double)p->width * p->height);
-    p->line = fmax(mean / 320, 1.5);
-    p->text = fmax(p->line * 7, 11);
-    cairo_set_line_join(p->cr, CAIRO_LINE_JOIN_ROUND);
-    cairo_set_line_cap(p->cr, CAIRO_LINE_CAP_ROUND);
-    cairo_select_font_face(p->cr, "sans-serif", CAIRO_FONT_SLANT_NORMAL, CAIRO_FONT_WEIGHT_BOLD);
-    cairo_set_font_size(p->cr, p->text);
+    cr_pen p = {.cr = cr, .width = width, .height = height};
+    p.line = fmax(sqrt((double)width * height) / 320, 1.5);
+    p.text = fmax(p.line * 7, 11);
+    cairo_set_line_join(cr, CAIRO_LINE_JOIN_ROUND);
+    cairo_set_line_cap(cr, CAIRO_LINE_CAP_ROUND);
+    cairo_select_font_face(cr, "sans-serif", CAIRO_FONT_SLANT_NORMAL, CAIRO_FONT_WEIGHT_BOLD);
+    cairo_set_font_size(cr, p.text);
+    return p;
+}
+
+void cr_pen_detections(const cr_pen *p, const cr_detections *found, const char *const *names,
+                       size_t name_count)
+{
     for (size_t i = found->count; i-- > 0;) draw_box(p, &found->items[i]);
     for (size_t i = found->count; i-- > 0;)
         if (found->items[i].keypoints)
             draw_keypoints(p, found->items[i].keypoints, found->keypoint_count);
     for (size_t i = found->count; i-- > 0;) draw_label(p, &found->items[i], names, name_count);
+}
+
+void cr_pen_panel(const cr_pen *p, const char *text)
+{
+    cairo_text_extents_t t;
+    cairo_font_extents_t f;
+    char line[MAX_LABEL + 32];
+    snprintf(line, sizeof line, "%s", text);
+    make_printable(line);
+    cairo_text_extents(p->cr, line, &t);
+    cairo_font_extents(p->cr, &f);
+    const double gap = p->text * .4, w = t.x_advance + 2 * gap, h = f.ascent + f.descent;
+    touch(p, 0, 0, w, h, 1);
+    cairo_rectangle(p->cr, 0, 0, w, h);
+    cairo_set_source_rgba(p->cr, 0, 0, 0, .6);
+    cairo_fill(p->cr);
+    cairo_set_source_rgb(p->cr, 1, 1, 1);
+    cairo_move_to(p->cr, gap, f.ascent);
+    cairo_show_text(p->cr, line);
 }
 
 /* cairo's RGB24 is a native-endian 0x00RRGGBB word per pixel. */
@@ -227,9 +260,9 @@ cr_status cr_draw_detections(cr_image *img, const cr_detections *found, const ch
     cairo_t *cr = cairo_create(s);
     cr_status st = CR_OK;
     if (cairo_status(cr) == CAIRO_STATUS_SUCCESS) {
-        struct pen p = {.cr = cr, .width = img->width, .height = img->height};
         to_surface(img, s);
-        draw_all(&p, found, names, name_count);
+        const cr_pen p = cr_pen_begin(cr, img->width, img->height);
+        cr_pen_detections(&p, found, names, name_count);
     }
     if (cairo_status(cr) == CAIRO_STATUS_SUCCESS)
         from_surface(s, img);

@@ -5,14 +5,12 @@
  * names none); the same call with RGB24 in place of BGR24 gives the same bytes in the other order
  * (tests/peers/vision_video.py).
  *
- * A file is untrusted: only demuxers of plain files are allowed (a playlist could name other files or
- * addresses), only the file protocol, and frames no larger than any other picture. */
+ * A source is untrusted: video_source.c limits what it may open, and frames are no larger than any
+ * other picture. */
 #include "vision/video.h"
 
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
-#include <libavutil/imgutils.h>
-#include <libavutil/log.h>
 #include <libswscale/swscale.h>
 #include <math.h>
 #include <string.h>
@@ -21,23 +19,27 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "vision/image_codec.h"
+#include "vision/video_source.h"
 
 /* A jump ahead of more than this many seconds goes by key frames. */
 #define NEAR_SECONDS 3.0
 
-enum { MOST_BAD_PACKETS = 1000 };
-
-static const char demuxers[] = "matroska,webm,mov,mp4,avi,mpeg,mpegts,flv,ogg,asf,ivf,h264,hevc,"
-                               "m4v,mpegvideo,obu,mjpeg";
+enum { MOST_BAD_PACKETS = 1000, MOST_SOUND = 4096 };
 
 struct cr_video {
-    char *path;
+    char *path, label[512]; /* label: without passwords */
     AVFormatContext *file;
     AVCodecContext *decoder;
     AVStream *stream;
     AVPacket *packet;
     AVFrame *frame;
-    struct SwsContext *convert;
+    cr_frame_converter converter;
+    AVStream *sound;
+    AVPacket *kept[MOST_SOUND]; /* of the sound, in order */
+    int kept_count;
+    const atomic_bool *stop;
+    bool skipping; /* to `skip_to`, in seconds */
+    double skip_to;
     double start, time; /* in the stream's own time; of the last frame, from the start */
     bool draining, has_frame;
     int bad_packets;
@@ -64,32 +66,36 @@ static double seconds_of(const cr_video *v, int64_t t)
     return (double)t * av_q2d(v->stream->time_base);
 }
 
-static cr_status open_file(cr_video *v, cr_error *err)
+static int interrupted(void *user)
+{
+    const cr_video *v = user;
+    return v->stop && atomic_load(v->stop);
+}
+
+static cr_status open_file(cr_video *v, const cr_video_options *o, cr_error *err)
 {
     char text[AV_ERROR_MAX_STRING_SIZE];
-    AVDictionary *limits = NULL;
-    av_dict_set(&limits, "protocol_whitelist", "file", 0);
-    av_dict_set(&limits, "format_whitelist", demuxers, 0);
-    int code = avformat_open_input(&v->file, v->path, NULL, &limits);
-    av_dict_free(&limits);
-    CR_CHECK(code >= 0, err, code == AVERROR(ENOENT) ? CR_ERR_IO : CR_ERR_FORMAT,
-             "%s: cannot be read as video: %s", v->path, reason(code, text));
-    code = avformat_find_stream_info(v->file, NULL);
-    CR_CHECK(code >= 0, err, CR_ERR_FORMAT, "%s: cannot be read as video: %s", v->path,
+    v->file = avformat_alloc_context();
+    if (!v->file) return CR_NOMEM(err);
+    v->file->interrupt_callback = (AVIOInterruptCB){interrupted, v};
+    CR_TRY(cr_source_open(v->path, o->raw, &v->file, err));
+    const int code = avformat_find_stream_info(v->file, NULL);
+    CR_CHECK(!interrupted(v), err, CR_ERR_CANCELLED, "cancelled");
+    CR_CHECK(code >= 0, err, CR_ERR_FORMAT, "%s: cannot be read as video: %s", v->label,
              reason(code, text));
     return CR_OK;
 }
 
-static cr_status open_decoder(cr_video *v, cr_error *err)
+static cr_status open_decoder(cr_video *v, const cr_video_options *o, cr_error *err)
 {
     char text[AV_ERROR_MAX_STRING_SIZE];
     const AVCodec *codec = NULL;
     const int index = av_find_best_stream(v->file, AVMEDIA_TYPE_VIDEO, -1, -1, &codec, 0);
     CR_CHECK(index >= 0 && codec, err, CR_ERR_FORMAT,
-             "%s: has no video stream that can be decoded", v->path);
+             "%s: has no video stream that can be decoded", v->label);
     v->stream = v->file->streams[index];
     const AVCodecParameters *p = v->stream->codecpar;
-    CR_TRY(cr_image_check_size(v->path, p->width < 0 ? 0 : (uint64_t)p->width,
+    CR_TRY(cr_image_check_size(v->label, p->width < 0 ? 0 : (uint64_t)p->width,
                                p->height < 0 ? 0 : (uint64_t)p->height, err));
     v->decoder = avcodec_alloc_context3(codec);
     v->packet = av_packet_alloc();
@@ -97,12 +103,16 @@ static cr_status open_decoder(cr_video *v, cr_error *err)
     if (!v->decoder || !v->packet || !v->frame) return CR_NOMEM(err);
     int code = avcodec_parameters_to_context(v->decoder, p);
     v->decoder->max_pixels = (int64_t)CR_IMAGE_MAX_PIXELS;
-    v->decoder->thread_count = 1; /* whoever reads has threads of its own */
+    v->decoder->thread_count = o->threads ? o->threads : 1;
     if (code >= 0) code = avcodec_open2(v->decoder, codec, NULL);
-    CR_CHECK(code >= 0, err, CR_ERR_UNSUPPORTED, "%s: %s: %s", v->path, codec->name,
+    CR_CHECK(code >= 0, err, CR_ERR_UNSUPPORTED, "%s: %s: %s", v->label, codec->name,
              reason(code, text));
-    for (unsigned i = 0; i < v->file->nb_streams; i++)
-        v->file->streams[i]->discard = (int)i == index ? AVDISCARD_DEFAULT : AVDISCARD_ALL;
+    const int sound =
+        o->audio ? av_find_best_stream(v->file, AVMEDIA_TYPE_AUDIO, -1, index, NULL, 0) : -1;
+    if (sound >= 0) v->sound = v->file->streams[sound];
+    for (int i = 0; i < (int)v->file->nb_streams; i++)
+        v->file->streams[i]->discard =
+            i == index || i == sound ? AVDISCARD_DEFAULT : AVDISCARD_ALL;
     return CR_OK;
 }
 
@@ -128,7 +138,7 @@ static double read_through(cr_video *v)
     return end;
 }
 
-static void describe(cr_video *v)
+static void describe(cr_video *v, bool file)
 {
     const AVRational rate = v->stream->avg_frame_rate;
     v->start = v->stream->start_time == AV_NOPTS_VALUE ? 0 : seconds_of(v, v->stream->start_time);
@@ -137,23 +147,35 @@ static void describe(cr_video *v)
     v->info.rate = rate.num > 0 && rate.den > 0 ? av_q2d(rate) : 0;
     if (v->stream->duration > 0) v->info.seconds = seconds_of(v, v->stream->duration);
     else if (v->file->duration > 0) v->info.seconds = (double)v->file->duration / AV_TIME_BASE;
-    else v->info.seconds = read_through(v);
+    else if (file) v->info.seconds = read_through(v);
 }
 
 cr_status cr_video_open(const char *path, cr_video **out, cr_error *err)
 {
+    const cr_video_options o = {0};
+    return cr_video_open_with(path, &o, out, err);
+}
+
+cr_status cr_video_open_with(const char *name, const cr_video_options *o, cr_video **out,
+                             cr_error *err)
+{
     *out = NULL;
-    av_log_set_level(AV_LOG_QUIET); /* what goes wrong is said through `err` */
     cr_video *v = cr_calloc(1, sizeof *v);
     if (!v) return CR_NOMEM(err);
-    v->path = cr_strdup(path);
-    cr_status st = v->path ? open_file(v, err) : CR_NOMEM(err);
-    if (st == CR_OK) st = open_decoder(v, err);
+    v->path = cr_strdup(name);
+    v->stop = o->stop;
+    cr_source_label(name, v->label, sizeof v->label);
+    const cr_source_kind kind = cr_source_kind_of(name);
+    cr_status st = v->path ? CR_OK : CR_NOMEM(err);
+    if (st == CR_OK && !o->any_source && kind > CR_SOURCE_FILE)
+        st = cr_fail(err, CR_ERR_ARGUMENT, "%s: not a video file", v->label);
+    if (st == CR_OK) st = open_file(v, o, err);
+    if (st == CR_OK) st = open_decoder(v, o, err);
     if (st != CR_OK) {
         cr_video_close(&v);
         return st;
     }
-    describe(v);
+    describe(v, kind <= CR_SOURCE_FILE);
     *out = v;
     return CR_OK;
 }
@@ -162,7 +184,8 @@ void cr_video_close(cr_video **vp)
 {
     if (!vp || !*vp) return;
     cr_video *v = *vp;
-    sws_freeContext(v->convert);
+    cr_frame_converter_free(&v->converter);
+    for (int i = 0; i < v->kept_count; i++) av_packet_free(&v->kept[i]);
     av_frame_free(&v->frame);
     av_packet_free(&v->packet);
     avcodec_free_context(&v->decoder);
@@ -184,14 +207,36 @@ double cr_video_time(const cr_video *v)
 
 /* ---- decoding ---- */
 
+static void keep_sound(cr_video *v)
+{
+    if (!v->sound || v->packet->stream_index != v->sound->index || v->kept_count == MOST_SOUND)
+        return;
+    AVPacket *p = av_packet_clone(v->packet);
+    if (p) v->kept[v->kept_count++] = p;
+}
+
+int cr_video_take_audio(cr_video *v, AVPacket **packets, int most)
+{
+    const int n = v->kept_count < most ? v->kept_count : most;
+    memcpy(packets, v->kept, (size_t)n * sizeof *packets);
+    memmove(v->kept, v->kept + n, (size_t)(v->kept_count - n) * sizeof *packets);
+    v->kept_count -= n;
+    return n;
+}
+
+const AVStream *cr_video_audio(const cr_video *v) { return v->sound; }
+const AVStream *cr_video_stream(const cr_video *v) { return v->stream; }
+
 /* Gives the decoder one packet of the stream, or tells it that there are no more. */
 static cr_status feed(cr_video *v, cr_error *err)
 {
     int code;
     while ((code = av_read_frame(v->file, v->packet)) >= 0) {
         if (v->packet->stream_index == v->stream->index) break;
+        keep_sound(v);
         av_packet_unref(v->packet);
     }
+    CR_CHECK(!interrupted(v), err, CR_ERR_CANCELLED, "cancelled");
     if (code < 0) { /* the end, or a file cut short: what is there is given */
         v->draining = true;
         avcodec_send_packet(v->decoder, NULL);
@@ -202,7 +247,7 @@ static cr_status feed(cr_video *v, cr_error *err)
     if (code == AVERROR(ENOMEM)) return CR_NOMEM(err);
     v->bad_packets += code < 0;
     CR_CHECK(v->bad_packets <= MOST_BAD_PACKETS, err, CR_ERR_FORMAT,
-             "%s: more than %d damaged parts", v->path, MOST_BAD_PACKETS);
+             "%s: more than %d damaged parts", v->label, MOST_BAD_PACKETS);
     return CR_OK;
 }
 
@@ -227,34 +272,93 @@ static cr_status decode(cr_video *v, bool *more, cr_error *err)
     return CR_OK;
 }
 
+void cr_frame_converter_free(cr_frame_converter *c)
+{
+    sws_freeContext(c->convert);
+    av_freep(&c->rows);
+    *c = (cr_frame_converter){0};
+}
+
+/* swscale's loops write whole vectors: rows need room behind them. */
+static cr_status make_rows(cr_frame_converter *c, int width, int height, cr_error *err)
+{
+    const int stride = (width * 3 + 63) / 64 * 64 + 64;
+    if (c->rows && c->stride == stride && c->height == height) return CR_OK;
+    av_freep(&c->rows);
+    c->rows = av_malloc((size_t)stride * (size_t)height);
+    if (!c->rows) return CR_NOMEM(err);
+    c->stride = stride;
+    c->height = height;
+    return CR_OK;
+}
+
+/* Builds tables: only when something changed. */
+static void set_colours(cr_frame_converter *c, const AVFrame *f)
+{
+    const cr_frame_look now = {f->width, f->height, f->format, (int)f->colorspace,
+                               f->color_range == AVCOL_RANGE_JPEG};
+    if (!memcmp(&c->look, &now, sizeof now)) return;
+    const int *const matrix = sws_getCoefficients(now.space); /* unknown: BT.601 */
+    sws_setColorspaceDetails(c->convert, matrix, now.full_range, matrix, 0, 0, 1 << 16, 1 << 16);
+    c->look = now;
+}
+
+cr_status cr_frame_to_picture(cr_frame_converter *c, const AVFrame *f, const char *name,
+                              cr_image *out, cr_error *err)
+{
+    CR_TRY(cr_image_check_size(name, f->width < 0 ? 0 : (uint64_t)f->width,
+                               f->height < 0 ? 0 : (uint64_t)f->height, err));
+    c->convert = sws_getCachedContext(c->convert, f->width, f->height,
+                                      (enum AVPixelFormat)f->format, f->width, f->height,
+                                      AV_PIX_FMT_RGB24, SWS_BICUBIC, NULL, NULL, NULL);
+    CR_CHECK(c->convert, err, CR_ERR_UNSUPPORTED, "%s: its pixels cannot be converted to RGB", name);
+    set_colours(c, f);
+    CR_TRY(make_rows(c, f->width, f->height, err));
+    if (out->width != f->width || out->height != f->height) {
+        cr_image_free(out);
+        CR_TRY(cr_image_alloc(f->width, f->height, out, err));
+    }
+    const size_t row = (size_t)f->width * 3;
+    const bool direct = f->width % 64 == 0; /* whole vectors end with the row */
+    uint8_t *plane[4] = {direct ? out->rgb : c->rows};
+    const int strides[4] = {direct ? (int)row : c->stride};
+    sws_scale(c->convert, (const uint8_t *const *)f->data, f->linesize, 0, f->height, plane,
+              strides);
+    if (direct) return CR_OK;
+    for (int y = 0; y < f->height; y++)
+        memcpy(out->rgb + (size_t)y * row, c->rows + (size_t)y * (size_t)c->stride, row);
+    return CR_OK;
+}
+
 static cr_status to_picture(cr_video *v, cr_image *out, cr_error *err)
 {
-    const AVFrame *f = v->frame;
-    CR_TRY(cr_image_check_size(v->path, f->width < 0 ? 0 : (uint64_t)f->width,
-                               f->height < 0 ? 0 : (uint64_t)f->height, err));
-    v->convert = sws_getCachedContext(v->convert, f->width, f->height, (enum AVPixelFormat)f->format,
-                                      f->width, f->height, AV_PIX_FMT_RGB24, SWS_BICUBIC, NULL,
-                                      NULL, NULL);
-    CR_CHECK(v->convert, err, CR_ERR_UNSUPPORTED, "%s: its pixels cannot be converted to RGB",
-             v->path);
-    const int *const matrix = sws_getCoefficients((int)f->colorspace); /* unknown: BT.601 */
-    sws_setColorspaceDetails(v->convert, matrix, f->color_range == AVCOL_RANGE_JPEG, matrix, 0, 0,
-                             1 << 16, 1 << 16);
-    /* swscale's loops write whole vectors: into rows with room, which are then copied */
-    uint8_t *plane[4] = {NULL};
-    int stride[4];
-    if (av_image_alloc(plane, stride, f->width, f->height, AV_PIX_FMT_RGB24, 64) < 0)
-        return CR_NOMEM(err);
-    cr_status st = cr_image_alloc(f->width, f->height, out, err);
-    if (st == CR_OK) {
-        const size_t row = (size_t)f->width * 3;
-        sws_scale(v->convert, (const uint8_t *const *)f->data, f->linesize, 0, f->height, plane,
-                  stride);
-        for (int y = 0; y < f->height; y++)
-            memcpy(out->rgb + (size_t)y * row, plane[0] + (size_t)y * (size_t)stride[0], row);
-    }
-    av_freep(&plane[0]);
+    const cr_status st = cr_frame_to_picture(&v->converter, v->frame, v->label, out, err);
+    if (st != CR_OK) cr_image_free(out);
     return st;
+}
+
+/* Half a frame's time: timestamps are rounded to the container's clock. */
+static double tolerance(const cr_video *v)
+{
+    return v->info.rate > 0 ? .5 / v->info.rate : 1e-3;
+}
+
+cr_status cr_video_next_frame(cr_video *v, AVFrame *out, bool *more, cr_error *err)
+{
+    do CR_TRY(decode(v, more, err));
+    while (*more && v->skipping && v->time < v->skip_to - tolerance(v));
+    v->skipping = false;
+    if (*more) av_frame_move_ref(out, v->frame);
+    return CR_OK;
+}
+
+cr_status cr_video_skip_to(cr_video *v, double seconds, cr_error *err)
+{
+    CR_CHECK(seconds >= 0, err, CR_ERR_ARGUMENT, "%s: no time before the start", v->label);
+    if (seconds > 0) seek(v, seconds);
+    v->skipping = seconds > 0;
+    v->skip_to = seconds;
+    return CR_OK;
 }
 
 cr_status cr_video_next(cr_video *v, cr_image *out, bool *more, cr_error *err)
@@ -262,12 +366,6 @@ cr_status cr_video_next(cr_video *v, cr_image *out, bool *more, cr_error *err)
     *out = (cr_image){0};
     CR_TRY(decode(v, more, err));
     return *more ? to_picture(v, out, err) : CR_OK;
-}
-
-/* Half a frame's time: timestamps are rounded to the container's clock. */
-static double tolerance(const cr_video *v)
-{
-    return v->info.rate > 0 ? .5 / v->info.rate : 1e-3;
 }
 
 cr_status cr_video_frame_at(cr_video *v, double seconds, cr_image *out, cr_error *err)
@@ -294,7 +392,7 @@ cr_status cr_video_frame_at(cr_video *v, double seconds, cr_image *out, cr_error
     }
     av_frame_free(&last);
     if (st == CR_OK && !any)
-        st = cr_fail(err, CR_ERR_FORMAT, "%s: no picture can be decoded at %.3f s", v->path,
+        st = cr_fail(err, CR_ERR_FORMAT, "%s: no picture can be decoded at %.3f s", v->label,
                      seconds);
     return st == CR_OK ? to_picture(v, out, err) : st;
 }
