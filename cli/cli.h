@@ -62,6 +62,9 @@ bool cli_step(const char *what, uint64_t done, uint64_t total);
 /* Removes the bar, so that other text may be printed. */
 void cli_progress_clear(void);
 
+/* Calls fn, which must be safe in a signal handler, at the first Ctrl-C; NULL: no more. */
+void cli_at_interrupt(void (*fn)(void));
+
 double cli_now_ms(void); /* monotonic */
 
 /* ---- options --------------------------------------------------------------------------------- */

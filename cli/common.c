@@ -94,9 +94,12 @@ int cli_help(const char *text)
 
 static volatile sig_atomic_t interrupted;
 
+static void (*at_interrupt)(void);
+
 static void on_interrupt(int signal_number)
 {
     interrupted = 1;
+    if (at_interrupt) at_interrupt();
 }
 
 /* The first Ctrl-C asks to stop at the next step; the second one is the system's. */
@@ -107,6 +110,12 @@ static void catch_interrupt(void)
     caught = true;
     struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
     sigaction(SIGINT, &action, NULL);
+}
+
+void cli_at_interrupt(void (*fn)(void))
+{
+    at_interrupt = fn;
+    catch_interrupt();
 }
 
 double cli_now_ms(void)

@@ -4,22 +4,33 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli.h"
+#include "detect.h"
 
 static const char help[] =
     "usage: crayon detect MODEL SOURCE... [options]\n"
     "\n"
-    "Finds objects in pictures. A source is a JPEG or PNG file, a folder, a .txt list or a quoted\n"
-    "glob pattern. Prints one line per picture; a classifier's five best classes, else counts.\n"
+    "Finds objects in pictures and video. A source is a JPEG or PNG file, a folder, a .txt list, a\n"
+    "quoted glob pattern, a video file, a camera (0, /dev/video0), a stream (rtsp://, http://) or -\n"
+    "for video on standard input. Prints one line per picture (a classifier's five best classes,\n"
+    "else counts), a summary of a video.\n"
     "\n"
     "  --conf P             keep detections of at least this score, 0..1 (0.25)\n"
     "  --iou P              of two boxes of one class that overlap more, keep the better (0.7)\n"
     "  --max-det N          at most so many per picture (300)\n"
     "  --classes LIST       only these classes: names or numbers, separated by commas\n"
     "  --labels FILE        class names, one per line, for a model that has none\n"
-    "  --save DIR           write the pictures there, with the boxes drawn\n"
+    "  --save DIR           write pictures and videos there, with the boxes drawn; of one video\n"
+    "                       also the file to write: out.mp4\n"
     "  --json FILE|-        write one JSON object per picture and line; - is standard "
-    "output\n" CLI_PRECISION_HELP CLI_COMMON_HELP "\n"
+    "output\n"
+    "  --start S            video: leave out the first S seconds\n"
+    "  --stride N           video: look at every N-th frame only (1)\n"
+    "  --limit N            video: stop after N frames\n"
+    "  --every-frame        cameras, streams: look at every frame, however late\n"
+    "  --newest             files: look at the newest frame only, like a camera's\n"
+    "  --losses N           open a lost camera or stream again N times (for ever)\n"
+    "  --raw WxH[:FMT][@R]  standard input or file of raw frames (FMT yuv420p, rate R 30)\n"
+    "  --no-panel           do not draw frames per second and milliseconds\n" CLI_PRECISION_HELP CLI_COMMON_HELP "\n"
     "JSON: {\"image\", \"frame\", \"width\", \"height\", \"detections\": [{\"class\", \"name\", "
     "\"score\",\n"
     "\"box\": [x1, y1, x2, y2]}]}, boxes in pixels of the source, best first; pose models add\n"
@@ -27,34 +38,30 @@ static const char help[] =
     "\n"
     "example:\n"
     "  $ crayon detect yolov8n.onnx bus.jpg --save found/\n"
-    "  bus.jpg 810x1080: 4 person, 1 bus  23.4 ms\n";
-
-typedef struct settings {
-    cli_common common;
-    cr_detect_options detect;
-    const char *model_path, *class_list, *label_path, *save, *json;
-} settings;
-
-typedef struct job {
-    settings set;
-    cr_model *model;
-    cr_detector *detector;
-    cli_reader *reader;
-    cr_image_list *sources;
-    int source_count;
-    char **paths; /* of all sources, owned by them */
-    size_t path_count;
-    const char *const *names; /* of classes: the model's or the label file's */
-    size_t name_count;
-    char *label_text; /* holds the label file's names */
-    char **label_names;
-    int *classes;
-    cli_file json;
-} job;
+    "  bus.jpg 810x1080: 4 person, 1 bus  23.4 ms\n"
+    "  $ crayon detect yolov8n-int8.onnx street.webm --save out.mp4\n"
+    "  street.webm 1280x720: 313 frames in 3.6 s, 86.9 FPS, model 20.1 ms a frame\n"
+    "  saved        out.mp4 (libx264)\n";
 
 /* ---- options ---- */
 
-enum { OPT_CONF = 256, OPT_IOU, OPT_MAX_DET, OPT_CLASSES, OPT_LABELS, OPT_SAVE, OPT_JSON };
+enum {
+    OPT_CONF = 256,
+    OPT_IOU,
+    OPT_MAX_DET,
+    OPT_CLASSES,
+    OPT_LABELS,
+    OPT_SAVE,
+    OPT_JSON,
+    OPT_START,
+    OPT_STRIDE,
+    OPT_LIMIT,
+    OPT_EVERY_FRAME,
+    OPT_NEWEST,
+    OPT_LOSSES,
+    OPT_RAW,
+    OPT_NO_PANEL
+};
 
 static const struct option options[] = {{"conf", required_argument, NULL, OPT_CONF},
                                         {"iou", required_argument, NULL, OPT_IOU},
@@ -63,10 +70,49 @@ static const struct option options[] = {{"conf", required_argument, NULL, OPT_CO
                                         {"labels", required_argument, NULL, OPT_LABELS},
                                         {"save", required_argument, NULL, OPT_SAVE},
                                         {"json", required_argument, NULL, OPT_JSON},
+                                        {"start", required_argument, NULL, OPT_START},
+                                        {"stride", required_argument, NULL, OPT_STRIDE},
+                                        {"limit", required_argument, NULL, OPT_LIMIT},
+                                        {"every-frame", no_argument, NULL, OPT_EVERY_FRAME},
+                                        {"newest", no_argument, NULL, OPT_NEWEST},
+                                        {"losses", required_argument, NULL, OPT_LOSSES},
+                                        {"raw", required_argument, NULL, OPT_RAW},
+                                        {"no-panel", no_argument, NULL, OPT_NO_PANEL},
                                         CLI_PRECISION_OPTION,
                                         CLI_COMMON_OPTIONS};
 
-static int take_option(int code, char **argv, settings *s)
+static int take_video_option(int code, char **argv, detect_settings *s)
+{
+    long long n;
+    switch (code) {
+    case OPT_START:
+        return cli_real("start", optarg, 0, 1e9, &s->live.start) ? CLI_DONE : CLI_USAGE;
+    case OPT_STRIDE:
+        return cli_integer("stride", optarg, 1, 1000000, &s->live.stride) ? CLI_DONE : CLI_USAGE;
+    case OPT_LIMIT:
+        return cli_integer("limit", optarg, 1, 1LL << 60, &s->live.limit) ? CLI_DONE : CLI_USAGE;
+    case OPT_EVERY_FRAME:
+        s->live.mode = CR_LIVE_EVERY_FRAME;
+        return CLI_DONE;
+    case OPT_NEWEST:
+        s->live.mode = CR_LIVE_NEWEST;
+        return CLI_DONE;
+    case OPT_LOSSES:
+        if (!cli_integer("losses", optarg, 0, 1000000, &n)) return CLI_USAGE;
+        s->live.losses = (int)n;
+        return CLI_DONE;
+    case OPT_RAW:
+        s->live.raw = optarg;
+        return CLI_DONE;
+    case OPT_NO_PANEL:
+        s->no_panel = true;
+        return CLI_DONE;
+    default:
+        return cli_common_option(code, argv, &s->common);
+    }
+}
+
+static int take_option(int code, char **argv, detect_settings *s)
 {
     double real;
     long long n;
@@ -96,7 +142,7 @@ static int take_option(int code, char **argv, settings *s)
         s->json = optarg;
         return CLI_DONE;
     default:
-        return cli_common_option(code, argv, &s->common);
+        return take_video_option(code, argv, s);
     }
 }
 
@@ -123,7 +169,7 @@ static char *read_text(const char *path, cr_error *err)
     return text;
 }
 
-static cr_status load_labels(job *j, cr_error *err)
+static cr_status load_labels(detect_job *j, cr_error *err)
 {
     j->label_text = read_text(j->set.label_path, err);
     if (!j->label_text) return err->status;
@@ -143,7 +189,7 @@ static cr_status load_labels(job *j, cr_error *err)
     return CR_OK;
 }
 
-static int class_by_name(const job *j, const char *name)
+static int class_by_name(const detect_job *j, const char *name)
 {
     for (size_t i = 0; i < j->name_count; i++)
         if (!strcmp(j->names[i], name)) return (int)i;
@@ -153,7 +199,7 @@ static int class_by_name(const job *j, const char *name)
     return end != name && !*end && n >= 0 && n < classes ? (int)n : -1;
 }
 
-static cr_status choose_classes(job *j, cr_error *err)
+static cr_status choose_classes(detect_job *j, cr_error *err)
 {
     char *list = strdup(j->set.class_list), *rest = list;
     j->classes = malloc((strlen(j->set.class_list) + 1) * sizeof *j->classes);
@@ -176,7 +222,7 @@ static cr_status choose_classes(job *j, cr_error *err)
 
 /* ---- sources ---- */
 
-static cr_status open_sources(job *j, int count, char **specs, cr_error *err)
+static cr_status open_sources(detect_job *j, int count, char **specs, cr_error *err)
 {
     size_t total = 0;
     j->sources = calloc((size_t)count, sizeof *j->sources);
@@ -201,7 +247,7 @@ static int by_base_name(const void *a, const void *b)
 }
 
 /* Two pictures of one name would overwrite each other in --save DIR. */
-static cr_status check_names_differ(const job *j, cr_error *err)
+static cr_status check_names_differ(const detect_job *j, cr_error *err)
 {
     const size_t n = j->path_count;
     char **sorted = malloc(n * sizeof *sorted);
@@ -231,16 +277,17 @@ static void write_keypoints(cli_json *out, const float *keypoints, int count)
     cli_json_close(out, ']');
 }
 
-static void write_json(job *j, const char *path, size_t frame, const cr_image *picture,
-                       const cr_detections *found, bool classify)
+void detect_write_json(detect_job *j, const char *path, long long frame, int width, int height,
+                       const cr_detections *found)
 {
+    const bool classify = cr_model_get_info(j->model)->head.kind == CR_HEAD_CLASSIFY;
     cli_json out = {.out = j->json.stream};
     char number[16];
     cli_json_open(&out, NULL, '{');
     cli_json_string(&out, "image", path);
-    cli_json_integer(&out, "frame", (long long)frame);
-    cli_json_integer(&out, "width", picture->width);
-    cli_json_integer(&out, "height", picture->height);
+    cli_json_integer(&out, "frame", frame);
+    cli_json_integer(&out, "width", width);
+    cli_json_integer(&out, "height", height);
     cli_json_open(&out, "detections", '[');
     for (size_t i = 0; i < found->count; i++) {
         const cr_detection *d = &found->items[i];
@@ -261,12 +308,11 @@ static void write_json(job *j, const char *path, size_t frame, const cr_image *p
     fputc('\n', j->json.stream);
 }
 
-/* "4 person, 1 bus": classes in the order of their best detection. */
-static void print_counts(const job *j, const cr_detections *found)
+void detect_print_counts(const detect_job *j, const cr_detections *found, FILE *to)
 {
     char number[16];
     bool first = true;
-    if (!found->count) fputs(" nothing", stdout);
+    if (!found->count) fputs(" nothing", to);
     for (size_t i = 0; i < found->count; i++) {
         const int id = found->items[i].class_id;
         size_t count = 0;
@@ -277,13 +323,13 @@ static void print_counts(const job *j, const cr_detections *found)
             count++;
         }
         if (seen) continue;
-        printf("%s %zu %s", first ? "" : ",", count,
+        fprintf(to, "%s %zu %s", first ? "" : ",", count,
                cli_class_name(j->names, j->name_count, id, number));
         first = false;
     }
 }
 
-static void print_line(const job *j, const char *path, const cli_fitted *fitted,
+static void print_line(const detect_job *j, const char *path, const cli_fitted *fitted,
                        const cr_detections *found, bool classify)
 {
     char number[16];
@@ -291,7 +337,7 @@ static void print_line(const job *j, const char *path, const cli_fitted *fitted,
     cli_progress_clear();
     printf("%s %dx%d:", cli_base_name(path), fitted->picture.width,
            fitted->picture.height);
-    if (!classify) print_counts(j, found);
+    if (!classify) detect_print_counts(j, found, stdout);
     for (size_t i = 0; classify && i < found->count; i++)
         printf("%s %s %.2f", i ? "," : "",
                cli_class_name(j->names, j->name_count, found->items[i].class_id, number),
@@ -300,7 +346,7 @@ static void print_line(const job *j, const char *path, const cli_fitted *fitted,
 }
 
 /* The annotated copy never goes over the picture itself. */
-static cr_status save_picture(const job *j, const char *path, cr_image *picture,
+static cr_status save_picture(const detect_job *j, const char *path, cr_image *picture,
                               const cr_detections *found, cr_error *err)
 {
     char target[PATH_MAX], real_source[PATH_MAX], real_target[PATH_MAX];
@@ -318,7 +364,7 @@ static cr_status save_picture(const job *j, const char *path, cr_image *picture,
 
 /* ---- the run ---- */
 
-static cr_status run_picture(job *j, size_t index, cr_error *err)
+static cr_status run_picture(detect_job *j, size_t index, cr_error *err)
 {
     const char *path = j->paths[index];
     const bool classify = cr_model_get_info(j->model)->head.kind == CR_HEAD_CLASSIFY;
@@ -330,7 +376,8 @@ static cr_status run_picture(job *j, size_t index, cr_error *err)
     st = cr_detector_run_pixels(j->detector, fitted->pixels, &fitted->place, &j->set.detect, &found,
                                 err);
     if (st == CR_OK && j->set.save) st = save_picture(j, path, picture, &found, err);
-    if (st == CR_OK && j->json.stream) write_json(j, path, index, picture, &found, classify);
+    if (st == CR_OK && j->json.stream)
+        detect_write_json(j, path, (long long)index, picture->width, picture->height, &found);
     if (st == CR_OK && j->json.stream != stdout) print_line(j, path, fitted, &found, classify);
     cr_detections_free(&found);
     if (st == CR_OK && !cli_step("detecting", index + 1, j->path_count))
@@ -338,7 +385,7 @@ static cr_status run_picture(job *j, size_t index, cr_error *err)
     return st;
 }
 
-static cr_status prepare(job *j, int source_count, char **sources, cr_error *err)
+static cr_status prepare(detect_job *j, cr_error *err)
 {
     cr_status st = cli_open_model(j->set.model_path, &j->set.common, &j->model, err);
     if (st != CR_OK) return st;
@@ -346,18 +393,37 @@ static cr_status prepare(job *j, int source_count, char **sources, cr_error *err
     j->name_count = cr_model_get_info(j->model)->name_count;
     if (j->set.label_path) st = load_labels(j, err);
     if (st == CR_OK && j->set.class_list) st = choose_classes(j, err);
-    if (st == CR_OK) st = open_sources(j, source_count, sources, err);
-    if (st == CR_OK) st = cr_detector_create(j->model, j->set.common.threads, &j->detector, err);
-    if (st == CR_OK && j->set.save) st = check_names_differ(j, err);
-    if (st == CR_OK && j->set.save) st = cli_make_folder(j->set.save, err);
     if (st == CR_OK && j->set.json) st = cli_file_open(&j->json, j->set.json, err);
-    if (st == CR_OK)
-        st = cli_reader_open(&j->reader, j->paths, j->path_count,
-                             &cr_model_get_info(j->model)->preprocess, j->set.common.threads, err);
     return st;
 }
 
-static void release(job *j)
+static cr_status detect_pictures(detect_job *j, int count, char **sources, cr_error *err)
+{
+    cr_status st = open_sources(j, count, sources, err);
+    if (st == CR_OK) st = cr_detector_create(j->model, j->set.common.threads, &j->detector, err);
+    if (st == CR_OK && j->set.save) st = check_names_differ(j, err);
+    if (st == CR_OK && j->set.save) st = cli_make_folder(j->set.save, err);
+    if (st == CR_OK)
+        st = cli_reader_open(&j->reader, j->paths, j->path_count,
+                             &cr_model_get_info(j->model)->preprocess, j->set.common.threads, err);
+    for (size_t i = 0; st == CR_OK && i < j->path_count; i++) st = run_picture(j, i, err);
+    return st;
+}
+
+/* Videos one after the other; pictures all at once, since they share a folder to save to. */
+static cr_status detect_all(detect_job *j, int count, char **sources, cr_error *err)
+{
+    int videos = 0;
+    cr_status st = CR_OK;
+    for (int i = 0; i < count; i++) videos += j->set.live.raw || cr_live_is_source(sources[i]);
+    if (!videos) return detect_pictures(j, count, sources, err);
+    if (videos < count)
+        return cli_error(err, CR_ERR_ARGUMENT, "pictures and videos in one run: run them apart");
+    for (int i = 0; st == CR_OK && i < count; i++) st = detect_video(j, sources[i], err);
+    return st;
+}
+
+static void release(detect_job *j)
 {
     cli_file_abort(&j->json);
     cli_reader_close(&j->reader);
@@ -373,7 +439,8 @@ static void release(job *j)
 
 int cmd_detect(int argc, char **argv)
 {
-    job j = {.set = {.detect = cr_detect_options_default()}};
+    detect_job j = {.set = {.detect = cr_detect_options_default(),
+                            .live = cr_live_options_default()}};
     cr_error err = {0};
     for (int c; (c = getopt_long(argc, argv, ":", options, NULL)) != -1;) {
         const int status = take_option(c, argv, &j.set);
@@ -381,10 +448,10 @@ int cmd_detect(int argc, char **argv)
     }
     if (j.set.common.help) return cli_help(help);
     if (argc - optind < 1) return cli_usage("a model file is missing");
-    if (argc - optind < 2) return cli_usage("a picture, folder, list or pattern is missing");
+    if (argc - optind < 2) return cli_usage("a picture, folder, video or other source is missing");
     j.set.model_path = argv[optind];
-    cr_status st = prepare(&j, argc - optind - 1, argv + optind + 1, &err);
-    for (size_t i = 0; st == CR_OK && i < j.path_count; i++) st = run_picture(&j, i, &err);
+    cr_status st = prepare(&j, &err);
+    if (st == CR_OK) st = detect_all(&j, argc - optind - 1, argv + optind + 1, &err);
     if (st == CR_OK && j.json.stream) st = cli_file_commit(&j.json, &err);
     release(&j);
     return st == CR_OK ? CLI_DONE : cli_fail(&err);

@@ -18,6 +18,8 @@ allowed() {
     eval) echo "base eval" ;;
     vision) echo "base vision" ;;
     pipeline) echo "base graph onnx tflite ops runtime quant vision eval pipeline" ;;
+    live) echo "base runtime vision pipeline live" ;;
+    pipeline) echo "base graph onnx ops runtime quant vision eval pipeline" ;;
     esac
 }
 

@@ -1,0 +1,204 @@
+/* Frames out: YUV 4:2:0 at 8 bits whatever came in, drawn on, encoded at the times that they had. */
+#include "live/frame_out.h"
+
+#include <libavcodec/packet.h>
+#include <libavformat/avformat.h>
+#include <libavutil/frame.h>
+#include <libavutil/pixdesc.h>
+#include <libswscale/swscale.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/mem.h"
+#include "vision/overlay.h"
+#include "vision/video.h"
+#include "vision/video_write.h"
+
+enum { LIVE_CLOCK = 90000 };
+
+struct cr_frame_out {
+    const cr_live_options *o;
+    bool live;
+    const cr_video *video;
+    AVFrame *frame; /* the one in hand, as YUV 4:2:0 */
+    struct SwsContext *convert;
+    cr_overlay *overlay;
+    int overlay_width, overlay_height;
+    cr_video_writer *writer;
+    int width, height; /* of the file */
+    int64_t first_pts;
+    double first_time, first_arrival;
+    cr_live_picture picture;
+    char codec[32];
+};
+
+cr_status cr_frame_out_create(const cr_live_options *o, bool live, cr_frame_out **out,
+                              cr_error *err)
+{
+    *out = NULL;
+    cr_frame_out *w = cr_calloc(1, sizeof *w);
+    if (!w) return CR_NOMEM(err);
+    w->o = o;
+    w->live = live;
+    w->frame = av_frame_alloc();
+    if (!w->frame) {
+        cr_frame_out_free(&w);
+        return CR_NOMEM(err);
+    }
+    *out = w;
+    return CR_OK;
+}
+
+void cr_frame_out_set_video(cr_frame_out *w, const cr_video *video) { w->video = video; }
+
+void cr_frame_out_free(cr_frame_out **wp)
+{
+    if (!wp || !*wp) return;
+    cr_frame_out *w = *wp;
+    cr_video_writer_abort(&w->writer);
+    av_frame_free(&w->frame);
+    sws_freeContext(w->convert);
+    cr_overlay_free(&w->overlay);
+    cr_free(w);
+    *wp = NULL;
+}
+
+/* ---- pixels ---- */
+
+static cr_status copy_of(cr_frame_out *w, const AVFrame *f, int width, int height, cr_error *err)
+{
+    w->convert = sws_getCachedContext(w->convert, f->width, f->height,
+                                      (enum AVPixelFormat)f->format, width, height,
+                                      AV_PIX_FMT_YUV420P, SWS_BILINEAR, NULL, NULL, NULL);
+    CR_CHECK(w->convert, err, CR_ERR_UNSUPPORTED, "frames of type %s cannot be written",
+             av_get_pix_fmt_name((enum AVPixelFormat)f->format));
+    w->frame->format = AV_PIX_FMT_YUV420P;
+    w->frame->width = width;
+    w->frame->height = height;
+    if (av_frame_get_buffer(w->frame, 0) < 0) return CR_NOMEM(err);
+    w->frame->colorspace = f->colorspace;
+    w->frame->color_range = f->color_range;
+    sws_scale(w->convert, (const uint8_t *const *)f->data, f->linesize, 0, f->height,
+              w->frame->data, w->frame->linesize);
+    return CR_OK;
+}
+
+/* The decoder may still need its frame, and the file has one size. */
+static cr_status make_own(cr_frame_out *w, const AVFrame *f, cr_error *err)
+{
+    const int width = w->width ? w->width : f->width, height = w->height ? w->height : f->height;
+    const bool plain = f->format == AV_PIX_FMT_YUV420P || f->format == AV_PIX_FMT_YUVJ420P;
+    av_frame_unref(w->frame);
+    if (!plain || f->width != width || f->height != height)
+        return copy_of(w, f, width, height, err);
+    if (av_frame_ref(w->frame, f) < 0 || av_frame_make_writable(w->frame) < 0)
+        return CR_NOMEM(err);
+    return CR_OK;
+}
+
+/* ---- drawing ---- */
+
+static cr_yuv yuv_of(const AVFrame *f)
+{
+    return (cr_yuv){{f->data[0], f->data[1], f->data[2]},
+                    {f->linesize[0], f->linesize[1], f->linesize[2]},
+                    f->width,
+                    f->height,
+                    f->colorspace == AVCOL_SPC_BT709,
+                    f->color_range == AVCOL_RANGE_JPEG || f->format == AV_PIX_FMT_YUVJ420P};
+}
+
+static cr_status draw(cr_frame_out *w, const cr_live_frame *f, cr_error *err)
+{
+    const cr_yuv yuv = yuv_of(w->frame);
+    if (!w->overlay || w->overlay_width != yuv.width || w->overlay_height != yuv.height) {
+        cr_overlay_free(&w->overlay);
+        CR_TRY(cr_overlay_create(yuv.width, yuv.height, &w->overlay, err));
+        w->overlay_width = yuv.width;
+        w->overlay_height = yuv.height;
+    }
+    const cr_pen pen = cr_overlay_pen(w->overlay);
+    cr_pen_detections(&pen, f->found, w->o->names, w->o->name_count);
+    if (w->o->panel) {
+        char text[64];
+        snprintf(text, sizeof text, "%.1f FPS  %.1f ms", f->fps, f->model_ms);
+        cr_pen_panel(&pen, text);
+    }
+    return cr_overlay_blend(w->overlay, &yuv, err);
+}
+
+/* ---- writing ---- */
+
+static cr_status open_writer(cr_frame_out *w, const cr_slot *s, cr_error *err)
+{
+    const AVStream *stream = w->video ? cr_video_stream(w->video) : NULL;
+    const AVRational clock = w->live || !stream ? (AVRational){1, LIVE_CLOCK} : stream->time_base;
+    const double rate = w->video ? cr_video_get_info(w->video).rate : 0;
+    const cr_video_format f = {.width = w->frame->width,
+                               .height = w->frame->height,
+                               .rate = rate / (double)w->o->stride,
+                               .clock_num = clock.num,
+                               .clock_den = clock.den,
+                               .space = w->frame->colorspace,
+                               .range = w->frame->color_range,
+                               .aspect_num = s->frame->sample_aspect_ratio.num,
+                               .aspect_den = s->frame->sample_aspect_ratio.den,
+                               .audio = w->live || !w->video ? NULL : cr_video_audio(w->video),
+                               .threads = 1};
+    CR_TRY(cr_video_writer_open(w->o->save, &f, &w->writer, err));
+    w->width = f.width;
+    w->height = f.height;
+    w->first_pts = s->frame->best_effort_timestamp;
+    w->first_time = s->time;
+    w->first_arrival = s->arrival_ms;
+    snprintf(w->codec, sizeof w->codec, "%s", cr_video_writer_codec(w->writer));
+    return CR_OK;
+}
+
+/* In the file's clock, from its first frame. */
+static int64_t time_of(const cr_frame_out *w, const cr_slot *s)
+{
+    const AVStream *stream = w->video ? cr_video_stream(w->video) : NULL;
+    if (w->live) return (int64_t)((s->arrival_ms - w->first_arrival) * (LIVE_CLOCK / 1e3));
+    if (!stream) return (int64_t)((s->time - w->first_time) * LIVE_CLOCK);
+    if (s->frame->best_effort_timestamp != AV_NOPTS_VALUE && w->first_pts != AV_NOPTS_VALUE)
+        return s->frame->best_effort_timestamp - w->first_pts;
+    return (int64_t)((s->time - w->first_time) / av_q2d(stream->time_base));
+}
+
+static cr_status write_frame(cr_frame_out *w, cr_slot *s, cr_error *err)
+{
+    if (!w->writer) CR_TRY(open_writer(w, s, err));
+    for (int i = 0; i < s->sound_count; i++)
+        CR_TRY(cr_video_writer_sound(w->writer, s->sound[i], w->first_time, err));
+    return cr_video_writer_frame(w->writer, w->frame, time_of(w, s), err);
+}
+
+cr_status cr_frame_out_put(cr_frame_out *w, cr_slot *s, cr_live_frame *f, cr_error *err)
+{
+    if (!w->o->save && !w->o->pictures) return CR_OK;
+    CR_TRY(make_own(w, s->frame, err));
+    CR_TRY(draw(w, f, err));
+    if (w->o->save) CR_TRY(write_frame(w, s, err));
+    if (!w->o->pictures) return CR_OK;
+    const cr_yuv y = yuv_of(w->frame);
+    w->picture = (cr_live_picture){{y.plane[0], y.plane[1], y.plane[2]},
+                                   {y.stride[0], y.stride[1], y.stride[2]},
+                                   y.width,
+                                   y.height,
+                                   y.bt709,
+                                   y.full_range};
+    f->picture = &w->picture;
+    return CR_OK;
+}
+
+cr_status cr_frame_out_commit(cr_frame_out *w, cr_live_report *report, cr_error *err)
+{
+    report->codec = w->codec;
+    report->audio_left_out = w->writer && w->video && !w->live && cr_video_audio(w->video) &&
+                             !cr_video_writer_has_audio(w->writer);
+    if (w->o->save)
+        CR_CHECK(w->writer, err, CR_ERR_FORMAT, "%s: not written: no frame came", w->o->save);
+    return w->writer ? cr_video_writer_commit(&w->writer, err) : CR_OK;
+}

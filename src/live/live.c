@@ -1,0 +1,412 @@
+/* Video through a detector: capture, detection and output overlap in threads.
+ *
+ *     capture thread ──▶ frame queue ──▶ workers (RGB, letterbox, network, boxes)
+ *                                           └──▶ the caller's thread, in order: draw, encode, see()
+ *
+ * Every frame (files): as many workers as threads, each with one thread and a frame of its own. That
+ * costs no synchronization inside a network, so it gives the most frames per second. Newest (live): one
+ * worker with all threads, which gives a frame the least delay.
+ *
+ * A live source that ends or fails is closed and opened again after 0.5, 1, 2 ... 30 seconds. */
+#define _POSIX_C_SOURCE 200809L
+#include "crayon/live.h"
+
+#include <libavcodec/packet.h>
+#include <libavutil/frame.h>
+#include <math.h>
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/cpu.h"
+#include "base/error.h"
+#include "base/mem.h"
+#include "live/frame_out.h"
+#include "live/frame_queue.h"
+#include "live/frame_source.h"
+#include "vision/video_source.h"
+
+enum { MAX_WORKERS = 64, SPARE_SLOTS = 3 };
+
+struct cr_live {
+    const cr_model *model;
+    cr_live_options o;
+    cr_frame_source source;
+    char *name;
+    cr_video *video; /* of the built-in source */
+    atomic_bool stop, ended;
+    cr_frame_queue queue;
+    cr_detector *detectors[MAX_WORKERS];
+    cr_frame_converter converters[MAX_WORKERS];
+    pthread_t capture, workers[MAX_WORKERS];
+    int worker_count, started;
+    bool capturing, opened;
+    pthread_mutex_t lock; /* of what follows */
+    cr_detect_options detect;
+    cr_status capture_status;
+    cr_error capture_err;
+    _Atomic int losses;
+    cr_frame_out *out;
+    cr_live_report report;
+};
+
+cr_live_options cr_live_options_default(void)
+{
+    return (cr_live_options){
+        .detect = cr_detect_options_default(), .stride = 1, .losses = -1, .wait = .5};
+}
+
+bool cr_live_is_source(const char *name) { return cr_source_kind_of(name) != CR_SOURCE_NONE; }
+
+/* ---- the built-in source ---- */
+
+static cr_status video_open(void *user, const atomic_bool *stop, cr_error *err)
+{
+    cr_live *l = user;
+    const cr_video_options o = {.any_source = true,
+                                .raw = l->o.raw,
+                                .audio = l->o.save != NULL && !l->source.live,
+                                .stop = stop};
+    CR_TRY(cr_video_open_with(l->name, &o, &l->video, err));
+    return l->o.start > 0 ? cr_video_skip_to(l->video, l->o.start, err) : CR_OK;
+}
+
+static cr_status video_next(void *user, AVFrame *out, double *time, bool *more, cr_error *err)
+{
+    cr_live *l = user;
+    CR_TRY(cr_video_next_frame(l->video, out, more, err));
+    *time = cr_video_time(l->video);
+    return CR_OK;
+}
+
+static void video_close(void *user)
+{
+    cr_live *l = user;
+    cr_video_close(&l->video);
+}
+
+static cr_video *video_of(void *user)
+{
+    cr_live *l = user;
+    return l->video;
+}
+
+/* ---- capture ---- */
+
+/* Sleeps in small pieces, so that a stop ends it. */
+static void sleep_for(const cr_live *l, double seconds)
+{
+    const double end = cr_live_now_ms() + seconds * 1e3;
+    while (!atomic_load(&l->stop) && cr_live_now_ms() < end)
+        nanosleep(&(struct timespec){0, 20000000}, NULL);
+}
+
+/* Opens a lost source again; false: given up, or stopped. */
+static bool open_again(cr_live *l, cr_error *err)
+{
+    double wait = l->o.wait;
+    l->source.close(l->source.user);
+    l->opened = false;
+    while (!atomic_load(&l->stop)) {
+        if (l->o.losses >= 0 && atomic_load(&l->losses) >= l->o.losses) return false;
+        atomic_fetch_add(&l->losses, 1);
+        sleep_for(l, wait);
+        wait = fmin(2 * wait, 30);
+        if (l->source.open(l->source.user, &l->stop, err) == CR_OK) {
+            l->opened = true;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Puts a frame into the queue with the sound in front of it. */
+static bool give(cr_live *l, AVFrame *frame, long long index, double time)
+{
+    AVPacket *sound[CR_FRAME_SOUND];
+    cr_video *v = l->source.video ? l->source.video(l->source.user) : NULL;
+    const int n = v ? cr_video_take_audio(v, sound, CR_FRAME_SOUND) : 0;
+    return cr_frame_queue_fill(&l->queue, frame, sound, n, index, time);
+}
+
+static cr_status read_frames(cr_live *l, AVFrame *frame, cr_error *err)
+{
+    long long index = 0, looked_at = 0;
+    while (!atomic_load(&l->stop)) {
+        double time = 0;
+        bool more = false;
+        const cr_status st = l->source.next(l->source.user, frame, &time, &more, err);
+        if (st != CR_OK || !more) {
+            if (atomic_load(&l->stop)) return CR_OK;
+            if (!l->source.live) return st;
+            if (!open_again(l, err)) return atomic_load(&l->stop) ? CR_OK : st;
+            continue;
+        }
+        const bool wanted = index % l->o.stride == 0;
+        if (!wanted) av_frame_unref(frame);
+        if (wanted && !give(l, frame, index, time)) return CR_OK;
+        looked_at += wanted;
+        index++;
+        if (l->o.limit && looked_at == l->o.limit) return CR_OK;
+    }
+    return CR_OK;
+}
+
+static void *capture_main(void *user)
+{
+    cr_live *l = user;
+    cr_error err = {0};
+    AVFrame *frame = av_frame_alloc();
+    const cr_status st = frame ? read_frames(l, frame, &err) : CR_NOMEM(&err);
+    av_frame_free(&frame);
+    pthread_mutex_lock(&l->lock);
+    l->capture_status = st;
+    l->capture_err = err;
+    pthread_mutex_unlock(&l->lock);
+    cr_frame_queue_end(&l->queue);
+    return NULL;
+}
+
+/* ---- detection ---- */
+
+static void look_at(cr_live *l, int worker, cr_slot *s)
+{
+    pthread_mutex_lock(&l->lock);
+    const cr_detect_options detect = l->detect;
+    pthread_mutex_unlock(&l->lock);
+    const double start = cr_live_now_ms();
+    s->err = (cr_error){0};
+    s->status =
+        cr_frame_to_picture(&l->converters[worker], s->frame, l->name, &s->picture, &s->err);
+    if (s->status == CR_OK)
+        s->status =
+            cr_detector_run(l->detectors[worker], &s->picture, &detect, &s->found, &s->err);
+    s->model_ms = cr_live_now_ms() - start;
+}
+
+typedef struct seat {
+    cr_live *live;
+    int worker;
+} seat;
+
+static void *worker_main(void *user)
+{
+    const seat me = *(seat *)user;
+    cr_free(user);
+    for (cr_slot *s; (s = cr_frame_queue_take(&me.live->queue)) != NULL;) {
+        look_at(me.live, me.worker, s);
+        cr_frame_queue_done(&me.live->queue, s);
+    }
+    return NULL;
+}
+
+/* ---- output ---- */
+
+static void count(cr_live *l, const cr_slot *s, double now, double first)
+{
+    cr_live_report *r = &l->report;
+    const double n = (double)++r->frames;
+    r->model_ms += (s->model_ms - r->model_ms) / n;
+    r->latency_ms += (now - s->arrival_ms - r->latency_ms) / n;
+    r->seconds = (now - first) / 1e3;
+    r->losses = atomic_load(&l->losses);
+}
+
+/* A running mean over about a second of the time between frames. */
+static double rate(double *mean, double *last, double now)
+{
+    const double gap = now - *last;
+    if (*last > 0) {
+        const double share = *mean > 0 ? 1 - exp(-gap / 1e3) : 1;
+        *mean += share * (gap - *mean);
+    }
+    *last = now;
+    return *mean > 0 ? 1e3 / *mean : 0;
+}
+
+static cr_status put_out(cr_live *l, cr_slot *s, double fps, cr_live_frame *f, cr_error *err)
+{
+    *f = (cr_live_frame){.index = s->index,
+                         .time = s->time,
+                         .width = s->frame->width,
+                         .height = s->frame->height,
+                         .found = &s->found,
+                         .model_ms = s->model_ms,
+                         .fps = fps,
+                         .dropped = cr_frame_queue_dropped(&l->queue),
+                         .losses = atomic_load(&l->losses)};
+    return cr_frame_out_put(l->out, s, f, err);
+}
+
+static cr_status hand_out(cr_live *l, bool (*see)(void *user, const cr_live_frame *frame),
+                          void *user, cr_error *err)
+{
+    double mean = 0, last = 0, first = 0;
+    cr_status st = CR_OK;
+    for (cr_slot *s; st == CR_OK && (s = cr_frame_queue_next(&l->queue)) != NULL;) {
+        cr_live_frame f;
+        if (first <= 0) first = s->arrival_ms;
+        st = s->status;
+        if (st != CR_OK) *err = s->err;
+        if (st == CR_OK) st = put_out(l, s, rate(&mean, &last, cr_live_now_ms()), &f, err);
+        f.latency_ms = cr_live_now_ms() - s->arrival_ms;
+        if (st == CR_OK && see && !see(user, &f)) atomic_store(&l->stop, true);
+        if (st == CR_OK) count(l, s, cr_live_now_ms(), first);
+        cr_frame_queue_release(&l->queue, s);
+    }
+    return st;
+}
+
+/* ---- beginning and end ---- */
+
+static cr_status check_options(const cr_live_options *o, cr_error *err)
+{
+    CR_CHECK(o->stride >= 1 && o->limit >= 0 && o->start >= 0 && o->threads >= 0, err,
+             CR_ERR_ARGUMENT, "stride, limit, start and threads must not be negative (stride: 1)");
+    CR_CHECK(o->start <= 0 || o->mode != CR_LIVE_NEWEST, err, CR_ERR_ARGUMENT,
+             "a live source has no start to skip to");
+    return CR_OK;
+}
+
+static cr_status make_detectors(cr_live *l, cr_error *err)
+{
+    const int threads = l->o.threads ? l->o.threads : cr_cpu_count();
+    const bool newest = l->queue.newest;
+    l->worker_count = newest ? 1 : threads < MAX_WORKERS ? threads : MAX_WORKERS;
+    CR_TRY(cr_detector_create(l->model, newest ? threads : 1, &l->detectors[0], err));
+    for (int i = 1; i < l->worker_count; i++)
+        CR_TRY(cr_detector_share(l->detectors[0], 1, &l->detectors[i], err));
+    return CR_OK;
+}
+
+static cr_status prepare(cr_live *l, cr_error *err)
+{
+    const bool newest =
+        l->o.mode == CR_LIVE_AUTO ? l->source.live : l->o.mode == CR_LIVE_NEWEST;
+    const int threads = l->o.threads ? l->o.threads : cr_cpu_count();
+    const int slots = SPARE_SLOTS + (newest ? 1 : threads < MAX_WORKERS ? threads : MAX_WORKERS);
+    CR_TRY(check_options(&l->o, err));
+    CR_TRY(cr_frame_queue_init(&l->queue, slots, newest, &l->stop, err));
+    CR_TRY(make_detectors(l, err));
+    CR_TRY(l->source.open(l->source.user, &l->stop, err));
+    l->opened = true;
+    const cr_model_info *info = cr_model_get_info(l->model);
+    if (!l->o.names) {
+        l->o.names = info->names;
+        l->o.name_count = info->name_count;
+    }
+    CR_TRY(cr_frame_out_create(&l->o, l->source.live, &l->out, err));
+    if (!l->source.live && l->source.video)
+        cr_frame_out_set_video(l->out, l->source.video(l->source.user));
+    return CR_OK;
+}
+
+static cr_status create(const cr_model *model, const cr_frame_source *source, const char *name,
+                        const cr_live_options *options, cr_live **out, cr_error *err)
+{
+    *out = NULL;
+    cr_live *l = cr_calloc(1, sizeof *l);
+    if (!l) return CR_NOMEM(err);
+    l->model = model;
+    l->o = options ? *options : cr_live_options_default();
+    l->detect = l->o.detect;
+    pthread_mutex_init(&l->lock, NULL);
+    l->name = cr_strdup(name);
+    const cr_source_kind kind = cr_source_kind_of(name);
+    l->source = source ? *source
+                       : (cr_frame_source){.user = l,
+                                           .live = kind == CR_SOURCE_CAMERA ||
+                                                   kind == CR_SOURCE_STREAM,
+                                           .open = video_open,
+                                           .next = video_next,
+                                           .close = video_close,
+                                           .video = video_of};
+    const cr_status st = l->name ? prepare(l, err) : CR_NOMEM(err);
+    if (st == CR_OK) *out = l;
+    else cr_live_free(&l);
+    return st;
+}
+
+cr_status cr_live_create(const cr_model *model, const char *source, const cr_live_options *options,
+                         cr_live **out, cr_error *err)
+{
+    return create(model, NULL, source, options, out, err);
+}
+
+cr_status cr_live_create_from(const cr_model *model, const cr_frame_source *source,
+                              const cr_live_options *options, cr_live **out, cr_error *err)
+{
+    return create(model, source, "frames", options, out, err);
+}
+
+static cr_status start(cr_live *l, cr_error *err)
+{
+    l->capturing = !pthread_create(&l->capture, NULL, capture_main, l);
+    CR_CHECK(l->capturing, err, CR_ERR_MEMORY, "cannot start a thread");
+    for (; l->started < l->worker_count; l->started++) {
+        seat *s = cr_malloc(sizeof *s);
+        if (!s) return CR_NOMEM(err);
+        *s = (seat){l, l->started};
+        if (pthread_create(&l->workers[l->started], NULL, worker_main, s)) {
+            cr_free(s);
+            return cr_fail(err, CR_ERR_MEMORY, "cannot start a thread");
+        }
+    }
+    return CR_OK;
+}
+
+static void join(cr_live *l)
+{
+    if (l->capturing) pthread_join(l->capture, NULL);
+    for (int i = 0; i < l->started; i++) pthread_join(l->workers[i], NULL);
+    l->capturing = false;
+    l->started = 0;
+}
+
+cr_status cr_live_run(cr_live *l, bool (*see)(void *user, const cr_live_frame *frame), void *user,
+                      cr_error *err)
+{
+    CR_CHECK(!atomic_exchange(&l->ended, true), err, CR_ERR_ARGUMENT,
+             "this source has been run through; open it again");
+    cr_status st = start(l, err);
+    if (st == CR_OK) st = hand_out(l, see, user, err);
+    if (st != CR_OK) atomic_store(&l->stop, true);
+    join(l);
+    l->report.dropped = cr_frame_queue_dropped(&l->queue);
+    if (st == CR_OK && l->capture_status != CR_OK) {
+        *err = l->capture_err;
+        st = l->capture_status;
+    }
+    if (st == CR_OK) st = cr_frame_out_commit(l->out, &l->report, err);
+    return st;
+}
+
+void cr_live_stop(cr_live *l) { atomic_store(&l->stop, true); }
+
+void cr_live_set_detect(cr_live *l, const cr_detect_options *options)
+{
+    pthread_mutex_lock(&l->lock);
+    l->detect = *options;
+    pthread_mutex_unlock(&l->lock);
+}
+
+cr_live_report cr_live_get_report(const cr_live *l) { return l->report; }
+
+void cr_live_free(cr_live **lp)
+{
+    if (!lp || !*lp) return;
+    cr_live *l = *lp;
+    atomic_store(&l->stop, true);
+    join(l);
+    if (l->opened) l->source.close(l->source.user);
+    cr_frame_out_free(&l->out);
+    for (int i = MAX_WORKERS - 1; i >= 0; i--) {
+        cr_detector_free(&l->detectors[i]);
+        cr_frame_converter_free(&l->converters[i]);
+    }
+    cr_frame_queue_destroy(&l->queue);
+    pthread_mutex_destroy(&l->lock);
+    cr_free(l->name);
+    cr_free(l);
+    *lp = NULL;
+}

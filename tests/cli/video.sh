@@ -1,0 +1,38 @@
+# Video through detect: every frame in order, written again with the same number of frames and times;
+# parts of it; from standard input; a camera's mode; what is no video.
+need_sample
+make_scenes 60
+# a video's frames have one size: the first picture's
+frames=$(json scenes/instances.json '" ".join("scenes/images/" + i["file_name"] for i in j["images"] if (i["width"], i["height"]) == (j["images"][0]["width"], j["images"][0]["height"]))')
+n=$(echo "$frames" | wc -w)
+[ "$n" -ge 5 ] || echo "FAULT: $n frames"
+python3 "$HERE/make_video.py" v.avi 10 $frames
+mkdir same && cp $frames same/
+"$CRAYON" detect "$SAMPLE" v.avi --save out.mp4 --json v.json | sed 's/ in .*//; s/(.*)/(codec)/'
+json v.json 'len(j), [l["frame"] for l in j] == list(range(len(j))), len({(l["width"], l["height"]) for l in j})'
+"$CRAYON" detect "$SAMPLE" same --json p.json >/dev/null
+json v.json '[sorted(d["class"] for d in l["detections"]) for l in j] == [sorted(d["class"] for d in json.loads(l)["detections"]) for l in open("p.json")]'
+"$CRAYON" detect "$SAMPLE" out.mp4 --json again.json | sed 's/ in .*//'
+"$CRAYON" detect "$SAMPLE" v.avi --threads 1 --json one.json >/dev/null
+cmp v.json one.json && echo "same for one thread"
+"$CRAYON" detect "$SAMPLE" v.avi --stride 3 --json part.json >/dev/null
+json part.json '[l["frame"] for l in j]'
+"$CRAYON" detect "$SAMPLE" v.avi --start 0.5 --limit 2 --save part/ | sed 's/ in .*//; s/(.*)/(codec)/'
+"$CRAYON" detect "$SAMPLE" part/v.avi | sed 's/ in .*//'
+"$CRAYON" detect "$SAMPLE" - --json - <v.avi 2>/dev/null | cut -d, -f1,2 | tail -n 1
+size=$(json v.json '"%dx%d" % (j[0]["width"], j[0]["height"])')
+pixels=$(json v.json 'j[0]["width"] * j[0]["height"] * 3')
+head -c $((pixels * 5)) /dev/zero | "$CRAYON" detect "$SAMPLE" - --raw "$size:rgb24@25" | sed 's/ in .*//; s/ [0-9]*x[0-9]*:/:/'
+"$CRAYON" detect "$SAMPLE" v.avi --newest --json - 2>/dev/null | tail -n 1 | cut -d, -f1,2
+echo "not a video" >bad.mp4
+echo precious >old.mp4
+fails "$CRAYON" detect "$SAMPLE" bad.mp4 --save old.mp4
+fails "$CRAYON" detect "$SAMPLE" v.avi --start 99 --save old.mp4
+fails "$CRAYON" detect "$SAMPLE" missing.mp4
+fails "$CRAYON" detect "$SAMPLE" /dev/video99
+fails "$CRAYON" detect "$SAMPLE" http://user:secret@127.0.0.1:9/x --losses 0
+fails "$CRAYON" detect "$SAMPLE" v.avi --save v.avi
+fails "$CRAYON" detect "$SAMPLE" v.avi same
+fails "$CRAYON" detect "$SAMPLE" - --raw 12 </dev/null
+cat old.mp4
+listing | grep -v -e scenes/ -e same/
