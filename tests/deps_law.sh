@@ -19,7 +19,6 @@ allowed() {
     vision) echo "base vision" ;;
     pipeline) echo "base graph onnx tflite ops runtime quant vision eval pipeline" ;;
     live) echo "base runtime vision pipeline live" ;;
-    pipeline) echo "base graph onnx ops runtime quant vision eval pipeline" ;;
     esac
 }
 
@@ -49,7 +48,7 @@ breaches=$(
     includes src/quant | grep ':runtime/' | grep -v ':runtime/runtime.h$' |
         sed 's/$/: quant may see runtime\/runtime.h only/'
     for dir in cli examples; do
-        includes $dir | grep -vE ':(crayon/[a-z_]+\.h|(cli|plan_options)\.h)$' |
+        includes $dir | grep -vE ':(crayon/[a-z_]+\.h|(cli|detect|plan_options)\.h)$' |
             sed "s|\$|: $dir sees include/ only|"
     done
     includes bindings | grep -vE ':(crayon/[a-z_]+\.h|(crayon_py|plan_options)\.h)$' |
