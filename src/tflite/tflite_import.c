@@ -336,8 +336,8 @@ static cr_status add_pair(cr_tfl_import *m, const cr_tfl_value *v, cr_tensor *x,
 cr_status cr_tfl_like(cr_tfl_import *m, const cr_tfl_value *v, cr_tensor *x, cr_tensor **out,
                       cr_error *err)
 {
-    *out = x;
     const bool pairs = v->quantized && !v->data && x != v->view[0] && x != v->view[1];
+    *out = x; /* may be one of the views */
     return pairs ? add_pair(m, v, x, "_dequantized", out, err) : CR_OK;
 }
 

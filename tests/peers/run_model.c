@@ -14,9 +14,9 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "graph/passes.h"
-#include "onnx/onnx.h"
 #include "onnx/qdq.h"
 #include "ops/ref.h"
+#include "pipeline/formats.h"
 #include "quant/plan.h"
 #include "runtime/runtime.h"
 
@@ -116,11 +116,14 @@ typedef struct args {
 
 static cr_status run(const args *a, cr_error *err)
 {
-    const cr_onnx_options o = {.height = a->size, .width = a->size};
+    cr_model_options o = cr_model_options_default();
+    const cr_format *format;
     cr_graph *g;
     cr_recipe *r = NULL;
     float *in[16] = {0};
-    CR_TRY(cr_onnx_read(a->model, &o, &g, err));
+    o.height = o.width = a->size;
+    CR_TRY(cr_format_of_file(a->model, &format, err));
+    CR_TRY(format->read(a->model, &o, &g, err));
     CR_TRY(cr_graph_prepare(g, cr_op_run, err));
     CR_TRY(cr_qdq_read(g, &r, err));
     if (a->recipe) {
