@@ -247,7 +247,11 @@ CR_API cr_status cr_model_save_recipe(const cr_model *model, const char *path, c
 CR_API cr_status cr_model_load_recipe(cr_model *model, const char *path, cr_error *err);
 CR_API void cr_model_drop_recipe(cr_model *model);
 
+/* TFLite: the type of inputs and outputs of what is integer inside. */
+typedef enum cr_port_type { CR_PORTS_FLOAT, CR_PORTS_INT8, CR_PORTS_UINT8 } cr_port_type;
+
 typedef struct cr_export_options {
+    cr_port_type ports; /* default float */
     const char *format; /* "qdq"; NULL: from the path's ending */
 } cr_export_options;
 CR_API cr_export_options cr_export_options_default(void);

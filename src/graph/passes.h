@@ -23,6 +23,15 @@ cr_status cr_graph_fuse_norm(cr_graph *g, cr_error *err);
 /* x*Sigmoid(x) -> Swish; x*HardSigmoid(x), x*Clip(x+3,0,6)/6 (or *1/6, at any place) -> HardSwish. */
 cr_status cr_graph_fuse_activations(cr_graph *g, cr_error *err);
 
+/* Swish, HardSigmoid, Div by constants and squares in operators that every target has
+ * (split_activations.c). hard_swish: Swish becomes HardSwish, which is another function. */
+cr_status cr_graph_split_activations(cr_graph *g, bool hard_swish, cr_error *err);
+
+/* Multiplies output `index` along an axis by factors (as many as it is long), inside the graph, where
+ * constants take them up (push_factor.c). */
+cr_status cr_graph_scale_output(cr_graph *g, size_t index, int axis, const float *factor,
+                                cr_error *err);
+
 /* index, fold, tidy, fuse_norm, fuse_activations, tidy. CR_ERR_LIMIT above CR_MAX_NODES nodes (some
  * passes look for a tensor's readers by plain search). */
 enum { CR_MAX_NODES = 1 << 16 };

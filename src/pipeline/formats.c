@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "onnx/onnx.h"
 #include "onnx/qdq.h"
+#include "pipeline/target.h"
 #include "tflite/tflite_read.h"
 
 static cr_status onnx_read(const char *path, const cr_model_options *o, cr_graph **out,
@@ -56,7 +57,7 @@ static cr_status tflite_read(const char *path, const cr_model_options *o, cr_gra
 /* The first is what a file is taken for when nothing else fits. */
 static const cr_format formats[] = {
     {"ONNX", "qdq", ".onnx", NULL, onnx_read, onnx_write},
-    {"TFLite", "tflite", ".tflite", tflite_recognize, tflite_read, NULL},
+    {"TFLite", "tflite", ".tflite", tflite_recognize, tflite_read, cr_tflite_export},
 };
 enum { FORMAT_COUNT = sizeof formats / sizeof *formats };
 

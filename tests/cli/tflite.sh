@@ -1,0 +1,26 @@
+# TFLite files out: float, 16-bit weights; read again they are the same model.
+need_sample
+make_scenes 6
+same() {
+    "$CRAYON" compare "$SAMPLE" "$1" --images scenes/images --json >c.json
+    json c.json "'$1 %s' % (j['agreement'] > $2)"
+}
+size() {
+    [ $(($(wc -c <"$1") * 1000 / $(wc -c <float.tflite))) -le "$2" ] || echo "FAULT: $1 is $(wc -c <"$1") bytes"
+}
+"$CRAYON" convert "$SAMPLE" -o float.tflite | cut -d: -f1
+same float.tflite .999
+head -c 8 float.tflite | tail -c 4 && echo
+python3 -c '
+import json, zipfile
+z = zipfile.ZipFile("float.tflite")
+meta = json.loads(z.read("metadata.json"))
+print(z.namelist(), z.testzip(), meta["task"], meta["imgsz"], meta["names"]["0"])'
+"$CRAYON" convert float.tflite -o again.onnx | cut -d: -f1
+same again.onnx .999
+"$CRAYON" quantize "$SAMPLE" -o half.tflite --mode fp16 | sed -n 2p
+same half.tflite .99
+size half.tflite 520
+"$CRAYON" convert "$SAMPLE" -o twice.tflite >/dev/null && cmp float.tflite twice.tflite
+fails "$CRAYON" quantize "$SAMPLE" -o x.tflite --mode bf16
+[ ! -e x.tflite ] && echo "nothing written"
