@@ -13,6 +13,8 @@
 #include "onnx/qdq.h"
 #include "pipeline/target.h"
 #include "tflite/tflite_read.h"
+#include "torch/checkpoint.h"
+#include "torch/torch.h"
 
 static cr_status onnx_read(const char *path, const cr_model_options *o, cr_graph **out,
                            cr_error *err)
@@ -54,10 +56,24 @@ static cr_status tflite_read(const char *path, const cr_model_options *o, cr_gra
     return cr_tflite_read(path, o->max_bytes, out, err);
 }
 
+static bool is_checkpoint(const cr_format_probe *p)
+{
+    return !p->folder && cr_checkpoint_is(p->head, p->size);
+}
+
+static cr_status torch_read(const char *path, const cr_model_options *o, cr_graph **out,
+                            cr_error *err)
+{
+    const cr_torch_options torch = {
+        .max_bytes = o->max_bytes, .height = o->height, .width = o->width};
+    return cr_torch_read(path, &torch, out, err);
+}
+
 /* The first is what a file is taken for when nothing else fits. */
 static const cr_format formats[] = {
     {"ONNX", "qdq", ".onnx", NULL, onnx_read, onnx_write},
     {"TFLite", "tflite", ".tflite", tflite_recognize, tflite_read, cr_tflite_export},
+    {"PyTorch checkpoint", "pt", ".pt", is_checkpoint, torch_read, NULL},
 };
 enum { FORMAT_COUNT = sizeof formats / sizeof *formats };
 

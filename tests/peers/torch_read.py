@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Checkpoints as Crayon reads them, against Ultralytics' own exports of the same files.
+
+    torch_read.py PATH/TO/peers-run_model DIR
+
+DIR holds pairs NAME.pt, NAME.onnx (torch_models.py makes them). ONNX Runtime runs the export, our
+session the checkpoint, on one random picture: outputs must agree to LIMIT * max(1, |value|). Nothing
+of PyTorch is needed here.
+"""
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+try:
+    import numpy as np
+    import onnxruntime as ort
+except ImportError as missing:
+    print(f"SKIP torch_read: no Python module {missing.name}")
+    sys.exit(0)
+
+LIMIT = 1e-4
+
+
+def run_export(path, x):
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: x})
+
+
+def run_checkpoint(tool, path, x, count):
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "in.bin"
+        x.tofile(file)
+        done = subprocess.run([tool, path, folder, "--threads", "2", file], capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(done.stderr.strip() or f"exit status {done.returncode}")
+        return [np.fromfile(Path(folder) / f"out{i}.bin", np.float32) for i in range(count)]
+
+
+def compare(tool, checkpoint):
+    size = ort.InferenceSession(checkpoint.with_suffix(".onnx")).get_inputs()[0].shape
+    x = np.random.default_rng(7).random(size, np.float32)
+    want = run_export(checkpoint.with_suffix(".onnx"), x)
+    got = run_checkpoint(tool, checkpoint, x, len(want))
+    worst, spread = 0.0, 0.0
+    for own, their in zip(got, want):
+        their = their.ravel()
+        if own.size != their.size:
+            raise RuntimeError(f"{own.size} values, not {their.size}")
+        gap = np.abs(own.astype(np.float64) - their)
+        gap[~np.isfinite(own)] = np.inf
+        worst = max(worst, float((gap / np.maximum(1, np.abs(their))).max()))
+        spread = max(spread, float(their.std()))
+    return worst, sum(w.size for w in want), spread
+
+
+def main():
+    tool, folder = sys.argv[1], Path(sys.argv[2])
+    passed = failed = 0
+    for checkpoint in sorted(folder.glob("*.pt")):
+        try:
+            worst, count, spread = compare(tool, checkpoint)
+            ok = worst <= LIMIT and spread > 0
+            line = f"{count} values, spread {spread:.3g}, worst difference {worst:.3g} of max(1, value)"
+        except (RuntimeError, OSError) as e:
+            ok, line = False, str(e)
+        print(f"{'PASS' if ok else 'FAIL'} {checkpoint.stem}: {line}", flush=True)
+        passed, failed = passed + ok, failed + (not ok)
+    print(f"{passed} passed, {failed} failed, 0 skipped")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
