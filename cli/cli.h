@@ -97,7 +97,8 @@ enum { CLI_OPT_HELP = 1000, CLI_OPT_CPU, CLI_OPT_THREADS, CLI_OPT_IMGSZ, CLI_OPT
     "                       where the CPU has instructions for it (float32)\n"
 
 #define CLI_FORMAT_HELP                                                                            \
-    "  --format F           qdq: ONNX with QuantizeLinear/DequantizeLinear (from OUT's ending)\n"
+    "  --format F           qdq: ONNX with QuantizeLinear/DequantizeLinear; qoperator: ONNX with\n"      \
+    "                       QLinearConv and its like, for ONNX Runtime (from OUT's ending)\n"
 
 #define CLI_COMMON_HELP                                                                            \
     "  --imgsz N|HxW        input size, where the model file leaves it open\n"                     \

@@ -92,6 +92,7 @@ static cr_dtype output_type(const cr_node *n, int k)
     case CR_OP_DequantizeLinear:
         return input_type(n, 1);
     case CR_OP_OneHot:
+    case CR_OP_QLinearConcat:
         return input_type(n, 2);
     case CR_OP_QLinearConv:
     case CR_OP_QLinearMatMul:

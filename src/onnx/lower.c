@@ -206,6 +206,7 @@ static cr_status copy_node(cr_onnx_out *o, const cr_node *n, CrOnnx__NodeProto *
     CrOnnx__NodeProto *p = cr_onnx_new_node(o, n->op->name, n->name, (size_t)n->n_in,
                                             (size_t)n->n_out, (size_t)n->n_attrs + 2);
     if (!p) return CR_NOMEM(err);
+    if (n->op->domain[0]) p->domain = (char *)n->op->domain;
     for (int i = 0; i < n->n_in; i++) p->input[i] = (char *)name_of(n->in[i]);
     for (int i = 0; i < n->n_out; i++) p->output[i] = (char *)name_of(n->out[i]);
     for (int i = 0; i < n->n_attrs; i++) {
@@ -488,9 +489,6 @@ static cr_status check_types(const cr_onnx_out *o, const cr_node *n, cr_error *e
 cr_status cr_onnx_lower_node(cr_onnx_out *o, const cr_node *n, cr_error *err)
 {
     CrOnnx__NodeProto *p = NULL;
-    CR_CHECK(!n->op->domain[0], err, CR_ERR_UNSUPPORTED,
-             "node '%s': ONNX has no operator '%s' (domain '%s')", n->name, n->op->name,
-             n->op->domain);
     for (size_t i = 0; i < sizeof born / sizeof *born; i++)
         if (n->op->kind == born[i].op && o->opset < born[i].since)
             return too_new(o, n, "", born[i].since, err);

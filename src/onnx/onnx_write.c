@@ -269,6 +269,14 @@ static void sink_append(ProtobufCBuffer *b, size_t n, const uint8_t *data)
     s->used += n;
 }
 
+/* Domains of operators beside ONNX's own: ONNX Runtime's. */
+static bool uses_domain(const cr_graph *g, const char *domain)
+{
+    for (size_t i = 0; i < g->node_count; i++)
+        if (!strcmp(g->nodes[i]->op->domain, domain)) return true;
+    return false;
+}
+
 /* Builds the model and hands it to `emit`. */
 static cr_status with_model(const cr_graph *g, const cr_onnx_write_options *w,
                             cr_status (*emit)(const CrOnnx__ModelProto *, void *, cr_error *),
@@ -278,7 +286,8 @@ static cr_status with_model(const cr_graph *g, const cr_onnx_write_options *w,
     cr_onnx_out o = {.g = g};
     CrOnnx__ModelProto m = CR_ONNX__MODEL_PROTO__INIT;
     CrOnnx__GraphProto graph = CR_ONNX__GRAPH_PROTO__INIT;
-    CrOnnx__OperatorSetIdProto opset = CR_ONNX__OPERATOR_SET_ID_PROTO__INIT, *opsets = &opset;
+    CrOnnx__OperatorSetIdProto opset = CR_ONNX__OPERATOR_SET_ID_PROTO__INIT, microsoft = opset;
+    CrOnnx__OperatorSetIdProto *opsets[] = {&opset, &microsoft};
     cr_status st;
     if (!w) w = &defaults;
     CR_TRY_GOTO(choose_opset(g, w->opset, &o.opset, err), done);
@@ -288,8 +297,11 @@ static cr_status with_model(const cr_graph *g, const cr_onnx_write_options *w,
     m.producer_version = (char *)(w->producer_version ? w->producer_version : CR_VERSION);
     opset.domain = (char *)"";
     opset.version = o.opset;
-    m.n_opset_import = 1;
-    m.opset_import = &opsets;
+    microsoft.domain = (char *)"com.microsoft";
+    microsoft.has_version = true;
+    microsoft.version = 1;
+    m.n_opset_import = uses_domain(g, microsoft.domain) ? 2 : 1;
+    m.opset_import = opsets;
     m.graph = &graph;
     CR_TRY_GOTO(write_metadata(&o, &m, err), done);
     CR_TRY_GOTO(build_graph(&o, &graph, err), done);

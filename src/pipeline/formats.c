@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "onnx/onnx.h"
 #include "onnx/qdq.h"
+#include "onnx/qop.h"
 #include "pipeline/target.h"
 #include "tflite/tflite_read.h"
 #include "torch/checkpoint.h"
@@ -32,14 +33,16 @@ static int onnx_opset(const cr_model *m)
     return own < CR_ONNX_USUAL_OPSET ? own : CR_ONNX_USUAL_OPSET;
 }
 
-static cr_status onnx_write(const cr_model *m, const cr_export_options *options, const char *path,
-                            cr_error *err)
+typedef cr_status (*put_recipe_fn)(const cr_graph *g, const cr_recipe *r, cr_graph **out,
+                                   cr_error *err);
+
+static cr_status onnx_write_as(const cr_model *m, put_recipe_fn put_recipe, const char *path,
+                               cr_error *err)
 {
-    (void)options;
     const cr_onnx_write_options w = {.opset = onnx_opset(m)};
     if (!m->recipe) return cr_onnx_write(m->stored ? m->stored : m->graph, &w, path, err);
     cr_graph *g;
-    CR_TRY(cr_qdq_write(cr_model_graph(m), m->recipe, &g, err));
+    CR_TRY(put_recipe(cr_model_graph(m), m->recipe, &g, err));
     const cr_status st = cr_onnx_write(g, &w, path, err);
     cr_graph_free(&g);
     return st;
@@ -69,9 +72,24 @@ static cr_status torch_read(const char *path, const cr_model_options *o, cr_grap
     return cr_torch_read(path, &torch, out, err);
 }
 
+static cr_status onnx_write(const cr_model *m, const cr_export_options *options, const char *path,
+                            cr_error *err)
+{
+    (void)options;
+    return onnx_write_as(m, cr_qdq_write, path, err);
+}
+
+static cr_status qop_write(const cr_model *m, const cr_export_options *options, const char *path,
+                           cr_error *err)
+{
+    (void)options;
+    return onnx_write_as(m, cr_qop_write, path, err);
+}
+
 /* The first is what a file is taken for when nothing else fits. */
 static const cr_format formats[] = {
     {"ONNX", "qdq", ".onnx", NULL, onnx_read, onnx_write},
+    {"ONNX", "qoperator", ".onnx", NULL, onnx_read, qop_write},
     {"TFLite", "tflite", ".tflite", tflite_recognize, tflite_read, cr_tflite_export},
     {"PyTorch checkpoint", "pt", ".pt", is_checkpoint, torch_read, NULL},
 };

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "graph/passes.h"
 #include "onnx/qdq.h"
+#include "onnx/qop.h"
 #include "ops/ref.h"
 #include "pipeline/formats.h"
 #include "quant/head_parts.h"
@@ -42,6 +43,7 @@ static cr_status read_graph(const char *path, const cr_model_options *o, cr_mode
     m->info.format = format->name;
     CR_TRY(note_file_nodes(m, err));
     CR_TRY(cr_doctor_file(m->graph, o->mend, &m->notes, err));
+    CR_TRY(cr_qop_read(m->graph, err));
     CR_TRY(cr_graph_prepare(m->graph, cr_op_run, err));
     CR_TRY(cr_qdq_read(m->graph, &m->recipe, err));
     CR_TRY(cr_graph_infer(m->graph, err));

@@ -13,3 +13,5 @@ fails "$CRAYON" convert int8.onnx -o int8.onnx
 fails "$CRAYON" convert int8.onnx -o other.onnx --format flat
 fails "$CRAYON" convert int8.onnx -o other
 fails "$CRAYON" convert missing.onnx -o other.onnx
+"$CRAYON" convert int8.onnx -o qop.onnx --format qoperator | cut -d: -f1
+"$CRAYON" compare int8.onnx qop.onnx --images scenes/images --json >c.json && json c.json 'j["agreement"] == 1'

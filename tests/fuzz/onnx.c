@@ -19,6 +19,7 @@
 #include "onnx/onnx.h"
 #include "onnx/qdq.h"
 #include "pipeline/findings.h"
+#include "onnx/qop.h"
 #include "ops/ref.h"
 #include "runtime/runtime.h"
 
@@ -121,6 +122,7 @@ static void go_the_whole_way(cr_graph *g, tally *t)
     cr_arena arena = {0};
     cr_findings found = {.arena = &arena};
     cr_status st = cr_doctor_file(g, t->read & 1, &found, &err);
+    if (st == CR_OK) st = cr_qop_read(g, &err);
     if (st == CR_OK) st = cr_graph_prepare(g, cr_op_run, &err);
     if (st == CR_OK) st = cr_qdq_read(g, &r, &err);
     if (st == CR_OK) st = cr_graph_infer(g, &err);
