@@ -25,6 +25,8 @@ const char cli_plan_help[] =
     "  --only GLOB          quantize only nodes with such names; may be repeated\n"
     "  --precision-of G=P   layers with names like G in precision P: float, int4 (weights), int8,\n"
     "                       int16 (activations); may be repeated, a later one overrides\n"
+    "  --equalize W         scale channels that share a scale so that they use it alike: fold where\n"
+    "                       convolutions take the factors up, all: behind SiLU, too, off (fold)\n"
     "  --rounding R         of weights: nearest; gptq: second-order, by what the layers' inputs look\n"
     "                       like; learned: then code by code while the output comes nearer. The last\n"
     "                       two need --images (learned)\n"
@@ -48,6 +50,7 @@ static const char *const calibrations[] = {"minmax", "moving-average", "percenti
                                           "entropy", "lp", "auto", NULL};
 static const char *const heads[] = {"auto", "quantize", "float", "detach", NULL};
 static const char *const precisions[] = {"float", "int4", "int8", "int16", NULL}; /* one later */
+static const char *const equalizations[] = {"off", "fold", "all", NULL};
 static const char *const roundings[] = {"nearest", "gptq", "learned", NULL};
 
 typedef int take_fn(const char *name, cli_plan *p);
@@ -147,6 +150,7 @@ static const plan_option table[] = {
     {"first-last", first_last, AT(first_last), NULL, false},
     {"weight-scales", scale_methods, AT(weight_scales), NULL, false},
     {"block", NULL, 0, take_block, false},
+    {"equalize", equalizations, AT(equalize), NULL, false},
     {"activations", activation_types, AT(activations), NULL, false},
     {"granularity", granularities, AT(granularity), NULL, false},
     {"head", heads, AT(head), NULL, false},

@@ -101,6 +101,13 @@ typedef enum cr_rounding {
     CR_ROUNDING_LEARNED /* the same, then code by code as long as the output's error falls */
 } cr_rounding;
 
+/* Scaling of channels so that those which share a scale use it alike (quant/equalize.c). */
+typedef enum cr_equalize_mode {
+    CR_EQUALIZE_OFF,
+    CR_EQUALIZE_FOLD, /* where convolutions take the factors up: behind ReLU, LeakyReLU, pooling, Add ... */
+    CR_EQUALIZE_ALL   /* behind SiLU and the like, too: a Mul with powers of two */
+} cr_equalize_mode;
+
 typedef struct cr_quantize_options {
     cr_quantize_mode mode;           /* default static */
     cr_weight_type weights;          /* default int8 */
@@ -117,6 +124,7 @@ typedef struct cr_quantize_options {
     double percentile;               /* 50..100; default 99.999 */
     double norm;                     /* of lp: 1..16; default 4 */
     cr_head_mode head;               /* default auto */
+    cr_equalize_mode equalize;       /* static mode, weights per channel; default fold */
     const char *const *keep_float;   /* glob patterns (* ? [) of node names that stay float */
     size_t keep_float_count;
     const char *const *only;         /* if any: only nodes that match are quantized */
@@ -171,6 +179,7 @@ typedef struct cr_quantize_report {
     size_t activations, weights;        /* entries in the recipe */
     size_t excluded;                    /* by keep_float / only */
     size_t kept_activations, kept_weights; /* entries taken over from before cr_model_unquantize */
+    size_t equalized;                   /* channels with a factor */
 } cr_quantize_report;
 
 /* Plans a recipe for the model from statistics and attaches it (replacing one that it has).

@@ -16,6 +16,7 @@ cr_quantize_options cr_quantize_options_default(void)
                                  .percentile = 99.999,
                                  .norm = 4,
                                  .samples = 128,
+                                 .equalize = CR_EQUALIZE_FOLD,
                                  .rounding = CR_ROUNDING_LEARNED};
 }
 

@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "quant/convergence.h"
+#include "quant/placement.h"
 #include "quant/stats.h"
 
 enum { BLOCK = 16 };
@@ -78,18 +79,18 @@ static void sample_task(void *ctx, size_t index, int worker)
     if (l->status != CR_OK) atomic_store(&c->stop, true);
 }
 
-/* What depthwise convolutions read may be quantized channel by channel: these tensors, and those
- * that reach them through operators which keep channels apart. */
+/* What convolutions read may be quantized channel by channel or have its channels scaled: these
+ * tensors, and those that reach them through operators which move values. */
 static void mark_split(const cr_graph *g, bool *split)
 {
     for (size_t i = g->node_count; i-- > 0;) {
         const cr_node *n = g->nodes[i];
         const cr_tensor *x = n->n_in > 0 ? n->in[0] : NULL;
-        if (!x || x->shape.rank != 4 || x->data) continue;
-        const bool depthwise = n->op->kind == CR_OP_Conv && x->shape.dim[1] > 1 &&
-                               cr_attr_int(n, "group", 1) == x->shape.dim[1];
-        const bool passes = n->op->kind == CR_OP_MaxPool || n->op->kind == CR_OP_Resize;
-        if (depthwise || (passes && n->out[0] && split[n->out[0]->id])) split[x->id] = true;
+        if (!x || x->data) continue;
+        bool wanted = n->op->kind == CR_OP_Conv;
+        for (int k = 0; k < n->n_out && cr_passes_integers(n); k++)
+            wanted |= n->out[k] && split[n->out[k]->id];
+        split[x->id] |= wanted;
     }
 }
 

@@ -117,6 +117,18 @@ void cr_histogram_merge(cr_histogram *a, const cr_histogram *b)
                 b->counts[k];
 }
 
+void cr_histogram_narrow(const cr_histogram *a, cr_histogram *b)
+{
+    const int finest = finest_fit(b, a->min, a->max, a->exponent);
+    b->min = a->min;
+    b->max = a->max;
+    b->exponent = finest;
+    b->first = bin_of(a->min, finest);
+    for (int k = 0; k < a->bins; k++)
+        if (a->counts[k])
+            b->counts[shift_down(a->first + k, finest - a->exponent) - b->first] += a->counts[k];
+}
+
 bool cr_histogram_valid(const cr_histogram *h, uint64_t total)
 {
     uint64_t sum = 0;

@@ -35,6 +35,8 @@ void cr_histogram_widen(cr_histogram *h, float lo, float hi);
 void cr_histogram_count(cr_histogram *h, const float *x, int64_t n, int64_t stride);
 /* a += b, of equally many bins. */
 void cr_histogram_merge(cr_histogram *a, const cr_histogram *b);
+/* b, empty and of fewer bins, becomes a in bins as much coarser as that takes. */
+void cr_histogram_narrow(const cr_histogram *a, cr_histogram *b);
 /* Does it have the form that the functions above give, with `total` counts? For what was read from
  * a file. */
 bool cr_histogram_valid(const cr_histogram *h, uint64_t total);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "quant/equalize.h"
 #include "quant/head_plan.h"
 #include "quant/placement.h"
 #include "quant/prior.h"
@@ -14,14 +15,16 @@
 #include "quant/weight_form.h"
 
 typedef struct planner {
-    const cr_graph *graph;
+    const cr_graph *graph; /* the float graph, or it with its channels scaled: */
+    cr_graph *equalized;
     const cr_stats *stats;
+    cr_stats *scaled;
     const cr_quantize_options *options;
     const cr_recipe *prior;
     const cr_recipe_entry **before; /* by tensor id: of sources, in the prior; NULL without one */
     cr_recipe *recipe;
     cr_placement_map map;
-    const cr_role *roles;
+    cr_role *roles;
     bool *first;         /* by node index: has weights, and nothing in front of it has */
     cr_qparams *params;  /* by tensor id: of activations with an entry; count 0 else */
     const char **method; /* by tensor id: the calibration method that gave them */
@@ -335,12 +338,33 @@ static cr_status place_by_prior(planner *p, cr_error *err)
 
 static cr_status place(planner *p, cr_error *err)
 {
+    cr_placement_release(&p->map);
+    cr_free(p->roles);
+    p->roles = NULL;
+    CR_TRY(cr_roles_find(p->graph, &p->roles, err));
     CR_TRY(cr_placement_find(p->graph, p->roles, p->options, NULL, &p->map, err));
     if (!p->prior) return CR_OK;
     p->before = cr_prior_sources(p->prior, p->graph, &p->map);
     if (!p->before) return CR_NOMEM(err);
     const bool ranges = p->options->mode == CR_MODE_STATIC && !only_weights(p->options);
     return !p->stats && ranges ? place_by_prior(p, err) : CR_OK;
+}
+
+/* Everything behind this plans the network with scaled channels, where there is something to gain. What a
+ * prior says is of the network as it is. */
+static cr_status equalize(planner *p, cr_quantize_report *report, cr_error *err)
+{
+    const cr_quantize_options *o = p->options;
+    cr_equalize_report found;
+    if (o->equalize == CR_EQUALIZE_OFF || o->mode != CR_MODE_STATIC || only_weights(o)) return CR_OK;
+    if (o->granularity != CR_PER_CHANNEL || p->prior) return CR_OK;
+    CR_TRY(cr_equalize(p->graph, p->roles, &p->map, p->stats, o, p->recipe, &p->scaled, &found, err));
+    report->equalized = found.channels;
+    if (!p->scaled) return CR_OK;
+    CR_TRY(cr_recipe_apply(p->recipe, p->graph, &p->equalized, err));
+    p->graph = p->equalized;
+    p->stats = p->scaled;
+    return place(p, err);
 }
 
 cr_status cr_plan_recipe(const cr_graph *g, const cr_stats *stats, const cr_quantize_options *o,
@@ -365,13 +389,12 @@ cr_status cr_plan_from(const cr_graph *g, const cr_stats *stats, const cr_quanti
              "statistics are missing: only modes weights and dynamic need none");
     if (o->mode == CR_MODE_DYNAMIC) CR_TRY(check_dynamic(o, err));
     planner p = {.graph = g, .stats = stats, .options = o, .prior = prior};
-    cr_role *roles = NULL;
     cr_status st = CR_OK;
-    CR_TRY_GOTO(cr_roles_find(g, &roles, err), done);
-    p.roles = roles;
-    CR_TRY_GOTO(find_first(g, &p.first, err), done);
-    CR_TRY_GOTO(place(&p, err), done);
     CR_TRY_GOTO(cr_recipe_create(&p.recipe, err), done);
+    CR_TRY_GOTO(place(&p, err), done);
+    CR_TRY_GOTO(equalize(&p, rep, err), done);
+    g = p.graph, stats = p.stats;
+    CR_TRY_GOTO(find_first(g, &p.first, err), done);
     p.params = cr_calloc(g->tensor_count, sizeof *p.params);
     p.method = cr_calloc(g->tensor_count, sizeof *p.method);
     if (!p.params || !p.method) {
@@ -384,8 +407,8 @@ cr_status cr_plan_from(const cr_graph *g, const cr_stats *stats, const cr_quanti
         CR_TRY_GOTO(plan_activations(&p, rep, err), done);
     CR_TRY_GOTO(plan_weights(&p, rep, err), done);
     if (o->head == CR_HEAD_QUANTIZE && !only_weights(o))
-        CR_TRY_GOTO(cr_plan_head(g, roles, stats, o, p.recipe, rep, err), done);
-    count_nodes(g, roles, &p, rep);
+        CR_TRY_GOTO(cr_plan_head(g, p.roles, stats, o, p.recipe, rep, err), done);
+    count_nodes(g, p.roles, &p, rep);
     if (rep->convs_quantized == 0) {
         st = cr_fail(err, CR_ERR_ARGUMENT, "nothing to quantize: no convolution or gemm %s",
                      prior && !stats ? "reads what the file has a range for (pictures give ranges)"
@@ -403,6 +426,8 @@ done:
     cr_free(p.method);
     cr_arena_free(&p.arena);
     cr_free(p.first);
-    cr_free(roles);
+    cr_free(p.roles);
+    cr_graph_free(&p.equalized);
+    cr_stats_release(&p.scaled);
     return st;
 }

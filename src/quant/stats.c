@@ -240,3 +240,65 @@ cr_status cr_stats_merge(cr_stats *a, const cr_stats *b, cr_error *err)
     }
     return CR_OK;
 }
+
+/* ---- scaling ---- */
+
+/* The same values times f in bins of about the same relative width: to[] has room for twice as many.
+ * Counts that fall on an edge are divided in proportion. Powers of two move the exponent only. */
+static cr_histogram scale_histogram(const cr_histogram *h, double f, uint64_t *counts)
+{
+    int octaves;
+    const double rest = 2 * frexp(f, &octaves); /* [1, 2) */
+    cr_histogram to = {.bins = CR_HIST_BINS, .exponent = h->exponent + octaves - 1,
+                       .first = INT64_MAX, .counts = memset(counts, 0, CR_HIST_BINS * sizeof *counts)};
+    to.min = (float)((double)h->min * f);
+    to.max = (float)((double)h->max * f);
+    to.first = (int64_t)floor(ldexp((double)to.min, -to.exponent));
+    const int64_t last = (int64_t)floor(ldexp((double)to.max, -to.exponent));
+    for (int k = 0; k < h->bins; k++) {
+        const double lower = (double)(h->first + k) * rest, upper = lower + rest;
+        uint64_t left = h->counts[k];
+        int64_t bin = (int64_t)floor(lower);
+        for (; left && (double)bin + 1 < upper && bin < last; bin++) {
+            const double share = ((double)bin + 1 - fmax(lower, (double)bin)) / rest;
+            uint64_t part = (uint64_t)((double)h->counts[k] * share);
+            if (part > left) part = left;
+            if (bin >= to.first) counts[bin - to.first] += part, left -= part;
+        }
+        counts[(bin < to.first ? to.first : bin > last ? last : bin) - to.first] += left;
+    }
+    return to;
+}
+
+static cr_status scale_channels(cr_stats *s, cr_tensor_stats *t, const cr_tensor_stats *from,
+                                const double *f, cr_error *err)
+{
+    uint64_t *const counts = cr_arena_alloc(&s->arena, CR_HIST_BINS * sizeof *counts);
+    uint64_t *const one = cr_arena_alloc(&s->arena, CR_HIST_BINS * sizeof *one);
+    if (!counts || !one || !alloc_channels(s, t) || !cr_stats_split(s, t)) return CR_NOMEM(err);
+    t->all = cr_histogram_empty(CR_HIST_BINS, counts);
+    t->sum_min = t->sum_max = 0;
+    for (int64_t c = 0; c < t->channels; c++) {
+        if (cr_histogram_is_empty(&from->channel[c])) continue;
+        const cr_histogram scaled = scale_histogram(&from->channel[c], f[c], one);
+        t->channel_min[c] = (float)((double)from->channel_min[c] * f[c]);
+        t->channel_max[c] = (float)((double)from->channel_max[c] * f[c]);
+        t->channel_sum_min[c] = from->channel_sum_min[c] * f[c];
+        t->channel_sum_max[c] = from->channel_sum_max[c] * f[c];
+        t->sum_min = fmin(t->sum_min, t->channel_sum_min[c]);
+        t->sum_max = fmax(t->sum_max, t->channel_sum_max[c]);
+        cr_histogram_merge(&t->all, &scaled);
+        cr_histogram_narrow(&scaled, &t->channel[c]);
+    }
+    return CR_OK;
+}
+
+cr_status cr_stats_borrow(cr_stats *s, const cr_tensor_stats *from, const double *factor,
+                          cr_error *err)
+{
+    if (!cr_grow((void **)&s->tensors, &s->cap, s->count, sizeof *s->tensors)) return CR_NOMEM(err);
+    cr_tensor_stats t = *from;
+    if (factor && from->channel) CR_TRY(scale_channels(s, &t, from, factor, err));
+    s->tensors[s->count++] = t;
+    return CR_OK;
+}

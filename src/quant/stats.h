@@ -4,9 +4,9 @@
  * (histogram.h), and sums of float32 in float64 are exact while the terms lie within 2^29 of each
  * other.
  *
- * Channels: every tensor [N,C,H,W] has the extremes of each channel; those that a depthwise
- * convolution reads, whose entries may have one scale per channel, have a small histogram for
- * each as well. */
+ * Channels: every tensor [N,C,H,W] has the extremes of each channel; those that a convolution reads
+ * have a small histogram for each as well: their entries may have one scale per channel, or their
+ * channels may be scaled (equalize.h). */
 #ifndef CR_QUANT_STATS_H
 #define CR_QUANT_STATS_H
 
@@ -51,6 +51,12 @@ bool cr_stats_split(cr_stats *s, cr_tensor_stats *t);
 void cr_stats_add(cr_tensor_stats *t, const cr_view *view);
 /* a += b. CR_ERR_MEMORY is the only failure. */
 cr_status cr_stats_merge(cr_stats *a, const cr_stats *b, cr_error *err);
+
+/* Appends what `from` would be if channel c's values had been factor[c] > 0 times as large (NULL: as
+ * they are). The entry borrows what does not change; without from->channel nothing is scaled. The
+ * averages over pictures of the tensor's own extremes become those of its widest channels. */
+cr_status cr_stats_borrow(cr_stats *s, const cr_tensor_stats *from, const double *factor,
+                          cr_error *err);
 
 /* Centre of bin k of t->all. */
 double cr_stats_bin(const cr_tensor_stats *t, int k);

@@ -246,10 +246,11 @@ static cr_graph *make_net(void)
 static cr_recipe *plan(const cr_graph *g)
 {
     const cr_collect_options collect = {.count = 8, .fill = fill, .user = (void *)g, .threads = 1};
-    const cr_quantize_options o = cr_quantize_options_default();
+    cr_quantize_options o = cr_quantize_options_default();
     cr_stats *stats;
     cr_recipe *r;
     cr_error err;
+    o.equalize = CR_EQUALIZE_OFF; /* every value is a tuned weight */
     if (cr_stats_collect(g, &collect, &stats, &err) != CR_OK) fail_msg("%s", err.message);
     if (cr_plan_recipe(g, stats, &o, &r, NULL, &err) != CR_OK) fail_msg("%s", err.message);
     cr_stats_release(&stats);
