@@ -81,6 +81,7 @@ one "keypoint agreement of random cases" "$python" tests/peers/keypoints_random.
 one "data.yaml" "$python" tests/peers/coco_yolo.py "$build/tests/peers-coco_eval"
 sections "ONNX" sh tests/peers/onnx.sh "$build"
 sections "random operators" random_operators
+sections "TFLite operators" "$python" tests/peers/tflite_ops.py "$build/tests/peers-run_model"
 one "weights of few bits" "$python" tests/peers/low_bits.py "$build/crayon" "$build/tests/peers-run_model"
 sections "vision" sh tests/peers/vision.sh "$build"
 echo "$passed passed, $failed failed, $skipped skipped"

@@ -15,11 +15,16 @@ static cr_tfl_value *value_at(cr_tfl_import *m, const cr_flat_vector *list, size
     return i >= 0 && (uint64_t)i < m->value_count ? &m->values[i] : NULL;
 }
 
+bool cr_tfl_is_there(const cr_tfl_value *v)
+{
+    return v->data || v->view[0] || v->view[1] || v->padded;
+}
+
 cr_status cr_tfl_in(cr_tfl_import *m, size_t k, cr_tfl_value **out, cr_error *err)
 {
     *out = value_at(m, &m->in, k);
     CR_CHECK(*out, err, CR_ERR_FORMAT, "%s: input %zu is missing", m->op_name, k);
-    CR_CHECK((*out)->data || (*out)->view[0] || (*out)->view[1], err, CR_ERR_FORMAT,
+    CR_CHECK(cr_tfl_is_there(*out), err, CR_ERR_FORMAT,
              "%s: input '%s' is read before it is written", m->op_name, (*out)->name);
     return CR_OK;
 }
@@ -34,7 +39,7 @@ cr_status cr_tfl_out(cr_tfl_import *m, size_t k, cr_tfl_value **out, cr_error *e
 cr_tfl_value *cr_tfl_optional(cr_tfl_import *m, size_t k)
 {
     cr_tfl_value *v = value_at(m, &m->in, k);
-    return v && (v->data || v->view[0] || v->view[1]) ? v : NULL;
+    return v && cr_tfl_is_there(v) ? v : NULL;
 }
 
 cr_status cr_tfl_ints(cr_tfl_import *m, size_t k, int64_t *values, size_t room, size_t *count,
@@ -462,6 +467,11 @@ static cr_shape permuted(const cr_shape *s, const int *perm)
 
 cr_shape cr_tfl_shape(const cr_tfl_value *v)
 {
+    if (v->padded && !v->view[0] && !v->view[1]) {
+        cr_shape s = cr_tfl_shape(v->padded);
+        for (int d = 0; d < 2; d++) s.dim[1 + d] += v->pads[d] + v->pads[2 + d];
+        return s;
+    }
     if (v->view[CR_TFL_PLAIN]) return v->view[CR_TFL_PLAIN]->shape;
     if (v->view[CR_TFL_NCHW] && !v->data) return permuted(&v->view[CR_TFL_NCHW]->shape, to_nhwc);
     return v->shape;
@@ -518,9 +528,22 @@ static cr_status turn(cr_tfl_import *m, const cr_tfl_value *v, cr_tfl_layout lay
     return cr_tfl_like(m, v, y, out, err);
 }
 
+/* Makes the Pad node that was put off because a convolution might pad by itself. */
+static cr_status pad_now(cr_tfl_import *m, cr_tfl_value *v, cr_error *err)
+{
+    const int64_t pads[8] = {0, 0, v->pads[0], v->pads[1], 0, 0, v->pads[2], v->pads[3]};
+    cr_tensor *x, *list, *y;
+    CR_TRY(cr_tfl_view(m, v->padded, CR_TFL_NCHW, &x, err));
+    CR_TRY(cr_tfl_int_list(m, pads, 8, &list, err));
+    CR_TRY(cr_tfl_binary(m, CR_OP_Pad, x, list, &y, err));
+    if (!give_name(m, y, v->name)) return CR_NOMEM(err);
+    return cr_tfl_like(m, v, y, &v->view[CR_TFL_NCHW], err);
+}
+
 cr_status cr_tfl_view(cr_tfl_import *m, cr_tfl_value *v, cr_tfl_layout layout, cr_tensor **out,
                       cr_error *err)
 {
+    if (v->padded && !v->view[CR_TFL_NCHW]) CR_TRY(pad_now(m, v, err));
     if (!v->view[layout])
         CR_TRY(v->data ? constant_view(m, v, layout, &v->view[layout], err)
                        : turn(m, v, layout, &v->view[layout], err));
@@ -556,8 +579,8 @@ static cr_status take_output(cr_tfl_import *m, size_t k, cr_tfl_layout layout, c
                              cr_error *err)
 {
     CR_TRY(cr_tfl_out(m, k, out, err));
-    CR_CHECK(!(*out)->data && !(*out)->view[0] && !(*out)->view[1], err, CR_ERR_FORMAT,
-             "tensor '%s' is written twice", (*out)->name);
+    CR_CHECK(!cr_tfl_is_there(*out), err, CR_ERR_FORMAT, "tensor '%s' is written twice",
+             (*out)->name);
     (*out)->native = layout;
     return CR_OK;
 }

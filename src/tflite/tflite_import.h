@@ -32,7 +32,8 @@ typedef struct cr_tfl_value {
     cr_tfl_layout native;  /* the layout that the value was made in */
     cr_tensor *view[2];    /* by layout; float where `quantized` */
     cr_tensor *dynamic[3]; /* codes, scale, zero point of the view that a dynamic operator reads */
-    struct cr_tfl_value *padded; /* NULL, or this one with zeros around its pictures */
+    struct cr_tfl_value *padded; /* NULL, or the value of which this one is the copy with zeros
+                                    around its pictures: a node only when it is looked at */
     int64_t pads[4];             /* top, left, bottom, right */
 } cr_tfl_value;
 
@@ -51,6 +52,8 @@ typedef struct cr_tfl_import {
 
 /* ---- the operator's tensors ---- */
 
+/* Is it a constant, or written already? */
+bool cr_tfl_is_there(const cr_tfl_value *v);
 /* Input or output k: an error if there is none. */
 cr_status cr_tfl_in(cr_tfl_import *m, size_t k, cr_tfl_value **out, cr_error *err);
 cr_status cr_tfl_out(cr_tfl_import *m, size_t k, cr_tfl_value **out, cr_error *err);

@@ -317,16 +317,18 @@ cr_status cr_tfl_read_fully_connected(cr_tfl_import *m, cr_error *err)
     return cr_tfl_finish(m, 0, y, CR_TFL_PLAIN, err);
 }
 
-static cr_status swap_last(cr_tfl_import *m, const cr_tfl_value *v, cr_tensor *x, cr_tensor **out,
-                           cr_error *err)
+/* v with its last two axes exchanged. */
+static cr_status swap_last(cr_tfl_import *m, cr_tfl_value *v, cr_tensor **out, cr_error *err)
 {
     int perm[CR_MAX_RANK];
-    const int rank = x->shape.rank;
-    CR_CHECK(rank >= 2 && !v->data, err, CR_ERR_UNSUPPORTED, "%s: '%s' cannot be transposed",
-             m->op_name, v->name);
+    cr_tensor *x;
+    const int rank = cr_tfl_shape(v).rank;
+    CR_CHECK(rank >= 2, err, CR_ERR_FORMAT, "%s: '%s' is no matrix", m->op_name, v->name);
     for (int d = 0; d < rank; d++) perm[d] = d < rank - 2 ? d : 2 * rank - 3 - d;
-    CR_TRY(cr_tfl_transpose(m, x, perm, out, err));
-    return cr_tfl_like(m, v, *out, out, err);
+    if (v->data) return cr_tfl_constant(m, v, perm, false, out, err);
+    CR_TRY(cr_tfl_view(m, v, CR_TFL_PLAIN, &x, err));
+    CR_TRY(cr_tfl_transpose(m, x, perm, &x, err));
+    return cr_tfl_like(m, v, x, out, err);
 }
 
 cr_status cr_tfl_read_batch_matmul(cr_tfl_import *m, cr_error *err)
@@ -335,9 +337,10 @@ cr_status cr_tfl_read_batch_matmul(cr_tfl_import *m, cr_error *err)
     for (unsigned k = 0; k < 2; k++) {
         cr_tfl_value *v;
         CR_TRY(cr_tfl_in(m, k, &v, err));
-        CR_TRY(cr_tfl_view(m, v, CR_TFL_PLAIN, &side[k], err));
         if (cr_flat_u8(&m->options, CR_TFL_MATMUL_ADJ_X + k, 0))
-            CR_TRY(swap_last(m, v, side[k], &side[k], err));
+            CR_TRY(swap_last(m, v, &side[k], err));
+        else
+            CR_TRY(cr_tfl_view(m, v, CR_TFL_PLAIN, &side[k], err));
     }
     CR_TRY(cr_tfl_binary(m, CR_OP_MatMul, side[0], side[1], &y, err));
     return cr_tfl_finish(m, 0, y, CR_TFL_PLAIN, err);

@@ -339,14 +339,16 @@ static cr_status read_pads(cr_tfl_import *m, const cr_tfl_value *v, int64_t *pad
     return CR_OK;
 }
 
-/* A convolution behind may pad by itself. */
-static void note_padding(cr_tfl_value *y, cr_tfl_value *x, const int64_t *pads)
+/* Zeros around pictures, which a convolution behind may put there by itself: no node yet. */
+static bool put_off(cr_tfl_value *y, cr_tfl_value *x, const int64_t *pads)
 {
     const bool pictures = !pads[0] && !pads[1] && !pads[4] && !pads[5];
-    if (x->native != CR_TFL_NCHW || !pictures || x->data) return;
-    y->padded = x;
+    if (x->native != CR_TFL_NCHW || !pictures || x->data || x->padded || y->is_output) return false;
     const int64_t four[4] = {pads[2], pads[3], pads[6], pads[7]};
     memcpy(y->pads, four, sizeof four);
+    y->padded = x;
+    y->native = CR_TFL_NCHW;
+    return true;
 }
 
 cr_status cr_tfl_read_pad(cr_tfl_import *m, cr_error *err)
@@ -363,6 +365,9 @@ cr_status cr_tfl_read_pad(cr_tfl_import *m, cr_error *err)
     CR_TRY(read_pads(m, v, pads, &rank, err));
     CR_CHECK(!mirror || cr_flat_i8(&m->options, CR_TFL_MIRROR_MODE, 0) == CR_TFL_REFLECT, err,
              CR_ERR_UNSUPPORTED, "%s: symmetric padding", m->op_name);
+    CR_CHECK(!cr_tfl_is_there(y), err, CR_ERR_FORMAT, "tensor '%s' is written twice", y->name);
+    if (m->op == CR_TFL_PAD && rank == 4 && cr_tfl_same_params(y, v) && put_off(y, v, pads))
+        return CR_OK;
     CR_TRY(cr_tfl_view(m, v, v->native, &x, err));
     CR_TRY(cr_tfl_int_list(m, pads, 2 * rank, &list, err));
     if (m->op == CR_TFL_PADV2) CR_TRY(cr_tfl_input(m, 2, CR_TFL_PLAIN, &value, err));
@@ -372,7 +377,6 @@ cr_status cr_tfl_read_pad(cr_tfl_import *m, cr_error *err)
     if (value) n->in[2] = value;
     if (!cr_attr_set_string(m->g, &n->attrs[0], "mode", modes[mirror])) return CR_NOMEM(err);
     CR_TRY(cr_node_infer(n, err));
-    if (m->op == CR_TFL_PAD && rank == 4 && cr_tfl_same_params(y, v)) note_padding(y, v, pads);
     return cr_tfl_finish(m, 0, n->out[0], v->native, err);
 }
 
@@ -513,8 +517,7 @@ cr_status cr_tfl_read_alias(cr_tfl_import *m, cr_error *err)
     cr_tensor *view;
     CR_TRY(cr_tfl_in(m, 0, &x, err));
     CR_TRY(cr_tfl_out(m, 0, &y, err));
-    CR_CHECK(!y->view[0] && !y->view[1] && !y->data, err, CR_ERR_FORMAT,
-             "tensor '%s' is written twice", y->name);
+    CR_CHECK(!cr_tfl_is_there(y), err, CR_ERR_FORMAT, "tensor '%s' is written twice", y->name);
     if (x->data && !y->quantized && !y->is_output) {
         *y = *x;
         y->stored_only = true;
