@@ -6,7 +6,8 @@
  * IN.bin: graph input i, row-major float32. OUTDIR gets outN.bin (float32) for each output, and with
  * --tensors one file per activation: tensor-K.bin, listed in tensors.txt as "K shape name". A tensor
  * with a recipe entry is written as its codes' real values; its scale and zero point stand in
- * entries.txt as "name type scale zero_point". --reference: node by node, no fusion. */
+ * entries.txt as "name type scales zero_points", lists along axis 1. --reference: node by node, no
+ * fusion. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include "base/file.h"
 #include "graph/passes.h"
 #include "onnx/qdq.h"
+#include "onnx/qop.h"
 #include "ops/ref.h"
 #include "pipeline/formats.h"
 #include "quant/plan.h"
@@ -54,13 +56,20 @@ static void see(void *user, const cr_view *v)
     free(data);
 }
 
+/* Scales and zero points as lists; more than one: along axis 1. */
 static void write_entries(const char *dir, const cr_recipe *r)
 {
     FILE *f = open_in(dir, "entries.txt");
-    for (size_t i = 0; r && i < r->count; i++)
-        if (!r->entries[i].is_weight && cr_q_per_tensor(&r->entries[i].q))
-            fprintf(f, "%s %s %.9g %d\n", r->entries[i].tensor, cr_dtype_key(r->entries[i].q.type),
-                    (double)r->entries[i].q.scale[0], r->entries[i].q.zero_point[0]);
+    for (size_t i = 0; r && i < r->count; i++) {
+        const cr_recipe_entry *e = &r->entries[i];
+        if (e->is_weight || e->q.dynamic || (e->q.count > 1 && e->q.axis != 1)) continue;
+        fprintf(f, "%s %s ", e->tensor, cr_dtype_key(e->q.type));
+        for (size_t c = 0; c < e->q.count; c++)
+            fprintf(f, "%s%.9g", c ? "," : "", (double)e->q.scale[c]);
+        for (size_t c = 0; c < e->q.count; c++)
+            fprintf(f, "%c%d", c ? ',' : ' ', e->q.zero_point[c]);
+        fputc('\n', f);
+    }
     fclose(f);
 }
 
@@ -124,6 +133,7 @@ static cr_status run(const args *a, cr_error *err)
     o.height = o.width = a->size;
     CR_TRY(cr_format_of_file(a->model, &format, err));
     CR_TRY(format->read(a->model, &o, &g, err));
+    CR_TRY(cr_qop_read(g, err));
     CR_TRY(cr_graph_prepare(g, cr_op_run, err));
     CR_TRY(cr_qdq_read(g, &r, err));
     if (a->recipe) {

@@ -114,8 +114,9 @@ def run_crayon(tool, path, x, folder, reference):
     subprocess.run(command + (["--reference"] if reference else []), check=True)
     entries = {}
     for line in open(os.path.join(folder, "entries.txt")):
-        name, kind, scale, zero = line.rsplit(maxsplit=3)
-        entries[name] = (kind, np.float32(scale), int(zero))
+        name, kind, scales, zeros = line.rsplit(maxsplit=3)
+        entries[name] = (kind, np.array(scales.split(","), np.float32),
+                         np.array(zeros.split(","), np.int64))
     codes = {}
     for line in open(os.path.join(folder, "tensors.txt")):
         index, shape, name = line.rstrip("\n").split(" ", 2)
@@ -123,8 +124,12 @@ def run_crayon(tool, path, x, folder, reference):
             continue
         kind, scale, zero = entries[name]
         values = np.fromfile(os.path.join(folder, f"tensor-{index}.bin"), np.float32)
+        values = values.reshape([int(d) for d in shape.split("x")])
+        if scale.size > 1:
+            along = [-1 if d == 1 else 1 for d in range(values.ndim)]
+            scale, zero = scale.reshape(along), zero.reshape(along)
         whole = np.rint(values / scale).astype(np.int64) + zero
-        codes[name] = (whole.astype(kind).reshape([int(d) for d in shape.split("x")]), scale)
+        codes[name] = (whole.astype(kind), scale)
     return codes
 
 
@@ -134,7 +139,8 @@ def compare(name, own, scale, theirs, value):
     count = int((step > 0).sum())
     if not count:
         return 0, 0
-    exact = value.ravel()[step > 0].astype(np.float64) / np.float64(scale)
+    steps = value.reshape(own.shape).astype(np.float64) / scale.astype(np.float64)
+    exact = steps.ravel()[step > 0]
     distance = np.abs(exact - np.floor(exact) - 0.5).max()
     good = step.max() == 1 and distance <= tie_of(own)
     print(f"{'  ' if good else 'FAIL '}{name}: {count} of {own.size} differ, by {int(step.max())} "
