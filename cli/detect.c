@@ -30,6 +30,11 @@ static const char help[] =
     "  --newest             files: look at the newest frame only, like a camera's\n"
     "  --losses N           open a lost camera or stream again N times (for ever)\n"
     "  --raw WxH[:FMT][@R]  standard input or file of raw frames (FMT yuv420p, rate R 30)\n"
+    "  --realtime           files: at the pace of the video, as from a camera\n"
+    "  --serve HOST:PORT    video: a page with the live picture, thresholds, classes and figures\n"
+    "                       (:8080 is this machine alone), at the pace of the video\n"
+    "  --token T            what --serve asks of viewers; needed for other machines\n"
+    "  --versus MODEL       --serve: another model on the same frames, side by side\n"
     "  --no-panel           do not draw frames per second and milliseconds\n" CLI_PRECISION_HELP CLI_COMMON_HELP "\n"
     "JSON: {\"image\", \"frame\", \"width\", \"height\", \"detections\": [{\"class\", \"name\", "
     "\"score\",\n"
@@ -60,7 +65,11 @@ enum {
     OPT_NEWEST,
     OPT_LOSSES,
     OPT_RAW,
-    OPT_NO_PANEL
+    OPT_NO_PANEL,
+    OPT_REALTIME,
+    OPT_SERVE,
+    OPT_TOKEN,
+    OPT_VERSUS
 };
 
 static const struct option options[] = {{"conf", required_argument, NULL, OPT_CONF},
@@ -78,6 +87,10 @@ static const struct option options[] = {{"conf", required_argument, NULL, OPT_CO
                                         {"losses", required_argument, NULL, OPT_LOSSES},
                                         {"raw", required_argument, NULL, OPT_RAW},
                                         {"no-panel", no_argument, NULL, OPT_NO_PANEL},
+                                        {"realtime", no_argument, NULL, OPT_REALTIME},
+                                        {"serve", required_argument, NULL, OPT_SERVE},
+                                        {"token", required_argument, NULL, OPT_TOKEN},
+                                        {"versus", required_argument, NULL, OPT_VERSUS},
                                         CLI_PRECISION_OPTION,
                                         CLI_COMMON_OPTIONS};
 
@@ -103,6 +116,18 @@ static int take_video_option(int code, char **argv, detect_settings *s)
         return CLI_DONE;
     case OPT_RAW:
         s->live.raw = optarg;
+        return CLI_DONE;
+    case OPT_REALTIME:
+        s->live.realtime = true;
+        return CLI_DONE;
+    case OPT_SERVE:
+        s->serve = optarg;
+        return CLI_DONE;
+    case OPT_TOKEN:
+        s->token = optarg;
+        return CLI_DONE;
+    case OPT_VERSUS:
+        s->versus = optarg;
         return CLI_DONE;
     case OPT_NO_PANEL:
         s->no_panel = true;
@@ -394,6 +419,8 @@ static cr_status prepare(detect_job *j, cr_error *err)
     if (j->set.label_path) st = load_labels(j, err);
     if (st == CR_OK && j->set.class_list) st = choose_classes(j, err);
     if (st == CR_OK && j->set.json) st = cli_file_open(&j->json, j->set.json, err);
+    if (st == CR_OK && j->set.versus)
+        st = cli_open_model(j->set.versus, &j->set.common, &j->versus, err);
     return st;
 }
 
@@ -416,6 +443,8 @@ static cr_status detect_all(detect_job *j, int count, char **sources, cr_error *
     int videos = 0;
     cr_status st = CR_OK;
     for (int i = 0; i < count; i++) videos += j->set.live.raw || cr_live_is_source(sources[i]);
+    if (j->set.serve && (!videos || count > 1))
+        return cli_error(err, CR_ERR_ARGUMENT, "--serve shows one video, camera or stream");
     if (!videos) return detect_pictures(j, count, sources, err);
     if (videos < count)
         return cli_error(err, CR_ERR_ARGUMENT, "pictures and videos in one run: run them apart");
@@ -428,6 +457,7 @@ static void release(detect_job *j)
     cli_file_abort(&j->json);
     cli_reader_close(&j->reader);
     cr_detector_free(&j->detector);
+    cr_model_free(&j->versus);
     cr_model_free(&j->model);
     for (int i = 0; i < j->source_count; i++) cr_image_list_free(&j->sources[i]);
     free(j->sources);
@@ -448,6 +478,8 @@ int cmd_detect(int argc, char **argv)
     }
     if (j.set.common.help) return cli_help(help);
     if (argc - optind < 1) return cli_usage("a model file is missing");
+    if ((j.set.token || j.set.versus) && !j.set.serve)
+        return cli_usage("--%s goes with --serve", j.set.token ? "token" : "versus");
     if (argc - optind < 2) return cli_usage("a picture, folder, video or other source is missing");
     j.set.model_path = argv[optind];
     cr_status st = prepare(&j, &err);

@@ -10,12 +10,13 @@ typedef struct detect_settings {
     cr_detect_options detect;
     const char *model_path, *class_list, *label_path, *save, *json;
     cr_live_options live; /* of video */
+    const char *serve, *token, *versus;
     bool no_panel;
 } detect_settings;
 
 typedef struct detect_job {
     detect_settings set;
-    cr_model *model;
+    cr_model *model, *versus;
     cr_detector *detector;
     cli_reader *reader;
     cr_image_list *sources;

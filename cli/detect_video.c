@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "crayon/serve.h"
 #include "detect.h"
 
 static cr_live *running; /* for the signal handler */
@@ -34,9 +35,10 @@ static cr_status target_of(const detect_job *j, const char *source, char **out, 
 
 typedef struct view {
     detect_job *job;
-    const char *source;
+    char source[512]; /* as it is shown */
     long long frames, most; /* frames: so far; most: expected, 0 if unknown */
     int width, height;
+    cr_server *server; /* NULL without --serve */
 } view;
 
 static bool see(void *user, const cr_live_frame *f)
@@ -46,6 +48,7 @@ static bool see(void *user, const cr_live_frame *f)
     v->height = f->height;
     if (v->job->json.stream)
         detect_write_json(v->job, v->source, f->index, f->width, f->height, f->found);
+    if (v->server) cr_server_show(v->server, f);
     return cli_step("detecting", (uint64_t)++v->frames, (uint64_t)v->most) &&
            !(v->job->json.stream && ferror(v->job->json.stream));
 }
@@ -65,11 +68,31 @@ static void print_summary(const detect_job *j, const view *v, const char *saved,
     if (r->audio_left_out) cli_warn("%s: cannot hold the source's sound, which is left out", saved);
 }
 
-cr_status detect_video(detect_job *j, const char *source, cr_error *err)
+static cr_status open_server(view *v, cr_live *live, cr_error *err)
 {
-    view v = {.job = j, .source = source, .most = j->set.live.limit};
-    char *saved;
-    cr_status st = target_of(j, source, &saved, err);
+    const detect_job *j = v->job;
+    const cr_model_info *info = cr_model_get_info(j->model);
+    cr_server_options o = cr_server_options_default();
+    if (!j->set.serve) return CR_OK;
+    o.address = j->set.serve;
+    o.token = j->set.token;
+    o.title = cli_base_name(v->source);
+    o.names = j->names;
+    o.name_count = j->name_count;
+    o.class_count = info->head.classes;
+    o.model = cli_base_name(j->set.model_path);
+    o.versus = j->versus ? cli_base_name(j->set.versus) : NULL;
+    o.detect = j->set.detect;
+    const cr_status st = cr_server_create(live, &o, &v->server, err);
+    if (st == CR_OK) {
+        fprintf(stderr, "crayon: serving %s\n", cr_server_url(v->server));
+        fflush(stderr);
+    }
+    return st;
+}
+
+static cr_live_options options_of(const detect_job *j, const char *saved)
+{
     cr_live_options o = j->set.live;
     o.threads = j->set.common.threads;
     o.detect = j->set.detect;
@@ -77,8 +100,22 @@ cr_status detect_video(detect_job *j, const char *source, cr_error *err)
     o.name_count = j->name_count;
     o.save = saved;
     o.panel = !j->set.no_panel;
+    o.versus = j->versus;
+    o.pictures = j->set.serve;
+    if (j->set.serve) o.realtime = true;
+    return o;
+}
+
+cr_status detect_video(detect_job *j, const char *source, cr_error *err)
+{
+    view v = {.job = j, .most = j->set.live.limit};
+    char *saved;
+    cr_live_label(source, v.source, sizeof v.source);
+    cr_status st = target_of(j, source, &saved, err);
+    const cr_live_options o = options_of(j, saved);
     cr_live *live = NULL;
     if (st == CR_OK) st = cr_live_create(j->model, source, &o, &live, err);
+    if (st == CR_OK) st = open_server(&v, live, err);
     if (st == CR_OK) {
         running = live;
         cli_at_interrupt(stop_running);
@@ -86,6 +123,7 @@ cr_status detect_video(detect_job *j, const char *source, cr_error *err)
         cli_at_interrupt(NULL);
         running = NULL;
     }
+    cr_server_free(&v.server);
     if (st == CR_OK) {
         const cr_live_report r = cr_live_get_report(live);
         print_summary(j, &v, saved, &r);

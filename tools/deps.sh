@@ -23,6 +23,7 @@ need_lib libavcodec libavcodec-dev
 need_lib libavdevice libavdevice-dev
 need_lib libavutil libavutil-dev
 need_lib libswscale libswscale-dev
+need_lib libmicrohttpd libmicrohttpd-dev
 need_lib cmocka libcmocka-dev
 [ -e /usr/include/stdio.h ] || missing="$missing libc6-dev"
 # Labels need one TrueType font: a bare Debian has none.

@@ -19,7 +19,8 @@ extern "C" {
 #endif
 
 typedef enum cr_live_mode {
-    CR_LIVE_AUTO,        /* every frame of files and standard input, the newest of the others */
+    CR_LIVE_AUTO,        /* every frame of files and standard input, the newest of the others and
+                            of files in real time */
     CR_LIVE_EVERY_FRAME, /* most frames per second: one thread per frame */
     CR_LIVE_NEWEST       /* least delay: all threads on one frame */
 } cr_live_mode;
@@ -31,12 +32,14 @@ typedef struct cr_live_options {
     const char *raw;      /* raw frames: "1280x720[:FORMAT][@RATE]"; NULL */
     long long stride;     /* look at every stride-th frame; 1 */
     long long limit;      /* frames to look at; 0: all */
+    bool realtime;        /* frames of a file come at their times, as from a camera */
     double start;         /* seconds to leave out at the start of a file */
     const char *save;     /* video file to write, with what was found drawn in; NULL */
     bool pictures;        /* see() gets the drawn picture */
     bool panel;           /* frames per second and milliseconds in the picture */
     const char *const *names; /* of classes; NULL: the model's */
     size_t name_count;
+    const cr_model *versus; /* another model for the same frames, drawn apart; NULL */
     int losses;           /* lost cameras and streams are opened again so often; -1: for ever */
     double wait;          /* seconds before the first try; doubles up to 30 */
 } cr_live_options;
@@ -62,6 +65,10 @@ typedef struct cr_live_frame {
     long long dropped; /* frames so far that a newer one replaced */
     int losses;        /* so often was the source lost */
     const cr_live_picture *picture; /* NULL unless options.pictures */
+    /* Of options.versus; NULL and 0 without. */
+    const cr_detections *versus_found;
+    double versus_ms;
+    const cr_live_picture *versus_picture;
 } cr_live_frame;
 
 typedef struct cr_live_report {
@@ -78,6 +85,8 @@ typedef struct cr_live_report {
 typedef struct cr_live cr_live;
 /* Does the name stand for a video, camera, stream or "-"? Else it may be pictures (cr_image_list). */
 CR_API bool cr_live_is_source(const char *name);
+/* The name without the password of an address: for showing. */
+CR_API void cr_live_label(const char *name, char *out, size_t size);
 /* Opens the source; strings of the options must live as long as *out. Errors: IO, FORMAT, ARGUMENT. */
 CR_API cr_status cr_live_create(const cr_model *model, const char *source,
                                 const cr_live_options *options, cr_live **out, cr_error *err);
@@ -87,8 +96,8 @@ CR_API cr_status cr_live_run(cr_live *live, bool (*see)(void *user, const cr_liv
                              void *user, cr_error *err);
 /* From any thread or a signal handler. */
 CR_API void cr_live_stop(cr_live *live);
-/* Thresholds and classes from the next frame on; from any thread. `classes` must stay. */
-CR_API void cr_live_set_detect(cr_live *live, const cr_detect_options *options);
+/* Thresholds and classes from the next frame on; from any thread. */
+CR_API cr_status cr_live_set_detect(cr_live *live, const cr_detect_options *options, cr_error *err);
 CR_API cr_live_report cr_live_get_report(const cr_live *live);
 CR_API void cr_live_free(cr_live **live);
 

@@ -21,7 +21,7 @@ struct cr_frame_out {
     const cr_live_options *o;
     bool live;
     const cr_video *video;
-    AVFrame *frame; /* the one in hand, as YUV 4:2:0 */
+    AVFrame *frame, *versus; /* the one in hand, as YUV 4:2:0: what each model found drawn in */
     struct SwsContext *convert;
     cr_overlay *overlay;
     int overlay_width, overlay_height;
@@ -29,7 +29,7 @@ struct cr_frame_out {
     int width, height; /* of the file */
     int64_t first_pts;
     double first_time, first_arrival;
-    cr_live_picture picture;
+    cr_live_picture picture, versus_picture;
     char codec[32];
 };
 
@@ -42,7 +42,8 @@ cr_status cr_frame_out_create(const cr_live_options *o, bool live, cr_frame_out 
     w->o = o;
     w->live = live;
     w->frame = av_frame_alloc();
-    if (!w->frame) {
+    w->versus = av_frame_alloc();
+    if (!w->frame || !w->versus) {
         cr_frame_out_free(&w);
         return CR_NOMEM(err);
     }
@@ -58,6 +59,7 @@ void cr_frame_out_free(cr_frame_out **wp)
     cr_frame_out *w = *wp;
     cr_video_writer_abort(&w->writer);
     av_frame_free(&w->frame);
+    av_frame_free(&w->versus);
     sws_freeContext(w->convert);
     cr_overlay_free(&w->overlay);
     cr_free(w);
@@ -66,33 +68,33 @@ void cr_frame_out_free(cr_frame_out **wp)
 
 /* ---- pixels ---- */
 
-static cr_status copy_of(cr_frame_out *w, const AVFrame *f, int width, int height, cr_error *err)
+static cr_status copy_of(cr_frame_out *w, const AVFrame *f, AVFrame *to, int width, int height, cr_error *err)
 {
     w->convert = sws_getCachedContext(w->convert, f->width, f->height,
                                       (enum AVPixelFormat)f->format, width, height,
                                       AV_PIX_FMT_YUV420P, SWS_BILINEAR, NULL, NULL, NULL);
     CR_CHECK(w->convert, err, CR_ERR_UNSUPPORTED, "frames of type %s cannot be written",
              av_get_pix_fmt_name((enum AVPixelFormat)f->format));
-    w->frame->format = AV_PIX_FMT_YUV420P;
-    w->frame->width = width;
-    w->frame->height = height;
-    if (av_frame_get_buffer(w->frame, 0) < 0) return CR_NOMEM(err);
-    w->frame->colorspace = f->colorspace;
-    w->frame->color_range = f->color_range;
+    to->format = AV_PIX_FMT_YUV420P;
+    to->width = width;
+    to->height = height;
+    if (av_frame_get_buffer(to, 0) < 0) return CR_NOMEM(err);
+    to->colorspace = f->colorspace;
+    to->color_range = f->color_range;
     sws_scale(w->convert, (const uint8_t *const *)f->data, f->linesize, 0, f->height,
-              w->frame->data, w->frame->linesize);
+              to->data, to->linesize);
     return CR_OK;
 }
 
 /* The decoder may still need its frame, and the file has one size. */
-static cr_status make_own(cr_frame_out *w, const AVFrame *f, cr_error *err)
+static cr_status make_own(cr_frame_out *w, const AVFrame *f, AVFrame *to, cr_error *err)
 {
     const int width = w->width ? w->width : f->width, height = w->height ? w->height : f->height;
     const bool plain = f->format == AV_PIX_FMT_YUV420P || f->format == AV_PIX_FMT_YUVJ420P;
-    av_frame_unref(w->frame);
+    av_frame_unref(to);
     if (!plain || f->width != width || f->height != height)
-        return copy_of(w, f, width, height, err);
-    if (av_frame_ref(w->frame, f) < 0 || av_frame_make_writable(w->frame) < 0)
+        return copy_of(w, f, to, width, height, err);
+    if (av_frame_ref(to, f) < 0 || av_frame_make_writable(to) < 0)
         return CR_NOMEM(err);
     return CR_OK;
 }
@@ -109,23 +111,40 @@ static cr_yuv yuv_of(const AVFrame *f)
                     f->color_range == AVCOL_RANGE_JPEG || f->format == AV_PIX_FMT_YUVJ420P};
 }
 
-static cr_status draw(cr_frame_out *w, const cr_live_frame *f, cr_error *err)
+static cr_status fit_overlay(cr_frame_out *w, int width, int height, cr_error *err)
 {
-    const cr_yuv yuv = yuv_of(w->frame);
-    if (!w->overlay || w->overlay_width != yuv.width || w->overlay_height != yuv.height) {
-        cr_overlay_free(&w->overlay);
-        CR_TRY(cr_overlay_create(yuv.width, yuv.height, &w->overlay, err));
-        w->overlay_width = yuv.width;
-        w->overlay_height = yuv.height;
-    }
+    if (w->overlay && w->overlay_width == width && w->overlay_height == height) return CR_OK;
+    cr_overlay_free(&w->overlay);
+    w->overlay_width = width;
+    w->overlay_height = height;
+    return cr_overlay_create(width, height, &w->overlay, err);
+}
+
+static cr_status draw(cr_frame_out *w, AVFrame *on, const cr_detections *found, const char *panel,
+                      cr_error *err)
+{
+    const cr_yuv yuv = yuv_of(on);
+    CR_TRY(fit_overlay(w, yuv.width, yuv.height, err));
     const cr_pen pen = cr_overlay_pen(w->overlay);
-    cr_pen_detections(&pen, f->found, w->o->names, w->o->name_count);
-    if (w->o->panel) {
-        char text[64];
-        snprintf(text, sizeof text, "%.1f FPS  %.1f ms", f->fps, f->model_ms);
-        cr_pen_panel(&pen, text);
-    }
+    cr_pen_detections(&pen, found, w->o->names, w->o->name_count);
+    if (w->o->panel) cr_pen_panel(&pen, panel);
     return cr_overlay_blend(w->overlay, &yuv, err);
+}
+
+static cr_status draw_frame(cr_frame_out *w, const cr_live_frame *f, cr_error *err)
+{
+    char text[64];
+    snprintf(text, sizeof text, "%.1f FPS  %.1f ms", f->fps, f->model_ms);
+    return draw(w, w->frame, f->found, text, err);
+}
+
+static cr_status draw_versus(cr_frame_out *w, const cr_slot *s, const cr_live_frame *f,
+                             cr_error *err)
+{
+    char text[64];
+    CR_TRY(make_own(w, s->frame, w->versus, err));
+    snprintf(text, sizeof text, "%.1f ms", f->versus_ms);
+    return draw(w, w->versus, f->versus_found, text, err);
 }
 
 /* ---- writing ---- */
@@ -175,21 +194,30 @@ static cr_status write_frame(cr_frame_out *w, cr_slot *s, cr_error *err)
     return cr_video_writer_frame(w->writer, w->frame, time_of(w, s), err);
 }
 
+static cr_live_picture picture_of(const AVFrame *frame)
+{
+    const cr_yuv y = yuv_of(frame);
+    return (cr_live_picture){{y.plane[0], y.plane[1], y.plane[2]},
+                             {y.stride[0], y.stride[1], y.stride[2]},
+                             y.width,
+                             y.height,
+                             y.bt709,
+                             y.full_range};
+}
+
 cr_status cr_frame_out_put(cr_frame_out *w, cr_slot *s, cr_live_frame *f, cr_error *err)
 {
     if (!w->o->save && !w->o->pictures) return CR_OK;
-    CR_TRY(make_own(w, s->frame, err));
-    CR_TRY(draw(w, f, err));
+    CR_TRY(make_own(w, s->frame, w->frame, err));
+    CR_TRY(draw_frame(w, f, err));
     if (w->o->save) CR_TRY(write_frame(w, s, err));
     if (!w->o->pictures) return CR_OK;
-    const cr_yuv y = yuv_of(w->frame);
-    w->picture = (cr_live_picture){{y.plane[0], y.plane[1], y.plane[2]},
-                                   {y.stride[0], y.stride[1], y.stride[2]},
-                                   y.width,
-                                   y.height,
-                                   y.bt709,
-                                   y.full_range};
+    w->picture = picture_of(w->frame);
     f->picture = &w->picture;
+    if (!f->versus_found) return CR_OK;
+    CR_TRY(draw_versus(w, s, f, err));
+    w->versus_picture = picture_of(w->versus);
+    f->versus_picture = &w->versus_picture;
     return CR_OK;
 }
 

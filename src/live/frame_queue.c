@@ -67,6 +67,7 @@ void cr_frame_queue_destroy(cr_frame_queue *q)
         av_frame_free(&s->frame);
         cr_image_free(&s->picture);
         cr_detections_free(&s->found);
+        cr_detections_free(&s->versus_found);
     }
     if (!q->count) return;
     cr_free(q->slots);
@@ -168,6 +169,7 @@ void cr_frame_queue_release(cr_frame_queue *q, cr_slot *s)
     drop_sound(s);
     av_frame_unref(s->frame);
     cr_detections_free(&s->found);
+    cr_detections_free(&s->versus_found);
     q->out++;
     pthread_cond_signal(&q->freed);
     pthread_mutex_unlock(&q->lock);

@@ -26,8 +26,8 @@ typedef struct cr_slot {
     long long index;
     double time, arrival_ms;
     cr_image picture; /* reused */
-    cr_detections found;
-    double model_ms;
+    cr_detections found, versus_found;
+    double model_ms, versus_ms;
     cr_status status; /* of the worker */
     cr_error err;
     bool done;

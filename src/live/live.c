@@ -36,13 +36,14 @@ struct cr_live {
     cr_video *video; /* of the built-in source */
     atomic_bool stop, ended;
     cr_frame_queue queue;
-    cr_detector *detectors[MAX_WORKERS];
+    cr_detector *detectors[MAX_WORKERS], *versus[MAX_WORKERS];
     cr_frame_converter converters[MAX_WORKERS];
     pthread_t capture, workers[MAX_WORKERS];
     int worker_count, started;
     bool capturing, opened;
     pthread_mutex_t lock; /* of what follows */
-    cr_detect_options detect;
+    cr_detect_options detect; /* its classes are `classes` */
+    int *classes;
     cr_status capture_status;
     cr_error capture_err;
     _Atomic int losses;
@@ -55,6 +56,8 @@ cr_live_options cr_live_options_default(void)
     return (cr_live_options){
         .detect = cr_detect_options_default(), .stride = 1, .losses = -1, .wait = .5};
 }
+
+void cr_live_label(const char *name, char *out, size_t size) { cr_source_label(name, out, size); }
 
 bool cr_live_is_source(const char *name) { return cr_source_kind_of(name) != CR_SOURCE_NONE; }
 
@@ -97,8 +100,8 @@ static cr_video *video_of(void *user)
 static void sleep_for(const cr_live *l, double seconds)
 {
     const double end = cr_live_now_ms() + seconds * 1e3;
-    while (!atomic_load(&l->stop) && cr_live_now_ms() < end)
-        nanosleep(&(struct timespec){0, 20000000}, NULL);
+    for (double left; !atomic_load(&l->stop) && (left = end - cr_live_now_ms()) > .05;)
+        nanosleep(&(struct timespec){0, (long)(fmin(left, 20) * 1e6)}, NULL);
 }
 
 /* Opens a lost source again; false: given up, or stopped. */
@@ -120,6 +123,14 @@ static bool open_again(cr_live *l, cr_error *err)
     return false;
 }
 
+/* A file at the pace of its own clock. */
+static void keep_pace(const cr_live *l, double time, double *begin)
+{
+    const double now = cr_live_now_ms() / 1e3;
+    if (*begin < 0) *begin = now - time;
+    if (l->o.realtime) sleep_for(l, *begin + time - now);
+}
+
 /* Puts a frame into the queue with the sound in front of it. */
 static bool give(cr_live *l, AVFrame *frame, long long index, double time)
 {
@@ -132,6 +143,7 @@ static bool give(cr_live *l, AVFrame *frame, long long index, double time)
 static cr_status read_frames(cr_live *l, AVFrame *frame, cr_error *err)
 {
     long long index = 0, looked_at = 0;
+    double begin = -1; /* the clock at time 0 */
     while (!atomic_load(&l->stop)) {
         double time = 0;
         bool more = false;
@@ -143,6 +155,7 @@ static cr_status read_frames(cr_live *l, AVFrame *frame, cr_error *err)
             continue;
         }
         const bool wanted = index % l->o.stride == 0;
+        if (!l->source.live) keep_pace(l, time, &begin);
         if (!wanted) av_frame_unref(frame);
         if (wanted && !give(l, frame, index, time)) return CR_OK;
         looked_at += wanted;
@@ -169,19 +182,43 @@ static void *capture_main(void *user)
 
 /* ---- detection ---- */
 
-static void look_at(cr_live *l, int worker, cr_slot *s)
+/* The settings of this moment; the caller frees *classes. */
+static cr_status settings_now(cr_live *l, cr_detect_options *o, int **classes, cr_error *err)
 {
     pthread_mutex_lock(&l->lock);
-    const cr_detect_options detect = l->detect;
+    *o = l->detect;
+    const size_t bytes = o->class_count * sizeof **classes;
+    *classes = o->class_count ? cr_malloc(bytes) : NULL;
+    if (*classes) memcpy(*classes, l->classes, bytes);
     pthread_mutex_unlock(&l->lock);
+    o->classes = *classes;
+    return o->class_count && !*classes ? CR_NOMEM(err) : CR_OK;
+}
+
+static cr_status detect(cr_detector *d, cr_slot *s, const cr_detect_options *o, cr_detections *out,
+                        double *ms)
+{
     const double start = cr_live_now_ms();
+    const cr_status st = cr_detector_run(d, &s->picture, o, out, &s->err);
+    *ms = cr_live_now_ms() - start;
+    return st;
+}
+
+static void look_at(cr_live *l, int worker, cr_slot *s)
+{
+    cr_detect_options o;
+    int *classes;
     s->err = (cr_error){0};
-    s->status =
-        cr_frame_to_picture(&l->converters[worker], s->frame, l->name, &s->picture, &s->err);
+    s->versus_ms = 0;
+    s->status = settings_now(l, &o, &classes, &s->err);
     if (s->status == CR_OK)
         s->status =
-            cr_detector_run(l->detectors[worker], &s->picture, &detect, &s->found, &s->err);
-    s->model_ms = cr_live_now_ms() - start;
+            cr_frame_to_picture(&l->converters[worker], s->frame, l->name, &s->picture, &s->err);
+    if (s->status == CR_OK)
+        s->status = detect(l->detectors[worker], s, &o, &s->found, &s->model_ms);
+    if (s->status == CR_OK && l->versus[worker])
+        s->status = detect(l->versus[worker], s, &o, &s->versus_found, &s->versus_ms);
+    cr_free(classes);
 }
 
 typedef struct seat {
@@ -232,6 +269,8 @@ static cr_status put_out(cr_live *l, cr_slot *s, double fps, cr_live_frame *f, c
                          .height = s->frame->height,
                          .found = &s->found,
                          .model_ms = s->model_ms,
+                         .versus_found = l->o.versus ? &s->versus_found : NULL,
+                         .versus_ms = s->versus_ms,
                          .fps = fps,
                          .dropped = cr_frame_queue_dropped(&l->queue),
                          .losses = atomic_load(&l->losses)};
@@ -263,8 +302,14 @@ static cr_status check_options(const cr_live_options *o, cr_error *err)
 {
     CR_CHECK(o->stride >= 1 && o->limit >= 0 && o->start >= 0 && o->threads >= 0, err,
              CR_ERR_ARGUMENT, "stride, limit, start and threads must not be negative (stride: 1)");
-    CR_CHECK(o->start <= 0 || o->mode != CR_LIVE_NEWEST, err, CR_ERR_ARGUMENT,
-             "a live source has no start to skip to");
+    return CR_OK;
+}
+
+static cr_status make_workers(const cr_model *m, int count, int threads, cr_detector **out,
+                              cr_error *err)
+{
+    CR_TRY(cr_detector_create(m, threads, &out[0], err));
+    for (int i = 1; i < count; i++) CR_TRY(cr_detector_share(out[0], 1, &out[i], err));
     return CR_OK;
 }
 
@@ -273,16 +318,15 @@ static cr_status make_detectors(cr_live *l, cr_error *err)
     const int threads = l->o.threads ? l->o.threads : cr_cpu_count();
     const bool newest = l->queue.newest;
     l->worker_count = newest ? 1 : threads < MAX_WORKERS ? threads : MAX_WORKERS;
-    CR_TRY(cr_detector_create(l->model, newest ? threads : 1, &l->detectors[0], err));
-    for (int i = 1; i < l->worker_count; i++)
-        CR_TRY(cr_detector_share(l->detectors[0], 1, &l->detectors[i], err));
-    return CR_OK;
+    const int each = newest ? threads : 1;
+    CR_TRY(make_workers(l->model, l->worker_count, each, l->detectors, err));
+    return l->o.versus ? make_workers(l->o.versus, l->worker_count, each, l->versus, err) : CR_OK;
 }
 
 static cr_status prepare(cr_live *l, cr_error *err)
 {
     const bool newest =
-        l->o.mode == CR_LIVE_AUTO ? l->source.live : l->o.mode == CR_LIVE_NEWEST;
+        l->o.mode == CR_LIVE_AUTO ? l->source.live || l->o.realtime : l->o.mode == CR_LIVE_NEWEST;
     const int threads = l->o.threads ? l->o.threads : cr_cpu_count();
     const int slots = SPARE_SLOTS + (newest ? 1 : threads < MAX_WORKERS ? threads : MAX_WORKERS);
     CR_TRY(check_options(&l->o, err));
@@ -309,7 +353,6 @@ static cr_status create(const cr_model *model, const cr_frame_source *source, co
     if (!l) return CR_NOMEM(err);
     l->model = model;
     l->o = options ? *options : cr_live_options_default();
-    l->detect = l->o.detect;
     pthread_mutex_init(&l->lock, NULL);
     l->name = cr_strdup(name);
     const cr_source_kind kind = cr_source_kind_of(name);
@@ -321,7 +364,8 @@ static cr_status create(const cr_model *model, const cr_frame_source *source, co
                                            .next = video_next,
                                            .close = video_close,
                                            .video = video_of};
-    const cr_status st = l->name ? prepare(l, err) : CR_NOMEM(err);
+    cr_status st = l->name ? cr_live_set_detect(l, &l->o.detect, err) : CR_NOMEM(err);
+    if (st == CR_OK) st = prepare(l, err);
     if (st == CR_OK) *out = l;
     else cr_live_free(&l);
     return st;
@@ -383,11 +427,19 @@ cr_status cr_live_run(cr_live *l, bool (*see)(void *user, const cr_live_frame *f
 
 void cr_live_stop(cr_live *l) { atomic_store(&l->stop, true); }
 
-void cr_live_set_detect(cr_live *l, const cr_detect_options *options)
+cr_status cr_live_set_detect(cr_live *l, const cr_detect_options *options, cr_error *err)
 {
+    const size_t bytes = options->class_count * sizeof *l->classes;
+    int *classes = bytes ? cr_malloc(bytes) : NULL;
+    if (bytes && !classes) return CR_NOMEM(err);
+    if (bytes) memcpy(classes, options->classes, bytes);
     pthread_mutex_lock(&l->lock);
+    cr_free(l->classes);
+    l->classes = classes;
     l->detect = *options;
+    l->detect.classes = classes;
     pthread_mutex_unlock(&l->lock);
+    return CR_OK;
 }
 
 cr_live_report cr_live_get_report(const cr_live *l) { return l->report; }
@@ -402,10 +454,12 @@ void cr_live_free(cr_live **lp)
     cr_frame_out_free(&l->out);
     for (int i = MAX_WORKERS - 1; i >= 0; i--) {
         cr_detector_free(&l->detectors[i]);
+        cr_detector_free(&l->versus[i]);
         cr_frame_converter_free(&l->converters[i]);
     }
     cr_frame_queue_destroy(&l->queue);
     pthread_mutex_destroy(&l->lock);
+    cr_free(l->classes);
     cr_free(l->name);
     cr_free(l);
     *lp = NULL;
