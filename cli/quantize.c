@@ -35,6 +35,12 @@ static const char help_tail[] =
     "  --no-check           do not try whether pictures are prepared as the model expects\n"
     "  --stats FILE         use these statistics in place of pictures\n"
     "  --save-stats FILE    write what calibration saw\n"
+    "  --target T           crayon: best for this library and ONNX runtimes; tflite: full integer, every\n"
+    "                       tensor of integers, decoding 16 bits wide; edgetpu, npu-nxp: 8 bits\n"
+    "                       alone, the model ends at its branches (tflite where OUT ends so)\n"
+    "  --io T               TFLite: inputs and outputs as float, int8 or uint8 (float)\n"
+    "  --activation A       keep, or hard-swish in place of SiLU: faster where TFLite has it as one\n"
+    "                       operator, and another function (keep)\n"
     "  --match-scores       shift scores so that the same confidence finds as many objects as in\n"
     "                       the float model, if it does so on pictures set apart\n"
     "  --recipe FILE        use this recipe in place of calibrating and planning\n"
@@ -51,6 +57,11 @@ enum { HELD_APART = 16 };
 typedef enum mode { MODE_STATIC, MODE_WEIGHTS, MODE_DYNAMIC, MODE_FP16, MODE_BF16, MODE_FP16_GRAPH } mode;
 static const char *const modes[] = {"static", "weights", "dynamic", "fp16", "bf16", "fp16-graph", NULL};
 
+/* In the order of cr_target, cr_port_type. */
+static const char *const targets[] = {"crayon", "tflite", "edgetpu", "npu-nxp", NULL};
+static const char *const ios[] = {"float", "int8", "uint8", NULL};
+static const char *const activations[] = {"keep", "hard-swish", NULL};
+
 typedef struct job {
     cli_common common;
     cli_plan plan;
@@ -66,6 +77,8 @@ typedef struct job {
     bool no_check;
     cli_doubts doubts;
     bool apart; /* calibration did not see the measured ones */
+    int target, io, activation;
+    bool target_given;
     bool fix, match_scores;
     cli_findings found, left;
     cli_boxes seen_file; /* --fix: what the file found as it was */
@@ -96,6 +109,9 @@ enum {
     OPT_MODE,
     OPT_MATCH_SCORES,
     OPT_FORMAT,
+    OPT_TARGET,
+    OPT_IO,
+    OPT_ACTIVATION,
     OPT_FIX
 };
 
@@ -110,6 +126,9 @@ static const struct option own_options[] = {
     {"mode", required_argument, NULL, OPT_MODE},
     {"match-scores", no_argument, NULL, OPT_MATCH_SCORES},
     {"format", required_argument, NULL, OPT_FORMAT},
+    {"target", required_argument, NULL, OPT_TARGET},
+    {"io", required_argument, NULL, OPT_IO},
+    {"activation", required_argument, NULL, OPT_ACTIVATION},
     {"fix", no_argument, NULL, OPT_FIX},
     CLI_COMMON_OPTIONS};
 
@@ -143,6 +162,13 @@ static int take_option(int code, char **argv, job *j)
     case OPT_FORMAT:
         j->export.format = optarg;
         return CLI_DONE;
+    case OPT_TARGET:
+        j->target_given = true;
+        return cli_choice("target", optarg, targets, &j->target) ? CLI_DONE : CLI_USAGE;
+    case OPT_IO:
+        return cli_choice("io", optarg, ios, &j->io) ? CLI_DONE : CLI_USAGE;
+    case OPT_ACTIVATION:
+        return cli_choice("activation", optarg, activations, &j->activation) ? CLI_DONE : CLI_USAGE;
     case OPT_MATCH_SCORES:
         j->match_scores = true;
         return CLI_DONE;
@@ -180,6 +206,24 @@ static int check_fix(const job *j)
     return CLI_DONE;
 }
 
+static bool ends_in_tflite(const job *j)
+{
+    const size_t n = strlen(j->out);
+    return j->export.format ? !strcmp(j->export.format, "tflite") : n > 7 && !strcmp(j->out + n - 7, ".tflite");
+}
+
+/* Accelerators run what they have kernels for: up to the branches. */
+static void choose_target(job *j)
+{
+    cr_quantize_options *o = &j->plan.options;
+    if (!j->target_given && ends_in_tflite(j) && j->mode == MODE_STATIC) j->target = CR_TARGET_TFLITE;
+    o->target = (cr_target)j->target;
+    o->byte_ports = j->io != CR_PORTS_FLOAT;
+    j->export.ports = (cr_port_type)j->io;
+    const bool accelerator = o->target == CR_TARGET_EDGETPU || o->target == CR_TARGET_NPU_NXP;
+    if (accelerator && o->head == CR_HEAD_AUTO) o->head = CR_HEAD_DETACH;
+}
+
 static int check_usage(job *j, int argc, char **argv)
 {
     if (optind >= argc) return cli_usage("a model file is missing");
@@ -206,6 +250,7 @@ static int check_usage(job *j, int argc, char **argv)
         return cli_usage("--save-stats needs a calibration: not with --stats or --recipe");
     if (cli_same_file(j->model_path, j->out))
         return cli_usage("-o %s: is the source model; give another name", j->out);
+    choose_target(j);
     return cli_budget_check(&j->budget, j->mode == MODE_STATIC && !j->recipe_in, j->images);
 }
 
@@ -293,6 +338,11 @@ static cr_status take_apart(job *j, cr_error *err)
     return st == CR_OK ? cr_model_unquantize(j->model, err) : st;
 }
 
+static cr_status set_target(job *j, cr_error *err)
+{
+    return cr_model_set_target(j->model, (cr_target)j->target, j->activation == 1, err);
+}
+
 static cr_status halve(job *j, cr_error *err)
 {
     const cr_quantize_options *o = &j->plan.options;
@@ -377,6 +427,12 @@ static void print_calibration(const job *j)
         printf(", %.1f s\n", j->calibration_s);
 }
 
+static const char *activation_text(const cr_quantize_options *o)
+{
+    const bool bytes = o->target && o->activations == CR_ACTIVATIONS_UINT8; /* theirs are signed */
+    return cli_activations_name(bytes ? CR_ACTIVATIONS_INT8 : o->activations);
+}
+
 static void print_plan(const job *j)
 {
     const cr_quantize_options *o = &j->plan.options;
@@ -393,10 +449,13 @@ static void print_plan(const job *j)
     if (o->block) printf(" or %lld input channels", (long long)o->block);
     const bool floats = j->mode == MODE_WEIGHTS || o->activations == CR_ACTIVATIONS_FLOAT;
     if (j->fix) printf(", %zu of %zu ranges as well", r->kept_activations, r->activations);
-    printf(", activations %s%s", floats ? "float" : cli_activations_name(o->activations),
+    printf(", activations %s%s", floats ? "float" : activation_text(o),
            j->mode == MODE_DYNAMIC ? " by the ranges of each run" : "");
     if (r->excluded) printf("; %zu nodes kept float as asked", r->excluded);
-    if (o->head == CR_HEAD_AUTO)
+    const bool full = o->target && j->mode == MODE_STATIC && o->head != CR_HEAD_FLOAT;
+    if (full && o->head != CR_HEAD_DETACH)
+        printf("; every tensor, decoding in %d bits", o->target == CR_TARGET_TFLITE ? 16 : 8);
+    if (o->head == CR_HEAD_AUTO && !full)
         printf("; head float: %zu nodes behind %zu last convolutions", r->head_nodes,
                r->last_convs);
     if (o->head == CR_HEAD_DETACH)
@@ -525,6 +584,7 @@ int cmd_quantize(int argc, char **argv)
     j.plan.options.threads = j.common.threads;
     cr_status st = prepare(&j, &err);
     if (st == CR_OK) st = take_apart(&j, &err);
+    if (st == CR_OK) st = set_target(&j, &err);
     if (st == CR_OK) st = look(&j, "running the float model", &j.seen_float, &err);
     if (st == CR_OK) st = plan(&j, &err);
     if (st == CR_OK) st = match_scores(&j, &err);

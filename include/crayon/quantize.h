@@ -108,7 +108,18 @@ typedef enum cr_equalize_mode {
     CR_EQUALIZE_ALL   /* behind SiLU and the like, too: a Mul with powers of two */
 } cr_equalize_mode;
 
+/* What a plan is for. Targets that compute with integers alone get an entry on every tensor
+ * (quant/full_plan.c), and the model has to be in their form first: cr_model_set_target. */
+typedef enum cr_target {
+    CR_TARGET_CRAYON,  /* this library, and runtimes of ONNX */
+    CR_TARGET_TFLITE,  /* full integer; decoding in 16 bits */
+    CR_TARGET_EDGETPU, /* Coral: 8 bits alone; ends at the branches unless `head` says otherwise */
+    CR_TARGET_NPU_NXP  /* i.MX 8M Plus: likewise */
+} cr_target;
+
 typedef struct cr_quantize_options {
+    cr_target target;                /* default CRAYON */
+    bool byte_ports;                 /* TFLITE: outputs are 8 bits wide, too; false */
     cr_quantize_mode mode;           /* default static */
     cr_weight_type weights;          /* default int8 */
     cr_weight_scales_method weight_scales; /* default auto */
@@ -181,6 +192,13 @@ typedef struct cr_quantize_report {
     size_t kept_activations, kept_weights; /* entries taken over from before cr_model_unquantize */
     size_t equalized;                   /* channels with a factor */
 } cr_quantize_report;
+
+/* Gives a float model the form that the target computes in, before it is calibrated: SiLU in two
+ * nodes (hard_swish: HardSwish in its place, which is another function and costs accuracy), no
+ * division, boxes as fractions of the picture. Nothing for CRAYON. What it detects stays the same.
+ * CR_ERR_ARGUMENT: the model has a recipe. */
+CR_API cr_status cr_model_set_target(cr_model *model, cr_target target, bool hard_swish,
+                                     cr_error *err);
 
 /* Plans a recipe for the model from statistics and attaches it (replacing one that it has).
  * `stats` may be NULL in modes weights and dynamic.

@@ -99,6 +99,8 @@ cr_status cr_quantize(cr_model *m, const cr_stats *stats, const cr_quantize_opti
                       cr_quantize_report *report, cr_error *err)
 {
     cr_recipe *r;
+    CR_CHECK(o->target == m->target, err, CR_ERR_ARGUMENT,
+             "%s: the plan is for another target than the model's (cr_model_set_target)", m->info.path);
     CR_TRY(cr_plan_from(m->graph, stats, o, m->prior, &r, report, err));
     cr_status st = o->head == CR_HEAD_DETACH ? cr_model_detach(m, r, err) : CR_OK;
     if (st == CR_OK) st = cr_model_attach(m, r, err);

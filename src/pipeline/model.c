@@ -220,6 +220,7 @@ void cr_model_free(cr_model **mp)
     if (!mp || !*mp) return;
     cr_model *m = *mp;
     cr_graph_free(&m->graph);
+    cr_graph_free(&m->read);
     cr_graph_free(&m->applied);
     cr_graph_free(&m->stored);
     cr_recipe_release(&m->recipe);

@@ -3,6 +3,7 @@
 #define CR_PIPELINE_MODEL_IMPL_H
 
 #include "crayon/model.h"
+#include "crayon/quantize.h"
 #include "graph/graph.h"
 #include "graph/recipe.h"
 #include "pipeline/findings.h"
@@ -10,9 +11,11 @@
 
 struct cr_model {
     cr_graph *graph;       /* as the file has it */
+    cr_graph *read;        /* what `graph` was before it got a target's form (info has its strings) */
     cr_graph *applied;     /* the same with the recipe's steps and values; NULL: it has none */
     cr_graph *stored;      /* `graph` as it is to be written, with 16-bit floats; NULL: as it is */
     cr_recipe *recipe;     /* NULL: float */
+    cr_target target;      /* whose form `graph` has */
     bool bf16;             /* float arithmetic; see cr_precision */
     cr_role *roles;        /* by node index */
     cr_recipe *prior;      /* what the file said before cr_model_unquantize; NULL: nothing */

@@ -2,6 +2,7 @@
 #include "pipeline/target.h"
 
 #include "base/error.h"
+#include "quant/full_plan.h"
 #include "graph/passes.h"
 
 static bool boxes_in_pixels(const cr_graph *g, const cr_head *h)
@@ -59,4 +60,30 @@ cr_status cr_target_graph(const cr_graph *source, const cr_recipe *r, cr_head *h
     if (st != CR_OK) cr_graph_free(&g);
     *out = g;
     return st;
+}
+
+cr_status cr_model_set_target(cr_model *m, cr_target target, bool hard_swish, cr_error *err)
+{
+    cr_head head = m->head;
+    cr_graph *g;
+    cr_role *roles;
+    CR_CHECK(!m->recipe && !m->stored, err, CR_ERR_ARGUMENT,
+             "%s: has a recipe or 16-bit floats already; choose the target first", m->info.path);
+    if (!cr_target_is_full(target)) return CR_OK;
+    CR_TRY(cr_target_graph(m->graph, NULL, &head, hard_swish, &g, err));
+    const cr_status st = cr_roles_find(g, &roles, err);
+    if (st != CR_OK) {
+        cr_graph_free(&g);
+        return st;
+    }
+    if (m->read) cr_graph_free(&m->graph);
+    else m->read = m->graph;
+    cr_free(m->roles);
+    m->graph = g;
+    m->roles = roles;
+    m->target = target;
+    m->head = m->info.head = head;
+    m->info.nodes = g->node_count;
+    m->info.tensors = g->tensor_count;
+    return CR_OK;
 }

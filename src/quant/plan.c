@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "quant/equalize.h"
+#include "quant/full_plan.h"
 #include "quant/head_plan.h"
 #include "quant/placement.h"
 #include "quant/prior.h"
@@ -57,6 +58,8 @@ static cr_dtype activation_type(const planner *p, const cr_tensor *source)
                                      [CR_ACTIVATIONS_INT8] = CR_DT_I8,
                                      [CR_ACTIVATIONS_INT16] = CR_DT_I16,
                                      [CR_ACTIVATIONS_UINT16] = CR_DT_U16};
+    if (cr_target_is_full(p->options->target) && p->options->activations == CR_ACTIVATIONS_UINT8)
+        return CR_DT_I8; /* theirs are signed */
     return p->map.wide[source->id] ? CR_DT_I16 : types[p->options->activations];
 }
 
@@ -297,6 +300,8 @@ static void write_facts(const planner *p)
     static const char *const scales[] = {"auto", "max", "mse"};
     char text[32];
     cr_recipe *r = p->recipe;
+    static const char *const targets[] = {"crayon", "tflite", "edgetpu", "npu-nxp"};
+    if (o->target) cr_recipe_set_fact(r, "target", targets[o->target]);
     if (p->stats) write_calibration(p, r);
     if (only_weights(o)) cr_recipe_set_fact(r, "mode", "weights");
     if (o->mode == CR_MODE_DYNAMIC) cr_recipe_set_fact(r, "mode", "dynamic");
@@ -406,7 +411,9 @@ cr_status cr_plan_from(const cr_graph *g, const cr_stats *stats, const cr_quanti
     else if (!only_weights(o))
         CR_TRY_GOTO(plan_activations(&p, rep, err), done);
     CR_TRY_GOTO(plan_weights(&p, rep, err), done);
-    if (o->head == CR_HEAD_QUANTIZE && !only_weights(o))
+    if (cr_target_is_full(o->target) && o->mode == CR_MODE_STATIC && !only_weights(o))
+        CR_TRY_GOTO(cr_plan_full(g, p.roles, stats, o, p.recipe, rep, err), done);
+    else if (o->head == CR_HEAD_QUANTIZE && !only_weights(o))
         CR_TRY_GOTO(cr_plan_head(g, p.roles, stats, o, p.recipe, rep, err), done);
     count_nodes(g, p.roles, &p, rep);
     if (rep->convs_quantized == 0) {

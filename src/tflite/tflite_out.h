@@ -64,6 +64,11 @@ typedef struct cr_tfl_out {
     cr_tfl_operator *ops;
     size_t op_count, op_cap;
     int inputs[CR_MAX_RANK], outputs[64];
+    struct cr_tfl_zeros {           /* vectors of zero points that are in the FlatBuffer already */
+        size_t count;
+        uint32_t ref;
+    } zeros[64];
+    int zero_vectors;
     cr_arena arena;
     bool failed; /* out of memory */
 } cr_tfl_out;

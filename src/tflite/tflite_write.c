@@ -122,18 +122,27 @@ static int version_of(const cr_tfl_out *o, const cr_tfl_operator *op)
 
 /* ---- the FlatBuffer ---- */
 
+/* Zeros take twice the room of the scales, so those of one length are shared. */
+static cr_fb_ref zero_vector(cr_fb *b, cr_tfl_out *o, size_t n)
+{
+    enum { ROOM = sizeof o->zeros / sizeof *o->zeros };
+    for (int i = 0; i < o->zero_vectors; i++)
+        if (o->zeros[i].count == n) return o->zeros[i].ref;
+    int64_t *zeros = cr_calloc(n, sizeof *zeros);
+    o->failed |= !zeros;
+    const cr_fb_ref ref = zeros ? cr_fb_vector(b, zeros, n, 8, 8) : 0;
+    cr_free(zeros);
+    if (o->zero_vectors < ROOM) o->zeros[o->zero_vectors++] = (struct cr_tfl_zeros){n, ref};
+    return ref;
+}
+
 static cr_fb_ref build_quantization(cr_fb *b, cr_tfl_out *o, const cr_tfl_form *f)
 {
     const size_t n = f->axis ? f->axis->count : 1;
     if (f->type == CR_TFL_F32 || !(f->scale > 0)) return 0;
-    int64_t *zeros = cr_arena_alloc(&o->arena, n * sizeof *zeros);
-    if (!zeros) {
-        o->failed = true;
-        return 0;
-    }
-    for (size_t i = 0; !f->axis && i < n; i++) zeros[i] = f->zero_point; /* per channel they are 0 */
+    const int64_t one = f->zero_point; /* per channel they are 0 */
     const cr_fb_ref scale = cr_fb_vector(b, f->axis ? f->axis->scale : &f->scale, n, 4, 4);
-    const cr_fb_ref zero = cr_fb_vector(b, zeros, n, 8, 8);
+    const cr_fb_ref zero = f->axis || !one ? zero_vector(b, o, n) : cr_fb_vector(b, &one, 1, 8, 8);
     cr_fb_table(b);
     cr_fb_put_ref(b, CR_TFL_QUANT_SCALE, scale);
     cr_fb_put_ref(b, CR_TFL_QUANT_ZERO_POINT, zero);

@@ -22,5 +22,22 @@ same again.onnx .999
 same half.tflite .99
 size half.tflite 540 # names, tables and the grid of cells stay as they are
 "$CRAYON" convert "$SAMPLE" -o twice.tflite >/dev/null && cmp float.tflite twice.tflite
+"$CRAYON" quantize "$SAMPLE" -o int8.tflite --images scenes/images --rounding nearest --no-check --save-stats s.json | sed -n 3p
+same int8.tflite .9
+size int8.tflite 320 # names, tables and scales are a larger share of a small model
+for io in int8 uint8; do
+    "$CRAYON" quantize "$SAMPLE" -o $io.tflite --stats s.json --target tflite --io $io >/dev/null
+    same $io.tflite .6 # boxes of 8 bits: steps of one pixel
+done
+"$CRAYON" quantize "$SAMPLE" -o wide.tflite --stats s.json --activations int16 >/dev/null
+same wide.tflite .95
+"$CRAYON" quantize "$SAMPLE" -o tensor.tflite --stats s.json --granularity tensor >/dev/null
+same tensor.tflite .85
+"$CRAYON" quantize "$SAMPLE" -o float-head.tflite --stats s.json --head float >/dev/null
+same float-head.tflite .9
+"$CRAYON" quantize "$SAMPLE" -o dynamic.tflite --mode dynamic >/dev/null
+same dynamic.tflite .9
+"$CRAYON" quantize "$SAMPLE" -o weights.tflite --mode weights >/dev/null
+same weights.tflite .9
 fails "$CRAYON" quantize "$SAMPLE" -o x.tflite --mode bf16
 [ ! -e x.tflite ] && echo "nothing written"
