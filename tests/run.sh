@@ -112,6 +112,7 @@ fuzz_all() {
     mkdir "$work/seeds"
     "$build/crayon" synth "$work/seeds" -n 1 --size 96x64 >/dev/null 2>&1
     fuzz onnx tests/golden/tiny.onnx "$FUZZ_RUNS"
+    fuzz tflite "$FUZZ_RUNS"
     fuzz json "$FUZZ_RUNS"
     fuzz branches "$((FUZZ_RUNS * 10))"
     fuzz ops "$((FUZZ_RUNS * 10))"

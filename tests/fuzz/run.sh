@@ -2,7 +2,7 @@
 # Long fuzzing: run.sh BUILD_ASAN N [SEED]
 #
 # N mutations of each seed model (tests/golden/tiny.onnx, sample/shapes.onnx if it is there) go the
-# way of a real model, and N of each JSON file are read, under the sanitizers that BUILD_ASAN was
+# way of a real model, N of TFLite models made here too, and N of each JSON file are read, under the sanitizers that BUILD_ASAN was
 # configured with (-DCRAYON_SANITIZE=ON). Any finding stops the program that made it; exit status 1.
 set -u
 build=$(cd "${1:?usage: tests/fuzz/run.sh BUILD_ASAN N [SEED]}" && pwd) || exit 2
@@ -24,5 +24,6 @@ run() { # program, arguments...
 for model in tests/golden/tiny.onnx sample/shapes.onnx; do
     [ -e $model ] && run fuzz-onnx $model "$n" "$seed"
 done
+run fuzz-tflite "$n" "$seed"
 run fuzz-json "$n" "$seed"
 exit $failed
