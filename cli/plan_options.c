@@ -28,8 +28,9 @@ const char cli_plan_help[] =
     "  --equalize W         scale channels that share a scale so that they use it alike: fold where\n"
     "                       convolutions take the factors up, all: behind SiLU, too, off (fold)\n"
     "  --rounding R         of weights: nearest; gptq: second-order, by what the layers' inputs look\n"
-    "                       like; learned: then code by code while the output comes nearer. The last\n"
-    "                       two need --images (learned)\n"
+    "                       like; learned: then code by code while the output comes nearer; sums:\n"
+    "                       errors cancel in the sums of kernels and outputs. gptq and learned need\n"
+    "                       --images; modes that have none take sums in their place (learned)\n"
     "  --bias-correction    let biases make up for the mean error of layers' outputs\n"
     "  --calib METHOD       how ranges are chosen: minmax, moving-average, percentile[:P] (99.999),\n"
     "                       entropy, mse, lp[:P] (4), or auto, per tensor the one with the least\n"
@@ -51,7 +52,7 @@ static const char *const calibrations[] = {"minmax", "moving-average", "percenti
 static const char *const heads[] = {"auto", "quantize", "float", "detach", NULL};
 static const char *const precisions[] = {"float", "int4", "int8", "int16", NULL}; /* one later */
 static const char *const equalizations[] = {"off", "fold", "all", NULL};
-static const char *const roundings[] = {"nearest", "gptq", "learned", NULL};
+static const char *const roundings[] = {"nearest", "gptq", "learned", "sums", NULL};
 
 typedef int take_fn(const char *name, cli_plan *p);
 

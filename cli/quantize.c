@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "cli.h"
 #include "plan_options.h"
@@ -356,6 +359,14 @@ static cr_status halve(job *j, cr_error *err)
     return cr_model_to_half(j->model, &half, &j->half, err);
 }
 
+/* Where there are no pictures, a static plan keeps nearest rounding: planning again from statistics is
+ * to be quick and to give what it always gave. */
+static bool rounds(const job *j)
+{
+    return j->calibration.count || j->mode != MODE_STATIC ||
+           j->plan.options.rounding == CR_ROUNDING_SUMS;
+}
+
 static cr_status plan(job *j, cr_error *err)
 {
     if (is_half(j)) return halve(j, err);
@@ -367,7 +378,7 @@ static cr_status plan(job *j, cr_error *err)
         st = cli_budget_plan(&j->budget, j->model, j->stats, &j->plan.options, err);
     else if (st == CR_OK)
         st = cr_quantize(j->model, j->stats, &j->plan.options, &j->report, err);
-    if (st == CR_OK && j->calibration.count && cr_model_get_info(j->model)->quantized)
+    if (st == CR_OK && rounds(j) && cr_model_get_info(j->model)->quantized)
         st = cr_tune(j->model, &j->calibration, &j->plan.options, &progress, &j->tuned, err);
     return st;
 }
@@ -463,7 +474,10 @@ static void print_plan(const job *j)
     if (o->head == CR_HEAD_FLOAT)
         printf("; head float: %zu last convolutions and %zu nodes behind", r->last_convs,
                r->head_nodes);
-    if (j->tuned.layers)
+    const bool sums = o->rounding == CR_ROUNDING_SUMS || !j->calibration.count;
+    if (j->tuned.layers && sums)
+        printf("; rounding sums, without pictures, in %zu layers", j->tuned.layers);
+    else if (j->tuned.layers)
         printf("; rounding %s, %zu of %zu layers better for it", cli_rounding_name(o->rounding),
                j->tuned.better, j->tuned.layers);
     putchar('\n');
@@ -564,6 +578,15 @@ static int print_help(void)
     return cli_help(help_tail);
 }
 
+/* Large blocks go back to the system when they are freed: tuning takes and leaves some of very
+ * different sizes, and a heap that keeps them grows by a third. */
+static void keep_heap_small(void)
+{
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, 256 * 1024);
+#endif
+}
+
 int cmd_quantize(int argc, char **argv)
 {
     job j = {.plan = cli_plan_default(), .budget = cli_budget_default()};
@@ -578,6 +601,7 @@ int cmd_quantize(int argc, char **argv)
     if (j.common.help) return print_help();
     const int wrong = check_usage(&j, argc, argv);
     if (wrong) return wrong;
+    keep_heap_small();
     cli_plan_finish(&j.plan);
     if (j.mode == MODE_WEIGHTS) j.plan.options.mode = CR_MODE_WEIGHTS;
     if (j.mode == MODE_DYNAMIC) j.plan.options.mode = CR_MODE_DYNAMIC;

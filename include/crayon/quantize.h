@@ -98,7 +98,9 @@ typedef struct cr_layer_choice {
 typedef enum cr_rounding {
     CR_ROUNDING_NEAREST,
     CR_ROUNDING_GPTQ,   /* by what inputs look like: second-order, errors fed forward */
-    CR_ROUNDING_LEARNED /* the same, then code by code as long as the output's error falls */
+    CR_ROUNDING_LEARNED, /* the same, then code by code as long as the output's error falls */
+    CR_ROUNDING_SUMS     /* without pictures: so that errors cancel in the sums of kernels and outputs
+                            (SQuant, Guo et al. 2022) */
 } cr_rounding;
 
 /* Scaling of channels so that those which share a scale use it alike (quant/equalize.c). */
@@ -251,7 +253,8 @@ typedef struct cr_tune_report {
 
 /* Rounds the weights of a model that cr_quantize has planned (options->rounding; nothing to do for
  * nearest) by running the float and the quantized network side by side over pictures: those of
- * calibration. Types and scales stay as planned. report may be NULL. */
+ * calibration. Types stay as planned, and scales of 8 bits. Without pictures (NULL or an empty list)
+ * CR_ROUNDING_SUMS takes the place of gptq and learned, with nothing measured. report may be NULL. */
 CR_API cr_status cr_tune(cr_model *model, const cr_image_list *pictures,
                          const cr_quantize_options *options, const cr_progress *progress,
                          cr_tune_report *report, cr_error *err);

@@ -45,6 +45,11 @@ cr_status cr_graph_set_batch(cr_graph *g, int64_t n, cr_error *err);
 /* Deep copy; the caller owns *out. `from` must be indexed. */
 cr_status cr_graph_clone(const cr_graph *from, cr_graph **out, cr_error *err);
 
+/* The nodes with run[index] alone, and what they read, as a graph from the tensors `inputs` to `outputs`
+ * (ids of `from`). */
+cr_status cr_graph_clone_part(const cr_graph *from, const bool *run, const int *inputs, size_t n_in,
+                              const int *outputs, size_t n_out, cr_graph **out, cr_error *err);
+
 /* Every reader of `from` (graph outputs too) reads `to` instead. */
 void cr_graph_replace_uses(cr_graph *g, const cr_tensor *from, cr_tensor *to);
 /* Marks a node for removal; cr_graph_compact drops marked nodes and unused tensors, then indexes. */

@@ -7,6 +7,7 @@
 #include "onnx/qdq.h"
 #include "pipeline/formats.h"
 #include "quant/plan.h"
+#include "quant/sum_rounding.h"
 #include "quant/stats.h"
 #include "quant/tune.h"
 
@@ -116,6 +117,11 @@ cr_status cr_tune(cr_model *m, const cr_image_list *pictures, const cr_quantize_
     if (!report) report = &unused;
     *report = (cr_tune_report){0};
     if (o->rounding == CR_ROUNDING_NEAREST) return CR_OK;
+    if (o->rounding == CR_ROUNDING_SUMS || !pictures || !pictures->count) {
+        CR_TRY(cr_round_by_sums(m->graph, m->recipe, &report->better, err));
+        report->layers = report->better;
+        return cr_model_attach(m, m->recipe, err);
+    }
     cr_tune_options t = cr_tune_options_default();
     if (o->rounding == CR_ROUNDING_GPTQ) t.sweeps = 0;
     t.centre = o->bias_correction;

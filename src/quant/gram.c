@@ -10,7 +10,7 @@
 
 /* A Gram matrix of 3x3 over 512 channels has k = 4608: 85 MB. Larger layers keep nearest rounding.
  */
-enum { MAX_K = 4608, LEAST_ROWS = 2048, ROWS_PER_INPUT = 2, MOST_PLACES = 1024 };
+enum { PANEL = 256, MAX_K = 4608, LEAST_ROWS = 2048, MOST_PLACES = 1024 };
 
 static bool describe_conv(const cr_node *n, cr_gram *g)
 {
@@ -78,9 +78,10 @@ static cr_status open_sums(const cr_gram *g, cr_gram_sums *s, cr_error *err)
     return s->g && s->b && s->x && s->y && s->yy ? CR_OK : CR_NOMEM(err);
 }
 
-cr_status cr_gram_open(cr_gram *g, size_t pictures, cr_error *err)
+cr_status cr_gram_open(cr_gram *g, size_t pictures, int64_t rows_per_input, cr_error *err)
 {
-    const int64_t wanted = g->k * ROWS_PER_INPUT < LEAST_ROWS ? LEAST_ROWS : g->k * ROWS_PER_INPUT;
+    int64_t wanted = g->k * rows_per_input;
+    if (wanted < LEAST_ROWS) wanted = LEAST_ROWS;
     g->places = (wanted + (int64_t)pictures - 1) / (int64_t)pictures;
     if (g->places > g->oh * g->ow) g->places = g->oh * g->ow;
     if (g->places > MOST_PLACES) g->places = MOST_PLACES;
@@ -169,7 +170,7 @@ typedef struct product {
     int64_t *a_at, *b_at, *c_at;
     void *scratch;
     size_t scratch_size;
-    float *y, *sums; /* [rows][groups*out]; [groups][k][max(k, out)] */
+    float *y, *sums; /* [rows][groups*out]; [groups][PANEL][max(k, out)] */
 } product;
 
 static cr_status multiply(product *p, cr_gemm_shape s, const float *a, const float *b, float *c,
@@ -193,9 +194,29 @@ static cr_status multiply(product *p, cr_gemm_shape s, const float *a, const flo
     return CR_OK;
 }
 
-static void accumulate(float *to, const float *from, int64_t n)
+/* to [groups][k][cols] += x^T z, where z [rows][groups * cols]; PANEL rows of a group at a time, so
+ * that products which are still to be added take little memory. */
+static cr_status add_product(const cr_gram *g, product *p, const float *x, const float *z,
+                             int64_t cols, int64_t rows, float *to, cr_error *err)
 {
-    for (int64_t i = 0; i < n; i++) to[i] += from[i];
+    const int64_t k = g->k;
+    for (int64_t first = 0; first < k; first += PANEL) {
+        const int64_t n = k - first < PANEL ? k - first : PANEL;
+        const cr_gemm_shape s = {.batch = g->groups,
+                                 .m = n,
+                                 .n = cols,
+                                 .k = rows,
+                                 .a_down = 1,
+                                 .a_right = g->groups * k,
+                                 .b_down = g->groups * cols,
+                                 .b_right = 1,
+                                 .c_down = cols};
+        CR_TRY(multiply(p, s, x + first, z, p->sums, k, cols, n * cols, err));
+        for (int64_t b = 0; b < g->groups; b++)
+            for (int64_t i = 0; i < n * cols; i++)
+                to[(b * k + first) * cols + i] += p->sums[b * n * cols + i];
+    }
+    return CR_OK;
 }
 
 static void add_columns(double *sum, double *squares, const float *rows, int64_t n, int64_t cols)
@@ -222,28 +243,8 @@ static cr_status add_rows(cr_gram *g, cr_gram_sums *s, product *p, const float *
                                   .b_right = g->across,
                                   .c_down = wide_y};
     CR_TRY(multiply(p, target, xf, w, p->y, k, g->down, out, err));
-    const cr_gemm_shape gram = {.batch = g->groups,
-                                .m = k,
-                                .n = k,
-                                .k = rows,
-                                .a_down = 1,
-                                .a_right = wide,
-                                .b_down = wide,
-                                .b_right = 1,
-                                .c_down = k};
-    CR_TRY(multiply(p, gram, xq, xq, p->sums, k, k, k * k, err));
-    accumulate(s->g, p->sums, g->groups * k * k);
-    const cr_gemm_shape cross = {.batch = g->groups,
-                                 .m = k,
-                                 .n = out,
-                                 .k = rows,
-                                 .a_down = 1,
-                                 .a_right = wide,
-                                 .b_down = wide_y,
-                                 .b_right = 1,
-                                 .c_down = out};
-    CR_TRY(multiply(p, cross, xq, p->y, p->sums, k, out, k * out, err));
-    accumulate(s->b, p->sums, g->groups * k * out);
+    CR_TRY(add_product(g, p, xq, xq, k, rows, s->g, err));
+    CR_TRY(add_product(g, p, xq, p->y, out, rows, s->b, err));
     add_columns(s->x, NULL, xq, rows, wide);
     add_columns(s->y, s->yy, p->y, rows, wide_y);
     s->rows += (double)rows;
@@ -260,7 +261,8 @@ cr_status cr_gram_add(cr_gram *g, int set, const float *quantized, const float *
     product p = {.kernel = cr_gemm_f32_select(cr_cpu_flags()), .pool = pool};
     p.a_at = cr_calloc(3 * groups, sizeof *p.a_at);
     p.y = cr_calloc((size_t)rows * groups * (size_t)g->out, sizeof *p.y);
-    p.sums = cr_calloc(groups * (size_t)g->k * widest, sizeof *p.sums);
+    const size_t panel = (size_t)(g->k < PANEL ? g->k : PANEL);
+    p.sums = cr_calloc(groups * panel * widest, sizeof *p.sums);
     cr_status st = p.a_at && p.y && p.sums ? CR_OK : CR_NOMEM(err);
     if (st == CR_OK) {
         p.b_at = p.a_at + groups;

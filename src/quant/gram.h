@@ -39,8 +39,8 @@ typedef struct cr_gram {
 /* Can this node's weights be fitted: Conv in two dimensions, Gemm or MatMul with constant weights
  * that nothing else reads, of a size that fits memory? Fills the geometry. */
 bool cr_gram_describe(const cr_node *n, cr_gram *out);
-/* Memory for the sums, `places` per picture so that `pictures` give enough rows. */
-cr_status cr_gram_open(cr_gram *g, size_t pictures, cr_error *err);
+/* Memory for the sums, `places` per picture so that `pictures` give rows_per_input * k rows. */
+cr_status cr_gram_open(cr_gram *g, size_t pictures, int64_t rows_per_input, cr_error *err);
 void cr_gram_close(cr_gram *g);
 
 /* Bytes of one picture's rows: [places][groups*k] floats. */

@@ -2,11 +2,8 @@
  *
  * 1. Least squares: W* = (G + l)^-1 (B + l W) makes up on average for what quantization did to the
  *    layer's input (l: damping; it holds W* to W where inputs say little).
- * 2. Nearest plane (GPTQ, Frantar et al. 2022, which is Babai's algorithm, Chen et al. 2025): with
- *    G + l = R^T R, codes are fixed one by one from the last row of R up; each takes the errors of
- *    those before into account. Inputs of most energy come first.
- * 3. Coordinate descent: a code moves by a step or more while that lowers the error (what learned
- *    rounding does by gradients: Nagel et al. 2020; the quadratic form needs none).
+ * 2. The codes, and where asked the scales, with the least error (W* - V)^T (G + l) (W* - V)
+ *    (lattice.c). Inputs of most energy are fixed first.
  *
  * What comes out replaces nearest rounding only where pictures that it was not fitted to confirm
  * it, output by output. Rejected: the explicit inverse of GPTQ's paper (the same codes for three
@@ -20,89 +17,31 @@
 
 #include "base/error.h"
 #include "crayon/arith.h"
+#include "quant/cholesky.h"
+#include "quant/lattice.h"
 
 typedef struct problem {
     const cr_gram *gram;
     const cr_qparams *q;
     const cr_rounding_options *o;
-    int64_t group, k;
-    int32_t lo, hi;
+    cr_q_grain grain;
+    int64_t group, k, blocks;
+    cr_lattice lattice;
     double lambda;
-    int64_t *order;  /* [k] row of R -> input */
-    float *h;        /* [k][k] in that order: G below the diagonal, R from it on to the right */
-    float *diagonal; /* [k] of G + lambda */
+    int64_t *order;      /* [k] row of R -> input */
+    int32_t *block;      /* [k] of that row's scale */
+    int64_t *first;      /* [blocks] an input that it holds for */
+    int64_t *at;         /* [k] for permute */
+    float *h, *diagonal; /* as in the lattice */
     struct scratch *scratch; /* by worker */
     float *weights, *shift;
 } problem;
 
-/* For one output: [k] each, in R's order but for w and fitted. */
+/* For one output, in inputs' order: [k] each. */
 typedef struct scratch {
-    double *w, *target, *codes, *fitted, *rest, *error;
+    double *w, *fitted, *nearest;
+    cr_lattice_row row;
 } scratch;
-
-/* A sum of products, four at a time so that the CPU need not wait for each. */
-static double dot(const float *a, const double *b, int64_t n)
-{
-    double s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-    int64_t i = 0;
-    for (; i + 4 <= n; i += 4) {
-        s0 += (double)a[i] * b[i];
-        s1 += (double)a[i + 1] * b[i + 1];
-        s2 += (double)a[i + 2] * b[i + 2];
-        s3 += (double)a[i + 3] * b[i + 3];
-    }
-    for (; i < n; i++) s0 += (double)a[i] * b[i];
-    return (s0 + s1) + (s2 + s3);
-}
-
-/* ---- Cholesky ---- */
-
-enum { BLOCK = 64 };
-
-static void subtract(float *to, const float *row, float f, int64_t n)
-{
-    for (int64_t j = 0; j < n; j++) to[j] -= f * row[j];
-}
-
-static bool factor_block(float *h, int64_t n, int64_t first, int64_t last)
-{
-    for (int64_t i = first; i < last; i++) {
-        float *row = h + i * n;
-        if (!(row[i] > 0)) return false;
-        const float inverse = 1 / sqrtf(row[i]);
-        for (int64_t j = i; j < n; j++) row[j] *= inverse;
-        for (int64_t r = i + 1; r < last; r++) subtract(h + r * n + r, row + r, row[r], n - r);
-    }
-    return true;
-}
-
-/* h = R^T R, from the upper triangle and into it. Damping bounds the condition number by 2 k /
- * damping or so, which float32 bears. false: not positive definite. */
-static bool cholesky(float *h, int64_t n)
-{
-    for (int64_t first = 0; first < n; first += BLOCK) {
-        const int64_t last = first + BLOCK < n ? first + BLOCK : n;
-        if (!factor_block(h, n, first, last)) return false;
-        for (int64_t r = last; r < n; r++)
-            for (int64_t p = first; p < last; p++)
-                subtract(h + r * n + r, h + p * n + r, h[p * n + r], n - r);
-    }
-    return true;
-}
-
-/* x = (R^T R)^-1 x */
-static void solve(const float *r, int64_t n, double *x)
-{
-    for (int64_t i = 0; i < n; i++) {
-        const float *row = r + i * n;
-        const double v = x[i] /= (double)row[i];
-        for (int64_t j = i + 1; j < n; j++) x[j] -= (double)row[j] * v;
-    }
-    for (int64_t i = n; i-- > 0;) {
-        const float *row = r + i * n;
-        x[i] = (x[i] - dot(row + i + 1, x + i + 1, n - i - 1)) / (double)row[i];
-    }
-}
 
 /* ---- one group ---- */
 
@@ -167,80 +106,81 @@ static cr_status order_inputs(problem *p, cr_error *err)
     return CR_OK;
 }
 
-/* false: the layer's inputs are all zero, or not a number. */
+static void swap_inputs(float *g, int64_t k, int64_t a, int64_t b)
+{
+    for (int64_t i = 0; i < k; i++) {
+        const float v = g[a * k + i];
+        g[a * k + i] = g[b * k + i];
+        g[b * k + i] = v;
+    }
+    for (int64_t i = 0; i < k; i++) {
+        const float v = g[i * k + a];
+        g[i * k + a] = g[i * k + b];
+        g[i * k + b] = v;
+    }
+}
+
+/* Brings rows and columns of the fitted G into R's order, in its own memory: `at` [k] says which input
+ * a row holds. */
+static void permute(problem *p)
+{
+    for (int64_t i = 0; i < p->k; i++) p->at[i] = i;
+    for (int64_t i = 0; i < p->k; i++) {
+        int64_t j = i;
+        while (p->at[j] != p->order[i]) j++;
+        if (j == i) continue;
+        swap_inputs(p->h, p->k, i, j);
+        p->at[j] = p->at[i];
+        p->at[i] = p->order[i];
+    }
+}
+
+/* Takes the fitted G's memory for H and R. false: the layer's inputs are all zero, or not a number. */
 static bool factor(problem *p)
 {
     if (!(p->lambda > 0) || !isfinite(p->lambda)) return false;
+    p->h = p->gram->sums[CR_GRAM_FIT].g + p->group * p->k * p->k;
+    for (int64_t i = 0; p->o->centre && i < p->k; i++)
+        for (int64_t j = 0; j < p->k; j++) p->h[i * p->k + j] = (float)fit_g(p, i, j);
+    permute(p);
     for (int64_t i = 0; i < p->k; i++) {
-        for (int64_t j = 0; j < p->k; j++)
-            p->h[i * p->k + j] = (float)fit_g(p, p->order[i], p->order[j]);
         p->h[i * p->k + i] += (float)p->lambda;
         p->diagonal[i] = p->h[i * p->k + i];
     }
-    return cholesky(p->h, p->k);
+    return cr_cholesky(p->h, p->k);
 }
 
 /* ---- one output ---- */
 
-static size_t channel_of(const problem *p, int64_t o)
+/* The scale of weight (o, i) of the group. */
+static size_t scale_at(const problem *p, int64_t o, int64_t i)
 {
-    return p->q->count == 1 ? 0 : (size_t)(p->group * p->gram->out + o);
+    const cr_gram *g = p->gram;
+    const int64_t at = p->group * g->down + o * g->across + i * g->step;
+    const int64_t line = at / p->grain.inner, a = line % p->grain.length;
+    if (p->q->count == 1) return 0;
+    return cr_q_first_scale(&p->grain, line / p->grain.length, a) +
+           (size_t)(p->grain.block ? at % p->grain.inner : 0);
 }
 
-static double grid(const problem *p, double v, double scale, int32_t zero)
+/* Inputs that share a scale, the same for every output of the group: block[] and first[]. */
+static void find_blocks(problem *p)
 {
-    const double code = nearbyint(v / scale) + zero;
-    return (fmin(fmax(code, p->lo), p->hi) - zero) * scale;
-}
-
-static void nearest_plane(const problem *p, scratch *s, double scale, int32_t zero)
-{
-    for (int64_t i = p->k; i-- > 0;) {
-        const float *row = p->h + i * p->k;
-        const double pull = dot(row + i + 1, s->error + i + 1, p->k - i - 1);
-        s->codes[i] = grid(p, s->target[i] + pull / (double)row[i], scale, zero);
-        s->error[i] = s->target[i] - s->codes[i];
+    p->blocks = 0;
+    for (int64_t row = 0; row < p->k; row++) {
+        const size_t mine = scale_at(p, 0, p->order[row]);
+        int64_t b = 0;
+        while (b < p->blocks && scale_at(p, 0, p->first[b]) != mine) b++;
+        if (b == p->blocks) p->first[p->blocks++] = p->order[row];
+        p->block[row] = (int32_t)b;
     }
 }
 
-/* to += f * row i of G + lambda, which lies in h left of and below the diagonal. */
-static void add_row(const problem *p, int64_t i, double f, double *to)
+static float on_grid(const problem *p, float w, size_t scale)
 {
-    const float *row = p->h + i * p->k;
-    for (int64_t j = 0; j < i; j++) to[j] += f * (double)row[j];
-    to[i] += f * (double)p->diagonal[i];
-    for (int64_t j = i + 1; j < p->k; j++) to[j] += f * (double)p->h[j * p->k + i];
-}
-
-/* rest = (G + lambda)(target - codes): half the slope of the error. Row by row below the diagonal,
- * each element for both its places. */
-static void slope(const problem *p, scratch *s)
-{
-    for (int64_t i = 0; i < p->k; i++) {
-        const float *row = p->h + i * p->k;
-        const double f = s->error[i];
-        for (int64_t j = 0; j < i; j++) s->rest[j] += f * (double)row[j];
-        s->rest[i] = dot(row, s->error, i) + f * (double)p->diagonal[i];
-    }
-}
-
-static void descend(const problem *p, scratch *s, double scale, int32_t zero)
-{
-    if (p->o->sweeps < 1) return;
-    slope(p, s);
-    for (int sweep = 0; sweep < p->o->sweeps; sweep++) {
-        bool moved = false;
-        for (int64_t i = 0; i < p->k; i++) {
-            const double to =
-                grid(p, s->codes[i] + s->rest[i] / (double)p->diagonal[i], scale, zero);
-            const double step = to - s->codes[i];
-            if (fabs(step) < .5 * scale) continue;
-            moved = true;
-            s->codes[i] = to;
-            add_row(p, i, -step, s->rest);
-        }
-        if (!moved) return;
-    }
+    const int32_t zero = p->q->zero_point[scale];
+    int32_t code = cr_quantize(w, p->q->scale[scale], zero, p->lattice.lo, p->lattice.hi);
+    return cr_dequantize(code, p->q->scale[scale], zero);
 }
 
 /* Squared error of v (in the inputs' own order) on the check set, with `shift` added to the output.
@@ -253,24 +193,30 @@ static double check_error(const problem *p, const double *v, int64_t o, double s
     double error = s->yy[p->group * gram->out + o], mean = -s->y[p->group * gram->out + o];
     for (int64_t i = 0; i < p->k; i++) {
         const float *row = g + i * p->k; /* symmetric: twice what lies right of the diagonal */
-        const double sum = (double)row[i] * v[i] + 2 * dot(row + i + 1, v + i + 1, p->k - i - 1);
+        const double sum = (double)row[i] * v[i] + 2 * cr_dot(row + i + 1, v + i + 1, p->k - i - 1);
         error += v[i] * (sum - 2 * (double)s->b[(p->group * p->k + i) * gram->out + o]);
         mean += v[i] * s->x[p->group * p->k + i];
     }
     return error + 2 * shift * mean + s->rows * shift * shift;
 }
 
-static void fit_output(const problem *p, scratch *s, int64_t o, double scale, int32_t zero)
+static void fit_output(const problem *p, scratch *s, int64_t o)
 {
-    for (int64_t i = 0; i < p->k; i++) s->target[i] = s->w[p->order[i]];
+    cr_lattice_row *r = &s->row;
+    for (int64_t i = 0; i < p->k; i++) r->target[i] = s->w[p->order[i]];
     if (p->o->correct) {
         for (int64_t i = 0; i < p->k; i++)
-            s->target[i] = fit_b(p, p->order[i], o) + p->lambda * s->w[p->order[i]];
-        solve(p->h, p->k, s->target);
+            r->target[i] = fit_b(p, p->order[i], o) + p->lambda * s->w[p->order[i]];
+        cr_cholesky_solve(p->h, p->k, r->target);
     }
-    nearest_plane(p, s, scale, zero);
-    descend(p, s, scale, zero);
-    for (int64_t i = 0; i < p->k; i++) s->fitted[p->order[i]] = s->codes[i];
+    for (int64_t b = 0; b < p->blocks; b++) {
+        const size_t at = scale_at(p, o, p->first[b]);
+        r->scale[b] = (double)p->q->scale[at];
+        r->zero[b] = p->q->zero_point[at];
+    }
+    cr_lattice_fit(&p->lattice, r);
+    for (int64_t i = 0; i < p->k; i++)
+        s->fitted[p->order[i]] = r->codes[i] * r->scale[p->block[i]];
 }
 
 static double mean_shift(const problem *p, const scratch *s, int64_t o)
@@ -281,35 +227,48 @@ static double mean_shift(const problem *p, const scratch *s, int64_t o)
     return shift;
 }
 
+/* Values on the grid, which no longer depend on how they were computed; its scales too. */
+static void store_fitted(const problem *p, const scratch *s, int64_t o, float *w)
+{
+    const cr_lattice_row *r = &s->row;
+    for (int64_t b = 0; p->lattice.scales && b < p->blocks; b++)
+        p->q->scale[scale_at(p, o, p->first[b])] = (float)r->scale[b];
+    for (int64_t i = 0; i < p->k; i++) {
+        const int64_t input = p->order[i];
+        const int32_t zero = r->zero[p->block[i]];
+        w[input * p->gram->step] =
+            cr_dequantize((int32_t)r->codes[i] + zero, (float)r->scale[p->block[i]], zero);
+    }
+}
+
 static void output_task(void *ctx, size_t index, int worker)
 {
     const problem *p = ctx;
     scratch *s = &p->scratch[worker];
     const cr_gram *g = p->gram;
     const int64_t o = (int64_t)index, channel = p->group * g->out + o;
-    const double scale = (double)p->q->scale[channel_of(p, o)];
-    const int32_t zero = p->q->zero_point[channel_of(p, o)];
     float *w = p->weights + p->group * g->down + o * g->across;
-    for (int64_t i = 0; i < p->k; i++) s->w[i] = (double)w[i * g->step];
-    fit_output(p, s, o, scale, zero);
+    for (int64_t i = 0; i < p->k; i++) {
+        s->w[i] = (double)w[i * g->step];
+        w[i * g->step] = on_grid(p, w[i * g->step], scale_at(p, o, i));
+        s->nearest[i] = (double)w[i * g->step];
+    }
+    fit_output(p, s, o);
     const double move = mean_shift(p, s, o), after = check_error(p, s->fitted, o, move);
-    for (int64_t i = 0; i < p->k; i++) s->rest[i] = grid(p, s->w[i], scale, zero);
-    const double before = check_error(p, s->rest, o, 0);
+    const double before = check_error(p, s->nearest, o, 0);
     const bool better = after < before;
-    const double *best = better ? s->fitted : s->rest;
     g->error[0][channel] = before;
     g->error[1][channel] = better ? after : before;
     p->shift[channel] = better ? (float)move : 0;
-    for (int64_t i = 0; i < p->k; i++)
-        w[i * g->step] = cr_dequantize((int32_t)nearbyint(best[i] / scale) + zero,
-                                       p->q->scale[channel_of(p, o)], zero);
+    if (better) store_fitted(p, s, o, w);
 }
 
 /* -128 stays unused with zero in the middle, as nearest rounding leaves it. */
 static void set_range(problem *p)
 {
-    cr_q_range(p->q, &p->lo, &p->hi);
-    if (p->q->type == CR_DT_I8 && p->lo < -127) p->lo = -127;
+    cr_lattice *l = &p->lattice;
+    cr_q_range(p->q, &l->lo, &l->hi);
+    if (p->q->type == CR_DT_I8 && l->lo < -127) l->lo = -127;
 }
 
 /* A group whose inputs say nothing, as of a channel that is always zero. */
@@ -317,14 +276,9 @@ static void round_nearest(const problem *p)
 {
     const cr_gram *g = p->gram;
     for (int64_t o = 0; o < g->out; o++) {
-        const size_t c = channel_of(p, o);
         float *w = p->weights + p->group * g->down + o * g->across;
-        for (int64_t i = 0; i < p->k; i++) {
-            const double v =
-                grid(p, (double)w[i * g->step], (double)p->q->scale[c], p->q->zero_point[c]);
-            const double code = nearbyint(v / (double)p->q->scale[c]) + p->q->zero_point[c];
-            w[i * g->step] = cr_dequantize((int32_t)code, p->q->scale[c], p->q->zero_point[c]);
-        }
+        for (int64_t i = 0; i < p->k; i++)
+            w[i * g->step] = on_grid(p, w[i * g->step], scale_at(p, o, i));
     }
 }
 
@@ -332,28 +286,71 @@ static cr_status open_problem(problem *p, int workers, cr_error *err)
 {
     const size_t k = (size_t)p->k;
     p->order = cr_calloc(k, sizeof *p->order);
-    p->h = cr_malloc(k * k * sizeof *p->h);
+    p->block = cr_calloc(k, sizeof *p->block);
+    p->first = cr_calloc(k, sizeof *p->first);
+    p->at = cr_calloc(k, sizeof *p->at);
     p->diagonal = cr_calloc(k, sizeof *p->diagonal);
     p->scratch = cr_calloc((size_t)workers, sizeof *p->scratch);
-    if (!p->order || !p->h || !p->diagonal || !p->scratch) return CR_NOMEM(err);
+    if (!p->order || !p->block || !p->first || !p->at || !p->diagonal || !p->scratch)
+        return CR_NOMEM(err);
+    return CR_OK;
+}
+
+static cr_status open_scratch(problem *p, int workers, cr_error *err)
+{
+    const size_t k = (size_t)p->k;
+    const double planned_is_least = 1;
     for (int i = 0; i < workers; i++) {
-        double *v = cr_calloc(6 * k, sizeof *v);
-        if (!v) return CR_NOMEM(err);
-        p->scratch[i] = (scratch){v, v + k, v + 2 * k, v + 3 * k, v + 4 * k, v + 5 * k};
+        scratch *s = &p->scratch[i];
+        if (s->w) continue;
+        s->w = cr_calloc(3 * k, sizeof *s->w);
+        s->row = cr_lattice_row_create(p->k, p->blocks);
+        if (!s->w || !s->row.target) return CR_NOMEM(err);
+        s->fitted = s->w + k;
+        s->nearest = s->w + 2 * k;
+        s->row.least = p->o->never_finer ? planned_is_least : 0;
     }
     return CR_OK;
 }
 
 static void close_problem(problem *p, int workers)
 {
-    for (int i = 0; p->scratch && i < workers; i++) cr_free(p->scratch[i].w);
+    for (int i = 0; p->scratch && i < workers; i++) {
+        cr_free(p->scratch[i].w);
+        cr_lattice_row_free(&p->scratch[i].row);
+    }
     cr_free(p->scratch);
     cr_free(p->order);
-    cr_free(p->h);
+    cr_free(p->block);
+    cr_free(p->first);
+    cr_free(p->at);
     cr_free(p->diagonal);
 }
 
-cr_status cr_round_weights(const cr_gram *g, const cr_qparams *q, const cr_rounding_options *o,
+static cr_status round_group(problem *p, cr_pool *pool, cr_rounding_result *result, cr_error *err)
+{
+    const cr_gram *g = p->gram;
+    CR_TRY(order_inputs(p, err));
+    find_blocks(p);
+    CR_TRY(open_scratch(p, cr_pool_threads(pool), err));
+    if (!factor(p)) {
+        round_nearest(p);
+        return CR_OK;
+    }
+    const int32_t lo = p->lattice.lo, hi = p->lattice.hi;
+    p->lattice = (cr_lattice){p->k, p->blocks,     p->h,
+                              p->diagonal, p->block, lo, hi, p->o->sweeps,
+                              p->o->scales && p->q->count > 1};
+    cr_pool_run(pool, (size_t)g->out, output_task, p);
+    for (int64_t c = p->group * g->out; c < (p->group + 1) * g->out; c++) {
+        result->before += g->error[0][c];
+        result->after += g->error[1][c];
+        result->kept |= g->error[1][c] < g->error[0][c];
+    }
+    return CR_OK;
+}
+
+cr_status cr_round_weights(const cr_gram *g, cr_qparams *q, const cr_rounding_options *o,
                            cr_pool *pool, float *weights, float *shift, cr_rounding_result *result,
                            cr_error *err)
 {
@@ -361,21 +358,11 @@ cr_status cr_round_weights(const cr_gram *g, const cr_qparams *q, const cr_round
     const int workers = cr_pool_threads(pool);
     cr_status st = CR_OK;
     *result = (cr_rounding_result){0};
+    p.grain = cr_q_grain_of(q, &g->weight->shape);
     set_range(&p);
     CR_TRY_GOTO(open_problem(&p, workers, err), done);
-    for (p.group = 0; p.group < g->groups; p.group++) {
-        CR_TRY_GOTO(order_inputs(&p, err), done);
-        if (!factor(&p)) {
-            round_nearest(&p);
-            continue;
-        }
-        cr_pool_run(pool, (size_t)g->out, output_task, &p);
-        for (int64_t c = p.group * g->out; c < (p.group + 1) * g->out; c++) {
-            result->before += g->error[0][c];
-            result->after += g->error[1][c];
-            result->kept |= g->error[1][c] < g->error[0][c];
-        }
-    }
+    for (p.group = 0; p.group < g->groups; p.group++)
+        CR_TRY_GOTO(round_group(&p, pool, result, err), done);
 done:
     close_problem(&p, workers);
     return st;

@@ -11,6 +11,8 @@ typedef struct cr_rounding_options {
     bool correct;   /* fit to the float output, not only to W (least squares) */
     bool centre; /* fit the outputs' deviations from their means and put the means into the bias */
     int sweeps;  /* of coordinate descent over the codes afterwards */
+    bool scales; /* choose scales too; not those that all outputs share */
+    bool never_finer; /* no scale below the planned one (a bias needs it) */
 } cr_rounding_options;
 
 typedef struct cr_rounding_result {
@@ -18,10 +20,9 @@ typedef struct cr_rounding_result {
     bool kept; /* `after` is of the new weights; else nothing was better than what was there */
 } cr_rounding_result;
 
-/* `weights`: the layer's tensor as it is, float; on return, if kept, values on q's grid.
- * shift[groups
- * * out]: what to add to the bias (zeros without `centre`). */
-cr_status cr_round_weights(const cr_gram *g, const cr_qparams *q, const cr_rounding_options *o,
+/* `weights`: the layer's tensor as it is, float; on return, if kept, values on q's grid, whose scales
+ * may be others then. The sums' fitted G is used up. shift[groups * out]: what to add to the bias (zeros without `centre`). */
+cr_status cr_round_weights(const cr_gram *g, cr_qparams *q, const cr_rounding_options *o,
                            cr_pool *pool, float *weights, float *shift, cr_rounding_result *result,
                            cr_error *err);
 

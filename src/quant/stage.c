@@ -72,31 +72,6 @@ void cr_kept_drop(cr_kept *k)
 
 /* ---- cutting ---- */
 
-static cr_tensor **list_of(cr_graph *g, const int *ids, size_t n)
-{
-    cr_tensor **list = cr_arena_alloc(&g->arena, (n + 1) * sizeof *list);
-    for (size_t i = 0; list && i < n; i++) list[i] = g->tensors[ids[i]];
-    return list;
-}
-
-static cr_status cut_graph(const cr_graph *g, const bool *run, const int *inputs, size_t n_in,
-                           const int *outputs, size_t n_out, cr_graph **out, cr_error *err)
-{
-    cr_graph *part;
-    CR_TRY(cr_graph_clone(g, &part, err));
-    for (size_t i = 0; i < g->node_count; i++)
-        if (!run[i]) cr_graph_kill(part->nodes[i]);
-    part->inputs = list_of(part, inputs, n_in);
-    part->outputs = list_of(part, outputs, n_out);
-    part->input_count = n_in;
-    part->output_count = n_out;
-    const cr_status st =
-        part->inputs && part->outputs ? cr_graph_compact(part, err) : CR_NOMEM(err);
-    if (st != CR_OK) cr_graph_free(&part);
-    *out = part;
-    return st;
-}
-
 static cr_status cut_recipe(const cr_recipe *r, const cr_graph *part, cr_recipe **out,
                             cr_error *err)
 {
@@ -116,7 +91,7 @@ cr_status cr_stage_cut(const cr_graph *g, const bool *run, const int *inputs, si
                        cr_recipe **entries, cr_error *err)
 {
     *entries = NULL;
-    CR_TRY(cut_graph(g, run, inputs, n_in, outputs, n_out, part, err));
+    CR_TRY(cr_graph_clone_part(g, run, inputs, n_in, outputs, n_out, part, err));
     const cr_status st = cut_recipe(r, *part, entries, err);
     if (st != CR_OK) cr_graph_free(part);
     return st;

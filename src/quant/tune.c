@@ -25,12 +25,15 @@
 #include "quant/rounding.h"
 #include "quant/stage.h"
 
+static const double FINER = 0.3; /* scales become no finer than that (lattice.c) */
+enum { ROWS = 2, ROWS_OF_FEW_CODES = 4 }; /* per input of a layer */
 enum { CHUNK = 8, CHECKED = 2 }; /* pictures whose rows are added at once; how many of them check */
 
 cr_tune_options cr_tune_options_default(void)
 {
     return (cr_tune_options){
-        .pictures = 64, .memory = (size_t)48 << 20, .damping = .5, .correct = true, .sweeps = 2};
+        .pictures = 64, .memory = (size_t)48 << 20, .damping = .5, .correct = true, .sweeps = 2,
+        .scales = true};
 }
 
 typedef struct layer {
@@ -84,7 +87,8 @@ typedef struct tuner {
 static bool can_round(const cr_gram *g, const cr_recipe_entry *w)
 {
     const size_t outputs = (size_t)(g->groups * g->out);
-    if (!w || w->q.block || w->q.type == CR_DT_I1 || cr_dtype_size(w->q.type) > 1) return false;
+    if (!w || w->q.type == CR_DT_I1 || cr_dtype_size(w->q.type) > 1) return false;
+    if (w->q.block) return w->q.axis == (g->across == 1 ? 0 : 1); /* along the inputs */
     return w->q.count == 1 || (w->q.count == outputs && w->q.axis == (g->across == 1 ? 1 : 0));
 }
 
@@ -184,7 +188,8 @@ static cr_kept *kept(const tuner *t, int s, size_t picture, int id)
 
 static const cr_recipe_entry *entry_of(const tuner *t, int s, int id)
 {
-    return s ? t->entries[id] : NULL;
+    const cr_recipe_entry *e = s ? t->entries[id] : NULL;
+    return e && e->q.dynamic ? NULL : e; /* that has no fixed grid */
 }
 
 static cr_status load_picture(tuner *t, lane *l, size_t picture)
@@ -295,10 +300,20 @@ static cr_status add_chunk(tuner *t, size_t n, cr_error *err)
                        t->pool, err);
 }
 
+/* With fewer than 8 bits it is worth choosing scales (those planned for 8 bits clip nothing and are as
+ * good), and more pictures' places. */
+static bool has_few_codes(const cr_qparams *q)
+{
+    int32_t lo, hi;
+    cr_q_range(q, &lo, &hi);
+    return hi - lo < 64;
+}
+
 static cr_status sum_up(tuner *t, cr_error *err)
 {
     cr_gram *g = &t->current->gram;
-    CR_TRY(cr_gram_open(g, t->pictures, err));
+    const bool few = has_few_codes(&t->entries[g->weight->id]->q);
+    CR_TRY(cr_gram_open(g, t->pictures, few ? ROWS_OF_FEW_CODES : ROWS, err));
     t->rows[0] = cr_malloc(CHUNK * cr_gram_row_bytes(g));
     t->rows[1] = cr_malloc(CHUNK * cr_gram_row_bytes(g));
     t->shift = cr_calloc((size_t)(g->groups * g->out), sizeof *t->shift);
@@ -341,11 +356,26 @@ static void count_layer(const cr_gram *g, const cr_rounding_result *result, cr_t
     report->after += result->after / energy;
 }
 
-static void note_rounding(cr_recipe *r, const char *weight)
+static cr_recipe_entry *own_entry(cr_recipe *r, const char *weight)
 {
-    for (size_t i = 0; i < r->count; i++)
-        if (!strcmp(r->entries[i].tensor, weight))
-            r->entries[i].note = "rounded by what its inputs look like";
+    size_t i = 0;
+    while (strcmp(r->entries[i].tensor, weight)) i++;
+    return &r->entries[i];
+}
+
+/* Would a finer scale take the bias, an int32 at scale sa*sw, beyond what the planner allows? */
+static bool is_bias_tight(const tuner *t, const layer *l)
+{
+    const cr_node *n = l->gram.node;
+    const cr_recipe_entry *x = t->entries[n->in[0]->id], *w = t->entries[n->in[1]->id];
+    const cr_tensor *b = n->n_in > 2 ? n->in[2] : NULL;
+    if (!x || x->q.dynamic || !b || !b->data || b->dtype != CR_DT_F32) return false;
+    double bias = 0, step = INFINITY;
+    for (int64_t i = 0; i < cr_shape_count(&b->shape); i++)
+        bias = fmax(bias, fabs((double)((const float *)b->data)[i]));
+    for (size_t i = 0; i < w->q.count; i++)
+        step = fmin(step, (double)w->q.scale[i] * (double)x->q.scale[i < x->q.count ? i : 0]);
+    return bias > step * FINER * 0x1p30;
 }
 
 static cr_status keep_layer(tuner *t, cr_error *err)
@@ -354,7 +384,7 @@ static cr_status keep_layer(tuner *t, cr_error *err)
     const cr_tensor *w = l->gram.weight;
     cr_fake_quantize(w, &t->entries[w->id]->q, w->data); /* on the grid, whatever its form */
     CR_TRY(cr_recipe_set_value(t->recipe, w->name, &w->shape, w->data, err));
-    note_rounding(t->recipe, w->name);
+    own_entry(t->recipe, w->name)->note = "rounded by what its inputs look like";
     if (!t->o->centre || !can_shift(l)) return CR_OK;
     const cr_tensor *b = l->gram.node->in[2];
     for (int64_t i = 0; i < cr_shape_count(&b->shape); i++) ((float *)b->data)[i] += t->shift[i];
@@ -368,13 +398,18 @@ static cr_status tune_layer(tuner *t, layer *l, cr_tune_report *report, cr_error
     cr_status st = CR_OK;
     t->current = l;
     CR_TRY_GOTO(sum_up(t, err), done);
-    const cr_rounding_options o = {t->o->damping, t->o->correct, t->o->centre && can_shift(l),
-                                   t->o->sweeps};
+    cr_recipe_entry *entry = own_entry(t->recipe, w->name);
+    const cr_rounding_options o = {.damping = t->o->damping,
+                                   .correct = t->o->correct,
+                                   .centre = t->o->centre && can_shift(l),
+                                   .sweeps = t->o->sweeps,
+                                   .scales = t->o->scales && has_few_codes(&entry->q),
+                                   .never_finer = is_bias_tight(t, l)};
     cr_free(t->rows[0]);
     cr_free(t->rows[1]);
     t->rows[0] = t->rows[1] = NULL;
-    CR_TRY_GOTO(cr_round_weights(&l->gram, &t->entries[w->id]->q, &o, t->pool, w->data, t->shift,
-                                 &result, err),
+    CR_TRY_GOTO(cr_round_weights(&l->gram, &entry->q, &o, t->pool, w->data, t->shift, &result,
+                                 err),
                 done);
     count_layer(&l->gram, &result, report);
     if (result.kept) st = keep_layer(t, err);

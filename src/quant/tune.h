@@ -13,6 +13,7 @@ typedef struct cr_tune_options {
     double damping;  /* rounding.h */
     bool correct, centre;
     int sweeps;
+    bool scales; /* of fewer than 8 bits: choose them too */
     uint64_t seed;
     int threads;
 } cr_tune_options;

@@ -59,7 +59,7 @@ static void add_rows(one_layer *l, uint64_t seed, double noise, double error)
     float exact[PLACES * IN], seen[PLACES * IN];
     cr_rng rng;
     cr_rng_seed(&rng, seed);
-    assert_int_equal(cr_gram_open(&l->gram, 1, NULL), CR_OK);
+    assert_int_equal(cr_gram_open(&l->gram, 1, 2, NULL), CR_OK);
     assert_int_equal(l->gram.places, PLACES);
     for (int set = 0; set < CR_GRAM_SETS; set++) {
         fill_rows(&rng, exact, noise);
@@ -82,13 +82,16 @@ static cr_qparams coarse(one_layer *l)
 
 static cr_rounding_result round_layer(one_layer *l, const cr_rounding_options *o, float *w)
 {
-    const cr_qparams q = coarse(l);
+    cr_qparams q = coarse(l);
     float shift[OUT];
     cr_rounding_result result;
     cr_error err;
     memcpy(w, l->gram.weight->data, OUT * IN * sizeof *w);
+    float kept[IN * IN]; /* rounding uses the sums up */
+    memcpy(kept, l->gram.sums[CR_GRAM_FIT].g, sizeof kept);
     if (cr_round_weights(&l->gram, &q, o, NULL, w, shift, &result, &err) != CR_OK)
         fail_msg("%s", err.message);
+    memcpy(l->gram.sums[CR_GRAM_FIT].g, kept, sizeof kept);
     for (int i = 0; i < OUT * IN; i++) {
         const float code = nearbyintf(w[i] * 3);
         assert_true(fabsf(code) <= 3 && w[i] == code * (1 / 3.f));
@@ -121,6 +124,61 @@ static void better_than_nearest(void **state)
     assert_true(swept < 1.05 * plane);
 }
 
+/* One layer of 32 inputs with a scale for each block of them (0: for each output). */
+static double fit_scales(uint64_t seed, int64_t block, bool scales)
+{
+    enum { WIDE = 32 };
+    cr_graph *g = graph_new();
+    cr_rng rng;
+    cr_rng_seed(&rng, seed);
+    cr_tensor *x = graph_input(g, "x", shape_of(4, 1, WIDE, 8, 8));
+    cr_tensor *w = const_random(g, &rng, "w", shape_of(4, OUT, WIDE, 1, 1), -1, 1);
+    for (int i = 0; i < OUT * WIDE; i++) /* three quarters of the inputs have small weights */
+        if (i % WIDE >= 8) ((float *)w->data)[i] *= .4f;
+    graph_output(g, apply2(g, CR_OP_Conv, x, w));
+    graph_ready(g);
+    cr_gram gram;
+    float rows[PLACES * WIDE], values[OUT * WIDE], shift[OUT], scale[OUT * WIDE];
+    int32_t zero[OUT * WIDE] = {0};
+    assert_true(cr_gram_describe(g->nodes[0], &gram));
+    assert_int_equal(cr_gram_open(&gram, 1, 2, NULL), CR_OK);
+    for (int set = 0; set < CR_GRAM_SETS; set++) {
+        for (int i = 0; i < PLACES * WIDE; i++)
+            rows[i] = (float)cr_rng_range(&rng, -1, 1);
+        assert_int_equal(cr_gram_add(&gram, set, rows, rows, 1, w->data, NULL, NULL), CR_OK);
+    }
+    for (int i = 0; i < OUT * WIDE; i++) scale[i] = 1 / 7.f;
+    cr_qparams q = {.type = CR_DT_I4, .axis = 0, .count = OUT, .scale = scale, .zero_point = zero};
+    if (block) q.axis = 1, q.block = block, q.count = (size_t)(OUT * WIDE / block);
+    const cr_rounding_options o = {.damping = .01, .sweeps = 2, .scales = scales};
+    cr_rounding_result result;
+    memcpy(values, w->data, sizeof values);
+    assert_int_equal(cr_round_weights(&gram, &q, &o, NULL, values, shift, &result, NULL), CR_OK);
+    cr_tensor t = *w;
+    float back[OUT * WIDE];
+    t.data = values;
+    cr_fake_quantize(&t, &q, back);
+    assert_memory_equal(back, values, sizeof back);
+    for (size_t i = 0; i < q.count; i++) assert_true(scale[i] > 0 && (scales || scale[i] == 1 / 7.f));
+    cr_gram_close(&gram);
+    cr_graph_free(&g);
+    return result.after;
+}
+
+/* Measured over these 20 layers: chosen scales leave .80 of the error, those of blocks of 8 inputs .75. */
+static void scales_are_chosen(void **state)
+{
+    (void)state;
+    double planned = 0, chosen = 0, blocks = 0;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        planned += fit_scales(seed, 0, false);
+        chosen += fit_scales(seed, 0, true);
+        blocks += fit_scales(seed, 8, true);
+    }
+    assert_true(chosen < .9 * planned);
+    assert_true(blocks < .97 * chosen);
+}
+
 /* Inputs a tenth too large: least squares makes the weights smaller, plain rounding cannot. */
 static void makes_up_for_its_inputs(void **state)
 {
@@ -143,8 +201,8 @@ static void nothing_seen(void **state)
     (void)state;
     one_layer l = make_layer(4);
     float w[OUT * IN], zeros[PLACES * IN] = {0};
-    assert_int_equal(cr_gram_open(&l.gram, 1, NULL), CR_OK);
-    const cr_qparams q = coarse(&l);
+    assert_int_equal(cr_gram_open(&l.gram, 1, 2, NULL), CR_OK);
+    cr_qparams q = coarse(&l);
     const cr_rounding_options o = {.damping = .5, .correct = true};
     cr_rounding_result result;
     float shift[OUT];
@@ -181,7 +239,7 @@ static void patches(void **state)
     cr_gram gram;
     float plain[32], pixels[32], rows[2][4 * 18];
     assert_true(cr_gram_describe(n, &gram));
-    assert_int_equal(cr_gram_open(&gram, 1, NULL), CR_OK);
+    assert_int_equal(cr_gram_open(&gram, 1, 2, NULL), CR_OK);
     assert_int_equal(gram.places, 4);
     for (int i = 0; i < 32; i++) plain[i] = (float)i;
     for (int i = 0; i < 32; i++) pixels[i % 16 * 2 + i / 16] = (float)i;
@@ -388,7 +446,8 @@ static void without_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(better_than_nearest),  cmocka_unit_test(makes_up_for_its_inputs),
+        cmocka_unit_test(better_than_nearest),  cmocka_unit_test(scales_are_chosen),
+        cmocka_unit_test(makes_up_for_its_inputs),
         cmocka_unit_test(nothing_seen),         cmocka_unit_test(patches),
         cmocka_unit_test(same_for_any_threads), cmocka_unit_test(short_of_memory),
         cmocka_unit_test(random_networks),      cmocka_unit_test(what_is_kept),

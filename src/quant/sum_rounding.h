@@ -1,0 +1,17 @@
+/* Rounding without pictures: codes whose errors cancel in sums. */
+#ifndef CR_QUANT_SUM_ROUNDING_H
+#define CR_QUANT_SUM_ROUNDING_H
+
+#include "graph/recipe.h"
+
+/* Gives the recipe values for weights of convolutions and products that its entries quantize to 8 bits
+ * and fewer. g: the float graph. *changed (may be NULL): layers that are no longer rounded to the
+ * nearest. */
+cr_status cr_round_by_sums(const cr_graph *g, cr_recipe *r, size_t *changed, cr_error *err);
+
+/* One output: `kernels` runs of `taps` weights w, in steps of their scale (zero point added), that read
+ * neighbouring pixels of one channel; codes: their nearest ones on entry. sum: room for [kernels]. */
+void cr_cancel_sums(const double *w, int32_t *codes, size_t kernels, size_t taps, int32_t lo,
+                    int32_t hi, double *sum);
+
+#endif
