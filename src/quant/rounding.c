@@ -179,7 +179,7 @@ static void find_blocks(problem *p)
 static float on_grid(const problem *p, float w, size_t scale)
 {
     const int32_t zero = p->q->zero_point[scale];
-    int32_t code = cr_quantize(w, p->q->scale[scale], zero, p->lattice.lo, p->lattice.hi);
+    int32_t code = cr_quantize_value(w, p->q->scale[scale], zero, p->lattice.lo, p->lattice.hi);
     return cr_dequantize(code, p->q->scale[scale], zero);
 }
 

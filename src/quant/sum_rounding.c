@@ -153,7 +153,7 @@ static void round_part(job *j, int64_t base, int64_t first, int64_t last, int64_
     for (int64_t c = first; c < last; c++)
         for (int64_t t = 0; t < taps; t++, n++) {
             const float x = j->data[base + c * j->at.kernel_step + t];
-            j->codes[n] = cr_quantize(x, j->q->scale[scale], zero, lo, hi);
+            j->codes[n] = cr_quantize_value(x, j->q->scale[scale], zero, lo, hi);
             j->w[n] = (double)x / step + zero;
         }
     cr_cancel_sums(j->w, j->codes, (size_t)(last - first), (size_t)taps, lo, hi, j->sum);
@@ -161,7 +161,8 @@ static void round_part(job *j, int64_t base, int64_t first, int64_t last, int64_
     for (int64_t c = first; c < last; c++)
         for (int64_t t = 0; t < taps; t++, n++) {
             float *x = &j->data[base + c * j->at.kernel_step + t];
-            j->changed |= j->codes[n] != cr_quantize(*x, j->q->scale[scale], zero, lo, hi);
+            const int32_t nearest = cr_quantize_value(*x, j->q->scale[scale], zero, lo, hi);
+            j->changed |= j->codes[n] != nearest;
             *x = cr_dequantize(j->codes[n], j->q->scale[scale], zero);
         }
 }
