@@ -107,7 +107,8 @@ typedef enum cr_rounding {
 typedef enum cr_equalize_mode {
     CR_EQUALIZE_OFF,
     CR_EQUALIZE_FOLD, /* where convolutions take the factors up: behind ReLU, LeakyReLU, pooling, Add ... */
-    CR_EQUALIZE_ALL   /* behind SiLU and the like, too: a Mul with powers of two */
+    CR_EQUALIZE_ALL   /* behind SiLU and the like, too: a Mul with powers of two. The statistics must have
+                         been recorded with it; without, it is fold there */
 } cr_equalize_mode;
 
 /* What a plan is for. Targets that compute with integers alone get an entry on every tensor

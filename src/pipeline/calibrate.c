@@ -88,6 +88,7 @@ cr_status cr_calibrate(const cr_model *m, const cr_image_list *pictures,
                                         .user = &source,
                                         .threads = o->threads,
                                         .all = o->all_samples,
+                                        .all_channels = o->equalize == CR_EQUALIZE_ALL,
                                         .progress = progress};
     cr_status st = cr_image_reader_create(&source.reader, err);
     if (st == CR_OK) st = cr_stats_collect(g, &collect, out, err);

@@ -17,6 +17,7 @@ cr_status cr_calibrate_tensors(const cr_model *m, size_t count, cr_fill_fn fill,
                                         .user = user,
                                         .threads = o->threads,
                                         .all = o->all_samples,
+                                        .all_channels = o->equalize == CR_EQUALIZE_ALL,
                                         .progress = progress};
     return cr_stats_collect(m->graph, &collect, out, err);
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "quant/channel_classes.h"
 #include "quant/convergence.h"
 #include "quant/placement.h"
 #include "quant/stats.h"
@@ -79,19 +80,41 @@ static void sample_task(void *ctx, size_t index, int worker)
     if (l->status != CR_OK) atomic_store(&c->stop, true);
 }
 
-/* What convolutions read may be quantized channel by channel or have its channels scaled: these
- * tensors, and those that reach them through operators which move values. */
-static void mark_split(const cr_graph *g, bool *split)
+/* Has t a channel that may be scaled? */
+static bool is_free(const cr_channel_classes *classes, const cr_tensor *t)
+{
+    for (int64_t c = 0; classes->slot[t->id] && c < classes->lead[t->id]; c++)
+        if (cr_class_of(classes, t, c)) return true;
+    return false;
+}
+
+/* What depthwise convolutions read may be quantized channel by channel, what other convolutions read may
+ * have its channels scaled: these tensors, and those that reach them through operators which move
+ * values. */
+static void mark_split(const cr_graph *g, const cr_channel_classes *classes, bool all, bool *split)
 {
     for (size_t i = g->node_count; i-- > 0;) {
         const cr_node *n = g->nodes[i];
         const cr_tensor *x = n->n_in > 0 ? n->in[0] : NULL;
         if (!x || x->data) continue;
-        bool wanted = n->op->kind == CR_OP_Conv;
+        bool wanted = n->op->kind == CR_OP_Conv &&
+                      (all || cr_is_depthwise(n) || is_free(classes, x));
         for (int k = 0; k < n->n_out && cr_passes_integers(n); k++)
             wanted |= n->out[k] && split[n->out[k]->id];
         split[x->id] |= wanted;
     }
+}
+
+static cr_status choose_split(const cr_graph *g, bool all, bool *split, cr_error *err)
+{
+    cr_role *roles;
+    cr_channel_classes classes = {0};
+    CR_TRY(cr_roles_find(g, &roles, err));
+    const cr_status st = cr_channel_classes_find(g, roles, NULL, &classes, err);
+    if (st == CR_OK) mark_split(g, &classes, all, split);
+    cr_channel_classes_release(&classes);
+    cr_free(roles);
+    return st;
 }
 
 static cr_status open_lanes(collector *c, const cr_program *p, cr_pool **inline_pool, cr_error *err)
@@ -159,7 +182,7 @@ static cr_status prepare(collector *c, const cr_graph *g, int lanes, cr_error *e
     c->lanes = cr_calloc((size_t)lanes, sizeof *c->lanes);
     c->split = cr_calloc(g->tensor_count, sizeof *c->split);
     if (!c->lanes || !c->split) return CR_NOMEM(err);
-    mark_split(g, c->split);
+    CR_TRY(choose_split(g, c->options->all_channels, c->split, err));
     CR_TRY(cr_stats_create(&c->whole, err));
     return c->options->all ? CR_OK : cr_convergence_create(&c->convergence, err);
 }

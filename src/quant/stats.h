@@ -4,9 +4,9 @@
  * (histogram.h), and sums of float32 in float64 are exact while the terms lie within 2^29 of each
  * other.
  *
- * Channels: every tensor [N,C,H,W] has the extremes of each channel; those that a convolution reads
- * have a small histogram for each as well: their entries may have one scale per channel, or their
- * channels may be scaled (equalize.h). */
+ * Channels: every tensor [N,C,H,W] has the extremes of each channel. Those that a depthwise
+ * convolution reads, whose entries may have one scale per channel, and those whose channels may be
+ * scaled (equalize.h) have a small histogram for each as well. */
 #ifndef CR_QUANT_STATS_H
 #define CR_QUANT_STATS_H
 
@@ -75,6 +75,7 @@ typedef struct cr_collect_options {
     void *user;
     int threads;        /* 0: all cores; the result does not depend on them */
     bool all;           /* no early stop */
+    bool all_channels;  /* histograms per channel of all that convolutions read: CR_EQUALIZE_ALL */
     const cr_progress *progress;
 } cr_collect_options;
 cr_status cr_stats_collect(const cr_graph *g, const cr_collect_options *o, cr_stats **out,

@@ -3,9 +3,9 @@
 need_sample
 make_scenes 24
 make() { "$CRAYON" quantize "$SAMPLE" --images scenes --samples 16 --no-check --rounding nearest "$@" >/dev/null; }
-make -o off.onnx --equalize off --save-stats s.json
+make -o off.onnx --equalize off
 make -o fold.onnx --equalize fold
-make -o all.onnx --equalize all --save-recipe r.json
+make -o all.onnx --equalize all --save-recipe r.json --save-stats s.json
 cmp -s off.onnx all.onnx && echo "FAULT: all makes no difference"
 make -o one.onnx --equalize all --threads 1
 cmp all.onnx one.onnx && echo "the same on one thread"

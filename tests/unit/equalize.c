@@ -28,7 +28,8 @@ static cr_status fill(void *user, size_t index, float *input, cr_error *err)
 
 static cr_stats *see(const cr_graph *g)
 {
-    const cr_collect_options o = {.count = 4, .fill = fill, .user = (void *)g, .threads = 1};
+    const cr_collect_options o = {.count = 4, .fill = fill, .user = (void *)g, .threads = 1,
+                                  .all_channels = true};
     cr_stats *stats;
     cr_error err;
     if (cr_stats_collect(g, &o, &stats, &err) != CR_OK) fail_msg("%s", err.message);
