@@ -41,7 +41,8 @@ static const char help_tail[] =
     "  --target T           crayon: best for this library and ONNX runtimes; tflite: full integer, every\n"
     "                       tensor of integers, decoding 16 bits wide; edgetpu, npu-nxp: 8 bits\n"
     "                       alone, the model ends at its branches (tflite where OUT ends so)\n"
-    "  --io T               TFLite: inputs and outputs as float, int8 or uint8 (float)\n"
+    "  --io T               TFLite: inputs and outputs as float, int8 or uint8 (float;\n"
+    "                       accelerators: int8)\n"
     "  --activation A       keep, or hard-swish in place of SiLU: faster where TFLite has it as one\n"
     "                       operator, and another function (keep)\n"
     "  --match-scores       shift scores so that the same confidence finds as many objects as in\n"
@@ -81,7 +82,7 @@ typedef struct job {
     cli_doubts doubts;
     bool apart; /* calibration did not see the measured ones */
     int target, io, activation;
-    bool target_given;
+    bool target_given, io_given;
     bool fix, match_scores;
     cli_findings found, left;
     cli_boxes seen_file; /* --fix: what the file found as it was */
@@ -169,6 +170,7 @@ static int take_option(int code, char **argv, job *j)
         j->target_given = true;
         return cli_choice("target", optarg, targets, &j->target) ? CLI_DONE : CLI_USAGE;
     case OPT_IO:
+        j->io_given = true;
         return cli_choice("io", optarg, ios, &j->io) ? CLI_DONE : CLI_USAGE;
     case OPT_ACTIVATION:
         return cli_choice("activation", optarg, activations, &j->activation) ? CLI_DONE : CLI_USAGE;
@@ -225,6 +227,7 @@ static void choose_target(job *j)
     j->export.ports = (cr_port_type)j->io;
     const bool accelerator = o->target == CR_TARGET_EDGETPU || o->target == CR_TARGET_NPU_NXP;
     if (accelerator && o->head == CR_HEAD_AUTO) o->head = CR_HEAD_DETACH;
+    if (accelerator && !j->io_given) j->export.ports = CR_PORTS_INT8, o->byte_ports = true;
 }
 
 static int check_usage(job *j, int argc, char **argv)
@@ -536,6 +539,22 @@ static void print_match(const char *what, const cr_score_match *s)
                what, (double)s->shift, s->wanted, s->before, s->after);
 }
 
+/* What stays on the CPU, and why. */
+static void print_target(const job *j)
+{
+    cr_target_row rows[CR_MAX_TARGET_ROWS];
+    cr_error err;
+    size_t n = 0;
+    int all = 0, mapped = 0;
+    if (cr_model_target_rows(j->model, &j->export, rows, &n, &err) != CR_OK || !n) return;
+    for (size_t i = 0; i < n; i++) all += rows[i].count, mapped += rows[i].mapped;
+    printf("target       %s: %d of %d operators will run there\n", targets[j->target], mapped, all);
+    for (size_t i = 0; i < n; i++)
+        if (rows[i].why)
+            printf("             %d of %d %s stay on the CPU: %s\n", rows[i].count - rows[i].mapped,
+                   rows[i].count, rows[i].op, rows[i].why);
+}
+
 static void print_report(const job *j)
 {
     cli_doubts_print(&j->doubts);
@@ -551,6 +570,7 @@ static void print_report(const job *j)
     }
     if (j->fix) cli_findings_print_mended(&j->found, &j->left);
     print_sizes(j);
+    print_target(j);
     print_match("classes", &j->scores);
     print_match("objectness", &j->objects);
     if (!cli_budget_given(&j->budget)) print_agreement(j);

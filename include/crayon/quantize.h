@@ -294,6 +294,22 @@ CR_API cr_export_options cr_export_options_default(void);
 CR_API cr_status cr_model_export(const cr_model *model, const char *path,
                                  const cr_export_options *options, cr_error *err);
 
+/* Operators of one kind in a TFLite file, and how many of them an accelerator runs. */
+typedef struct cr_target_row {
+    const char *op;  /* "CONV_2D" */
+    int count, mapped;
+    const char *why; /* the first that stays on the CPU does so for this; NULL: none does */
+} cr_target_row;
+
+enum { CR_MAX_TARGET_ROWS = 96 };
+
+/* What the model's target (EDGETPU, NPU_NXP) will run of the file that cr_model_export writes with
+ * these options: one row per kind of operator. By the makers' published lists; their compilers decide.
+ * *count 0: the target is no accelerator. */
+CR_API cr_status cr_model_target_rows(const cr_model *model, const cr_export_options *options,
+                                      cr_target_row rows[CR_MAX_TARGET_ROWS], size_t *count,
+                                      cr_error *err);
+
 /* Can a file of that name be written so? For checks before the work. Errors as cr_model_export's. */
 CR_API cr_status cr_export_check(const char *path, const cr_export_options *options, cr_error *err);
 

@@ -277,7 +277,7 @@ cr_status cr_model_detach(const cr_model *m, cr_recipe *r, cr_error *err)
     bool found = false;
     const cr_head_kind kind = m->head.kind;
     if (kind == CR_HEAD_NONE || kind == CR_HEAD_CLASSIFY || kind == CR_HEAD_BRANCHES ||
-        m->head.oriented || m->head.fractions || m->info.batch != 1)
+        m->head.oriented || (m->head.fractions && kind == CR_HEAD_END2END) || m->info.batch != 1)
         return refuse(m, "only a detector of upright boxes has branches to end at", err);
     cr_status st = describe(&p, err);
     if (st == CR_OK) st = cut(&p, &detached, err);

@@ -140,3 +140,23 @@ cr_status cr_tflite_export(const cr_model *m, const cr_export_options *o, const 
     cr_graph_free(&g);
     return st;
 }
+
+cr_status cr_model_target_rows(const cr_model *m, const cr_export_options *o,
+                               cr_target_row rows[CR_MAX_TARGET_ROWS], size_t *count, cr_error *err)
+{
+    cr_tfl_device_row found[CR_TFL_MAX_ROWS];
+    const cr_export_options plain = cr_export_options_default();
+    const cr_tfl_write_options w = {.ports = (cr_tfl_port)(o ? o : &plain)->ports};
+    cr_head head = m->info.head;
+    cr_graph *g;
+    *count = 0;
+    if (m->target != CR_TARGET_EDGETPU && m->target != CR_TARGET_NPU_NXP) return CR_OK;
+    CR_TRY(cr_target_graph(cr_model_graph(m), m->recipe, &head, false, &g, err));
+    const cr_status st =
+        cr_tflite_devices(g, m->recipe, &w, m->target == CR_TARGET_EDGETPU ? CR_TFL_EDGETPU : CR_TFL_VX,
+                          found, count, err);
+    for (size_t i = 0; st == CR_OK && i < *count; i++)
+        rows[i] = (cr_target_row){found[i].op, found[i].count, found[i].mapped, found[i].why};
+    cr_graph_free(&g);
+    return st;
+}

@@ -81,6 +81,7 @@ static cr_dtype type_of(const planner *p, const cr_node *n, const cr_tensor *t)
     if (!wide) return CR_DT_I8;
     if (p->options->activations == CR_ACTIVATIONS_INT16) return CR_DT_I16;
     if (is_output(p, t) && p->options->byte_ports) return CR_DT_I8;
+    if (p->options->head == CR_HEAD_DETACH) return CR_DT_I8;
     return p->roles[n->index] == CR_ROLE_DECODE ? CR_DT_I16 : CR_DT_I8;
 }
 
@@ -312,10 +313,19 @@ static cr_status plan_weight(planner *p, const cr_node *n, cr_error *err)
     return CR_OK;
 }
 
+/* The sigmoid that alone reads a last convolution: a detached model ends behind it. */
+static bool ends_branch(const planner *p, const cr_node *n)
+{
+    if (n->op->kind != CR_OP_Sigmoid || n->in[0]->uses != 1) return false;
+    const cr_node *maker = n->in[0]->producer;
+    return maker && p->roles[maker->index] == CR_ROLE_LAST_CONV;
+}
+
 static bool stays_float(const planner *p, const cr_node *n)
 {
     const cr_head_mode head = p->options->head;
     const cr_role role = p->roles[n->index];
+    if (head == CR_HEAD_DETACH) return role == CR_ROLE_DECODE && !ends_branch(p, n);
     return head == CR_HEAD_FLOAT && (role == CR_ROLE_DECODE || role == CR_ROLE_LAST_CONV);
 }
 

@@ -363,6 +363,8 @@ static cr_status equalize(planner *p, cr_quantize_report *report, cr_error *err)
     cr_equalize_report found;
     if (o->equalize == CR_EQUALIZE_OFF || o->mode != CR_MODE_STATIC || only_weights(o)) return CR_OK;
     if (o->granularity != CR_PER_CHANNEL || p->prior) return CR_OK;
+    CR_CHECK(!cr_target_is_full(o->target) || o->equalize != CR_EQUALIZE_ALL, err, CR_ERR_ARGUMENT,
+             "equalize all: a factor between SiLU and its readers is too coarse in 8 bits; use fold");
     CR_TRY(cr_equalize(p->graph, p->roles, &p->map, p->stats, o, p->recipe, &p->scaled, &found, err));
     report->equalized = found.channels;
     if (!p->scaled) return CR_OK;

@@ -506,12 +506,12 @@ static cr_status lower_resize(cr_tfl_out *o, const cr_node *n, cr_error *err)
     if (x->shape.rank != 4 || (!nearest && strcmp(how, "linear")) || (!half && !align && !plain) ||
         x->shape.dim[0] != y->shape.dim[0] || x->shape.dim[1] != y->shape.dim[1])
         return cr_tfl_refuse(n, "resized in a way that TFLite does not know", err);
-    bool whole = true; /* repeated so often in both directions: every rule gives the same */
+    bool whole = true;
     for (int a = 2; a < 4; a++) whole &= y->shape.dim[a] % x->shape.dim[a] == 0;
-    if (nearest && !(plain && !strcmp(round, "floor")) && !(whole && (half || plain)))
-        return cr_tfl_refuse(n, "nearest by another rule than the floor of asymmetric positions", err);
-    if (nearest && plain && whole && strcmp(round, "floor"))
-        return cr_tfl_refuse(n, "nearest by another rule than the floor of asymmetric positions", err);
+    const bool ceil_half = half && !strcmp(round, "round_prefer_ceil"); /* TFLite's other rule */
+    const bool repeats = half && whole && !strcmp(round, "round_prefer_floor"); /* no ties: as the floor */
+    if (nearest && !(plain && !strcmp(round, "floor")) && !ceil_half && !repeats)
+        return cr_tfl_refuse(n, "nearest by a rounding that TFLite does not know", err);
     const cr_layout l = cr_layout_channels_last(4);
     const cr_tfl_form f = moved_form(o, x, y);
     const int32_t size[2] = {(int32_t)y->shape.dim[2], (int32_t)y->shape.dim[3]};
@@ -524,7 +524,7 @@ static cr_status lower_resize(cr_tfl_out *o, const cr_node *n, cr_error *err)
     op->out[0] = out;
     if (!nearest && align) cr_tfl_set(op, CR_TFL_BILINEAR_ALIGN, 'b', 1);
     if (!nearest && half) cr_tfl_set(op, CR_TFL_BILINEAR_HALF, 'b', 1);
-    if (nearest && half) cr_tfl_set(op, CR_TFL_NEAREST_HALF, 'b', 1);
+    if (nearest && ceil_half) cr_tfl_set(op, CR_TFL_NEAREST_HALF, 'b', 1);
     return CR_OK;
 }
 

@@ -116,4 +116,7 @@ bool cr_tfl_unpadded(const cr_window *w);
  * tensor that then comes out. */
 int cr_tfl_fused_activation(cr_tfl_out *o, const cr_node *n, const cr_tensor **end);
 
+/* NULL: the device runs this operator; else why it does not. */
+const char *cr_tfl_device_refuses(const cr_tfl_out *o, const cr_tfl_operator *op, cr_tfl_device d);
+
 #endif

@@ -191,12 +191,12 @@ static cr_fb_ref build_options(cr_fb *b, const cr_tfl_operator *op)
     return cr_fb_end(b);
 }
 
-typedef struct code {
+typedef struct op_code {
     cr_tfl_op op;
     int version;
-} code;
+} op_code;
 
-static uint32_t code_index(code *codes, size_t *count, const code *c)
+static uint32_t code_index(op_code *codes, size_t *count, const op_code *c)
 {
     size_t i = 0;
     while (i < *count && (codes[i].op != c->op || codes[i].version != c->version)) i++;
@@ -205,9 +205,9 @@ static uint32_t code_index(code *codes, size_t *count, const code *c)
 }
 
 static cr_fb_ref build_operator(cr_fb *b, const cr_tfl_out *o, const cr_tfl_operator *op,
-                                code *codes, size_t *code_count)
+                                op_code *codes, size_t *code_count)
 {
-    const code c = {op->code, version_of(o, op)};
+    const op_code c = {op->code, version_of(o, op)};
     const cr_fb_ref in = cr_fb_vector(b, op->in, (size_t)op->n_in, 4, 4);
     const cr_fb_ref out = cr_fb_vector(b, op->out, (size_t)op->n_out, 4, 4);
     const cr_fb_ref options = build_options(b, op);
@@ -220,7 +220,7 @@ static cr_fb_ref build_operator(cr_fb *b, const cr_tfl_out *o, const cr_tfl_oper
     return cr_fb_end(b);
 }
 
-static cr_fb_ref build_code(cr_fb *b, const code *c)
+static cr_fb_ref build_code(cr_fb *b, const op_code *c)
 {
     cr_fb_table(b);
     cr_fb_put_i32(b, CR_TFL_CODE_VERSION, c->version, 1);
@@ -288,7 +288,7 @@ static cr_status build(cr_fb *b, cr_tfl_out *o, cr_fb_ref *root, cr_error *err)
     cr_fb_ref *tensors = cr_arena_alloc(&o->arena, o->tensor_count * sizeof *tensors + 1);
     cr_fb_ref *buffers = cr_arena_alloc(&o->arena, (o->tensor_count + 1) * sizeof *buffers);
     cr_fb_ref *ops = cr_arena_alloc(&o->arena, o->op_count * sizeof *ops + 1);
-    code *codes = cr_arena_alloc(&o->arena, (o->op_count + 1) * sizeof *codes);
+    op_code *codes = cr_arena_alloc(&o->arena, (o->op_count + 1) * sizeof *codes);
     size_t buffer_count = 1, code_count = 0;
     if (!tensors || !buffers || !ops || !codes) return CR_NOMEM(err);
     buffers[0] = build_buffer(b, NULL, 0);
@@ -335,6 +335,13 @@ static cr_status prepare(cr_tfl_out *o, const cr_recipe *r, cr_error *err)
     CR_TRY(cr_recipe_bind(r, o->g, &o->entry, err));
     o->variants = cr_calloc(o->g->tensor_count + 1, sizeof *o->variants);
     o->done = cr_calloc(o->g->node_count + 1, sizeof *o->done);
+    for (size_t i = 0; i < o->g->tensor_count; i++) {
+        const cr_recipe_entry *e = o->entry[i];
+        CR_CHECK(!e || e->is_weight || cr_q_per_tensor(&e->q), err, CR_ERR_UNSUPPORTED,
+                 "TFLite: activation '%s' has a scale per channel, which no kernel takes; plan with "
+                 "--target tflite",
+                 e->tensor);
+    }
     return o->variants && o->done ? CR_OK : CR_NOMEM(err);
 }
 
@@ -375,5 +382,44 @@ cr_status cr_tflite_write(const cr_graph *g, const cr_recipe *r, const cr_tfl_wr
     CR_TRY(cr_tflite_serialize(g, r, o, &bytes, &size, err));
     const cr_status st = cr_file_write(path, bytes, size, err);
     cr_free(bytes);
+    return st;
+}
+
+/* ---- accelerators ---- */
+
+static const char *op_name(cr_tfl_op code)
+{
+    static const char *const names[] = {
+#define CR_TFL_OP(number, name, options) [number] = #name,
+        CR_TFL_OPS(CR_TFL_OP)
+#undef CR_TFL_OP
+    };
+    return names[code];
+}
+
+static void count_op(const cr_tfl_out *o, const cr_tfl_operator *op, cr_tfl_device device,
+                     cr_tfl_device_row *rows, size_t *count)
+{
+    const char *why = cr_tfl_device_refuses(o, op, device);
+    size_t i = 0;
+    while (i < *count && rows[i].op != op_name(op->code)) i++;
+    if (i == CR_TFL_MAX_ROWS) return;
+    if (i == *count) rows[(*count)++] = (cr_tfl_device_row){.op = op_name(op->code)};
+    rows[i].count++;
+    rows[i].mapped += !why;
+    if (!rows[i].why) rows[i].why = why;
+}
+
+cr_status cr_tflite_devices(const cr_graph *g, const cr_recipe *r, const cr_tfl_write_options *w,
+                            cr_tfl_device device, cr_tfl_device_row rows[CR_TFL_MAX_ROWS],
+                            size_t *count, cr_error *err)
+{
+    cr_tfl_out o = {.g = g, .options = w};
+    *count = 0;
+    cr_status st = prepare(&o, r, err);
+    if (st == CR_OK) st = lower(&o, err);
+    for (size_t i = 0; st == CR_OK && i < o.op_count; i++)
+        count_op(&o, &o.ops[i], device, rows, count);
+    release(&o);
     return st;
 }

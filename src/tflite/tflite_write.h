@@ -34,4 +34,22 @@ cr_status cr_tflite_write(const cr_graph *g, const cr_recipe *r, const cr_tfl_wr
 cr_status cr_tflite_serialize(const cr_graph *g, const cr_recipe *r, const cr_tfl_write_options *o,
                               unsigned char **bytes, size_t *size, cr_error *err);
 
+/* ---- accelerators ---- */
+
+typedef enum cr_tfl_device { CR_TFL_EDGETPU, CR_TFL_VX } cr_tfl_device; /* Coral; i.MX 8M Plus */
+
+typedef struct cr_tfl_device_row {
+    const char *op;  /* "CONV_2D" */
+    int count, mapped;
+    const char *why; /* the first that stays on the CPU does so for this; NULL: none does */
+} cr_tfl_device_row;
+
+enum { CR_TFL_MAX_ROWS = 96 };
+
+/* Which operators of the file that cr_tflite_write would write run on the device, by kind, in the order
+ * in which they occur (tflite_devices.c). */
+cr_status cr_tflite_devices(const cr_graph *g, const cr_recipe *r, const cr_tfl_write_options *o,
+                            cr_tfl_device device, cr_tfl_device_row rows[CR_TFL_MAX_ROWS],
+                            size_t *count, cr_error *err);
+
 #endif

@@ -39,5 +39,18 @@ same float-head.tflite .9
 same dynamic.tflite .9
 "$CRAYON" quantize "$SAMPLE" -o weights.tflite --mode weights >/dev/null
 same weights.tflite .9
+for target in edgetpu npu-nxp; do
+    "$CRAYON" quantize "$SAMPLE" -o $target.tflite --images scenes/images --rounding nearest --no-check \
+        --target $target | grep -E '^target|stay'
+done
+"$CRAYON" eval edgetpu.tflite --images scenes/images --labels scenes/instances.json --against "$SAMPLE" --json >d.json
+json d.json '"decoded by the host:", j["agreement"] > .85'
+"$CRAYON" quantize "$SAMPLE" -o whole.tflite --images scenes/images --rounding nearest --no-check \
+    --target edgetpu --head quantize | grep -E '^target|stay'
+"$CRAYON" quantize "$SAMPLE" -o hard.tflite --images scenes/images --rounding nearest --no-check \
+    --activation hard-swish >/dev/null
+"$CRAYON" inspect hard.tflite --json >h.json && json h.json '"HardSwish" in j["operators"], "Sigmoid" in j["operators"]'
+fails "$CRAYON" quantize "$SAMPLE" -o x.tflite --stats s.json --equalize all
+fails "$CRAYON" quantize "$SAMPLE" -o x.tflite --stats s.json --target tpu
 fails "$CRAYON" quantize "$SAMPLE" -o x.tflite --mode bf16
 [ ! -e x.tflite ] && echo "nothing written"
