@@ -7,9 +7,9 @@
  *     distances * strides/640 --/
  *
  * A factor goes through sums, through products with one number, through joints and slices, and into
- * constants; products with a constant on the way take it up. So every tensor on the way lies in 0..1
- * as the end does, which integers of 8 and 16 bits can hold; divided at the end alone, pixels up to
- * 640 and scores up to 1 would have to share scales. Where it stops, one Mul remains. */
+ * constants; products with a constant on the way take it up. So every tensor on the way lies in
+ * 0..1 as the end does, which integers of 8 and 16 bits can hold; divided at the end alone, pixels
+ * up to 640 and scores up to 1 would have to share scales. Where it stops, one Mul remains. */
 #include <math.h>
 #include <string.h>
 
@@ -45,8 +45,7 @@ static bool all_ones(const cr_tensor *f)
 
 static bool equal_values(const cr_tensor *a, const cr_tensor *b)
 {
-    return cr_shape_equal(&a->shape, &b->shape) &&
-           !memcmp(a->data, b->data, cr_tensor_bytes(a));
+    return cr_shape_equal(&a->shape, &b->shape) && !memcmp(a->data, b->data, cr_tensor_bytes(a));
 }
 
 /* a * b of two constants. */
@@ -155,8 +154,10 @@ static cr_tensor *through_sum(pusher *p, const cr_node *n, const cr_tensor *f, i
 static cr_tensor *through_product(pusher *p, const cr_node *n, const cr_tensor *f, int depth)
 {
     const int k = is_float_const(n->in[1]) ? 1 : 0;
-    if (cr_shape_count(&n->in[k]->shape) != 1) return push(p, n->in[1 - k], product(p, f, n->in[k]), depth);
-    cr_node *copy = copy_node(p, n, n->out[0]); /* one number: others may share what lies in front */
+    if (cr_shape_count(&n->in[k]->shape) != 1)
+        return push(p, n->in[1 - k], product(p, f, n->in[k]), depth);
+    cr_node *copy =
+        copy_node(p, n, n->out[0]); /* one number: others may share what lies in front */
     if (copy) copy->in[1 - k] = push(p, n->in[1 - k], f, depth);
     return copy ? copy->out[0] : NULL;
 }
@@ -190,14 +191,17 @@ static cr_tensor *push_new(pusher *p, cr_tensor *t, const cr_tensor *f, int dept
     const bool rank = n->op->kind == CR_OP_Slice || same_rank(n, f->shape.rank);
     switch (rank ? n->op->kind : CR_OP_NONE) {
     case CR_OP_Add:
-    case CR_OP_Sub: return through_sum(p, n, f, depth + 1);
-    case CR_OP_Concat: return through_joint(p, n, f, depth + 1);
+    case CR_OP_Sub:
+        return through_sum(p, n, f, depth + 1);
+    case CR_OP_Concat:
+        return through_joint(p, n, f, depth + 1);
     case CR_OP_Slice:
         if (!slices_past(n, f)) break;
         cr_node *copy = copy_node(p, n, t);
         if (copy) copy->in[0] = push(p, n->in[0], f, depth + 1);
         return copy ? copy->out[0] : NULL;
-    default: break;
+    default:
+        break;
     }
     if (n->op->kind == CR_OP_Mul && (is_float_const(n->in[0]) || is_float_const(n->in[1])))
         return through_product(p, n, f, depth + 1);

@@ -21,7 +21,9 @@ static cr_tensor *add(splitter *s, cr_op_kind kind, cr_tensor *a, cr_tensor *b, 
 {
     cr_graph *g = s->g;
     const char *name = cr_arena_printf(&g->arena, "%s_%s", from->name, what);
-    cr_tensor *y = out ? out : name ? cr_graph_new_tensor(g, name, CR_DT_F32, from->out[0]->shape) : NULL;
+    cr_tensor *y = out    ? out
+                   : name ? cr_graph_new_tensor(g, name, CR_DT_F32, from->out[0]->shape)
+                          : NULL;
     cr_node *n = name && y && a ? cr_graph_add_node(g, kind, name, b ? 2 : 1, 1, 0) : NULL;
     if (!n) {
         s->failed = true;
@@ -41,8 +43,10 @@ static void split_swish(splitter *s, cr_node *n)
         add(s, CR_OP_HardSwish, x, NULL, y, n, "hard");
     } else {
         if (alpha != 1.0f)
-            inner = add(s, CR_OP_Mul, x, cr_graph_const_f32(s->g, n->name, alpha), NULL, n, "scaled");
-        add(s, CR_OP_Mul, x, add(s, CR_OP_Sigmoid, inner, NULL, NULL, n, "sigmoid"), y, n, "product");
+            inner =
+                add(s, CR_OP_Mul, x, cr_graph_const_f32(s->g, n->name, alpha), NULL, n, "scaled");
+        add(s, CR_OP_Mul, x, add(s, CR_OP_Sigmoid, inner, NULL, NULL, n, "sigmoid"), y, n,
+            "product");
     }
     cr_graph_kill(n);
 }
@@ -52,7 +56,8 @@ static void split_hard_sigmoid(splitter *s, cr_node *n)
     cr_tensor *y = n->out[0];
     cr_tensor *a = cr_graph_const_f32(s->g, n->name, cr_attr_float(n, "alpha", .2f));
     cr_tensor *b = cr_graph_const_f32(s->g, n->name, cr_attr_float(n, "beta", .5f));
-    cr_tensor *line = add(s, CR_OP_Add, add(s, CR_OP_Mul, n->in[0], a, NULL, n, "scaled"), b, NULL, n, "line");
+    cr_tensor *line =
+        add(s, CR_OP_Add, add(s, CR_OP_Mul, n->in[0], a, NULL, n, "scaled"), b, NULL, n, "line");
     cr_node *clip = cr_graph_add_node(s->g, CR_OP_Clip, n->name, 3, 1, 0);
     if (!clip || !line) {
         s->failed = true;
@@ -92,8 +97,12 @@ static void split(splitter *s, cr_node *n)
 {
     if (n->out[0] && n->out[0]->dtype != CR_DT_F32) return;
     switch (n->op->kind) {
-    case CR_OP_Swish: split_swish(s, n); break;
-    case CR_OP_HardSigmoid: split_hard_sigmoid(s, n); break;
+    case CR_OP_Swish:
+        split_swish(s, n);
+        break;
+    case CR_OP_HardSigmoid:
+        split_hard_sigmoid(s, n);
+        break;
     case CR_OP_Div:
         if (is_constant(n->in[1])) invert_divisor(s, n);
         break;
@@ -104,7 +113,8 @@ static void split(splitter *s, cr_node *n)
         add(s, CR_OP_Mul, n->in[0], n->in[0], n->out[0], n, "square");
         cr_graph_kill(n);
         break;
-    default: break;
+    default:
+        break;
     }
 }
 

@@ -2,8 +2,8 @@
 #include "pipeline/target.h"
 
 #include "base/error.h"
-#include "quant/full_plan.h"
 #include "graph/passes.h"
+#include "quant/full_plan.h"
 
 static bool boxes_in_pixels(const cr_graph *g, const cr_head *h)
 {
@@ -25,7 +25,8 @@ static cr_status to_fractions(cr_graph *g, cr_head *h, cr_error *err)
     for (int64_t i = 0; i < n; i++) factor[i] = i < 4 ? side[i & 1] : 1;
     for (int64_t k = 0; h->kind == CR_HEAD_POSE && k < h->keypoints; k++)
         for (int64_t i = 0; i < 2; i++)
-            if (points + k * h->keypoint_dims + i < n) factor[points + k * h->keypoint_dims + i] = side[i];
+            if (points + k * h->keypoint_dims + i < n)
+                factor[points + k * h->keypoint_dims + i] = side[i];
     const cr_status st = cr_graph_scale_output(g, 0, axis, factor, err);
     cr_free(factor);
     h->fractions = st == CR_OK;
@@ -41,14 +42,15 @@ static cr_status reaches_decoding(const cr_graph *g, const cr_recipe *r, bool *y
     *yes = false;
     for (size_t i = 0; st == CR_OK && i < g->node_count; i++)
         for (int k = 0; k < g->nodes[i]->n_out; k++)
-            *yes |= roles[i] == CR_ROLE_DECODE && g->nodes[i]->out[k] && found[g->nodes[i]->out[k]->id];
+            *yes |=
+                roles[i] == CR_ROLE_DECODE && g->nodes[i]->out[k] && found[g->nodes[i]->out[k]->id];
     if (st == CR_OK) cr_free(roles);
     cr_free(found);
     return st;
 }
 
-cr_status cr_target_graph(const cr_graph *source, const cr_recipe *r, cr_head *head, bool hard_swish, cr_graph **out,
-                          cr_error *err)
+cr_status cr_target_graph(const cr_graph *source, const cr_recipe *r, cr_head *head,
+                          bool hard_swish, cr_graph **out, cr_error *err)
 {
     cr_graph *g;
     *out = NULL;
@@ -56,7 +58,8 @@ cr_status cr_target_graph(const cr_graph *source, const cr_recipe *r, cr_head *h
     cr_status st = cr_graph_split_activations(g, hard_swish, err);
     bool decodes_integers = false;
     if (st == CR_OK && r) st = reaches_decoding(source, r, &decodes_integers, err);
-    if (st == CR_OK && !decodes_integers && boxes_in_pixels(g, head)) st = to_fractions(g, head, err);
+    if (st == CR_OK && !decodes_integers && boxes_in_pixels(g, head))
+        st = to_fractions(g, head, err);
     if (st != CR_OK) cr_graph_free(&g);
     *out = g;
     return st;
@@ -76,8 +79,10 @@ cr_status cr_model_set_target(cr_model *m, cr_target target, bool hard_swish, cr
         cr_graph_free(&g);
         return st;
     }
-    if (m->read) cr_graph_free(&m->graph);
-    else m->read = m->graph;
+    if (m->read)
+        cr_graph_free(&m->graph);
+    else
+        m->read = m->graph;
     cr_free(m->roles);
     m->graph = g;
     m->roles = roles;

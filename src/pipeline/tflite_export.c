@@ -1,6 +1,6 @@
 /* TFLite files of models: the graph as the target wants it, and metadata in the form in which
- * Ultralytics' exporter appends them (metadata.json: their loader and ours read names, stride, task,
- * imgsz from there). */
+ * Ultralytics' exporter appends them (metadata.json: their loader and ours read names, stride,
+ * task, imgsz from there). */
 #include <ctype.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -20,8 +20,10 @@ typedef struct text {
 
 static void put(text *t, char c)
 {
-    if (!cr_grow((void **)&t->bytes, &t->cap, t->used, 1)) t->failed = true;
-    else t->bytes[t->used++] = c;
+    if (!cr_grow((void **)&t->bytes, &t->cap, t->used, 1))
+        t->failed = true;
+    else
+        t->bytes[t->used++] = c;
 }
 
 static void put_string(text *t, const char *s)
@@ -35,8 +37,10 @@ static const char *copy_string(text *t, const char *s)
     const char quote = *s++;
     put(t, '"');
     for (; *s && *s != quote; s++) {
-        if (*s == '\\' && (s[1] == '\'' || s[1] == '"' || s[1] == '\\')) s++;
-        else if (*s == '\\') return NULL;
+        if (*s == '\\' && (s[1] == '\'' || s[1] == '"' || s[1] == '\\'))
+            s++;
+        else if (*s == '\\')
+            return NULL;
         if (*s == '"' || *s == '\\') put(t, '\\');
         put(t, *s);
     }
@@ -47,8 +51,9 @@ static const char *copy_string(text *t, const char *s)
 /* A word or number; keys of dictionaries are strings in JSON. */
 static const char *copy_word(text *t, const char *s)
 {
-    static const struct { const char *python, *json; } words[] = {
-        {"True", "true"}, {"False", "false"}, {"None", "null"}};
+    static const struct {
+        const char *python, *json;
+    } words[] = {{"True", "true"}, {"False", "false"}, {"None", "null"}};
     const char *end = s;
     while (isalnum((unsigned char)*end) || strchr("+-._", *end) ? *end != 0 : false) end++;
     if (end == s) return NULL;
@@ -71,10 +76,14 @@ static json_t *from_python(const char *s)
 {
     text t = {0};
     while (s && *s) {
-        if (*s == '\'' || *s == '"') s = copy_string(&t, s);
-        else if (strchr("{}[]:, ", *s)) put(&t, *s++);
-        else if (*s == '(' || *s == ')') put(&t, *s++ == '(' ? '[' : ']');
-        else s = copy_word(&t, s);
+        if (*s == '\'' || *s == '"')
+            s = copy_string(&t, s);
+        else if (strchr("{}[]:, ", *s))
+            put(&t, *s++);
+        else if (*s == '(' || *s == ')')
+            put(&t, *s++ == '(' ? '[' : ']');
+        else
+            s = copy_word(&t, s);
     }
     json_t *v = s && !t.failed ? json_loadb(t.bytes, t.used, JSON_DECODE_ANY, NULL) : NULL;
     cr_free(t.bytes);
@@ -134,7 +143,8 @@ cr_status cr_tflite_export(const cr_model *m, const cr_export_options *o, const 
     CR_TRY(check_half(m, err));
     CR_TRY(cr_target_graph(cr_model_graph(m), m->recipe, &head, false, &g, err));
     char *metadata = metadata_of(m, g);
-    const cr_tfl_write_options w = {.ports = (cr_tfl_port)o->ports, .half = m->stored != NULL, .metadata = metadata};
+    const cr_tfl_write_options w = {
+        .ports = (cr_tfl_port)o->ports, .half = m->stored != NULL, .metadata = metadata};
     const cr_status st = metadata ? cr_tflite_write(g, m->recipe, &w, path, err) : CR_NOMEM(err);
     free(metadata);
     cr_graph_free(&g);
@@ -152,9 +162,9 @@ cr_status cr_model_target_rows(const cr_model *m, const cr_export_options *o,
     *count = 0;
     if (m->target != CR_TARGET_EDGETPU && m->target != CR_TARGET_NPU_NXP) return CR_OK;
     CR_TRY(cr_target_graph(cr_model_graph(m), m->recipe, &head, false, &g, err));
-    const cr_status st =
-        cr_tflite_devices(g, m->recipe, &w, m->target == CR_TARGET_EDGETPU ? CR_TFL_EDGETPU : CR_TFL_VX,
-                          found, count, err);
+    const cr_status st = cr_tflite_devices(
+        g, m->recipe, &w, m->target == CR_TARGET_EDGETPU ? CR_TFL_EDGETPU : CR_TFL_VX, found, count,
+        err);
     for (size_t i = 0; st == CR_OK && i < *count; i++)
         rows[i] = (cr_target_row){found[i].op, found[i].count, found[i].mapped, found[i].why};
     cr_graph_free(&g);

@@ -1,18 +1,17 @@
-/* TFLite's integer kernels read integers and write integers, so a tensor without an entry would cost
- * a way through float. This completes the plan of placement.c:
+/* TFLite's integer kernels read integers and write integers, so a tensor without an entry would
+ * cost a way through float. This completes the plan of placement.c:
  *
  *   what it is                            its entry
  *   read by one ReLU, ReLU6 alone         none: its operator applies them itself
- *   Sigmoid, Softmax, Tanh                the scale that TFLite prescribes: 1/256 of 0..1, 1/128 of -1..1
- *   moved, pooled, resized, padded        that of the input
- *   x of x * Sigmoid(x)                   8 bits, the range with the least error BEHIND the product: what
- *                                         lies below -6 or so gives 0, and need not be told apart
- *   everything else of the body           8 bits, by the method that was asked for
+ *   Sigmoid, Softmax, Tanh                the scale that TFLite prescribes: 1/256 of 0..1, 1/128 of
+ * -1..1 moved, pooled, resized, padded        that of the input x of x * Sigmoid(x) 8 bits, the
+ * range with the least error BEHIND the product: what lies below -6 or so gives 0, and need not be
+ * told apart everything else of the body           8 bits, by the method that was asked for
  *   decoding                              16 bits, all that was seen (targets without 16 bits: 8)
  *
- * Decoding in 16 bits is what keeps full integer from collapsing: a score shares its last tensor with
- * boxes, which as fractions of the picture have steps of 2.5 pixels in 8 bits and .01 in 16, and
- * scores below 1/256 keep their order. It costs a few per cent of the time. What the last
+ * Decoding in 16 bits is what keeps full integer from collapsing: a score shares its last tensor
+ * with boxes, which as fractions of the picture have steps of 2.5 pixels in 8 bits and .01 in 16,
+ * and scores below 1/256 keep their order. It costs a few per cent of the time. What the last
  * convolutions give has 8 bits, logits from background_logit up.
  *
  * Rejected: 8 bits everywhere (what converters write: .34 mAP of .40 on YOLOv8n), decoding in float
@@ -36,7 +35,7 @@ typedef struct planner {
     const cr_quantize_options *options;
     cr_recipe *recipe;
     cr_quantize_report *report;
-    bool *known;                   /* by tensor id: has one */
+    bool *known; /* by tensor id: has one */
     cr_head_parts parts;
 } planner;
 
@@ -126,7 +125,8 @@ static bool feeds_silu(const planner *p, const cr_tensor *t)
 static void silu_range(const cr_tensor_stats *s, double *lo, double *hi)
 {
     enum { LOW_STEPS = 24, HIGH_STEPS = 12 };
-    const double least = fmax(fmin((double)s->all.min, -1e-3), -12), most = fmax((double)s->all.max, .5);
+    const double least = fmax(fmin((double)s->all.min, -1e-3), -12),
+                 most = fmax((double)s->all.max, .5);
     double best = INFINITY;
     *lo = least;
     *hi = most;
@@ -143,7 +143,8 @@ static void silu_range(const cr_tensor_stats *s, double *lo, double *hi)
 
 /* ---- ranges ---- */
 
-/* A kernel of ours that applies the activation hid the tensor: the range follows from what came out. */
+/* A kernel of ours that applies the activation hid the tensor: the range follows from what came
+ * out. */
 static const cr_tensor_stats *stats_behind(const planner *p, const cr_tensor *t, double *below)
 {
     const cr_tensor_stats *s = cr_stats_find(p->stats, t->name);
@@ -196,7 +197,8 @@ static cr_status range_of(const planner *p, const cr_node *n, const cr_tensor *t
     const cr_tensor_stats *s = stats_behind(p, t, &below);
     if (!s && (of_inputs(p, n, lo, hi) || of_logits(p, t, lo, hi))) return CR_OK;
     CR_CHECK(s, err, CR_ERR_ARGUMENT,
-             "the statistics have no tensor '%s': they were made with another model or target", t->name);
+             "the statistics have no tensor '%s': they were made with another model or target",
+             t->name);
     const bool body = p->roles[n->index] == CR_ROLE_BODY && type == CR_DT_I8;
     const cr_range_want want = {body ? p->options->calibration : CR_CALIB_MINMAX,
                                 p->options->percentile, p->options->norm,
@@ -210,7 +212,8 @@ static cr_status range_of(const planner *p, const cr_node *n, const cr_tensor *t
 
 static bool only_scores(const planner *p, const cr_tensor *t)
 {
-    const unsigned carried = p->parts.carried[t->id], scores = 1u << CR_PART_SCORE | 1u << CR_PART_OBJECT;
+    const unsigned carried = p->parts.carried[t->id],
+                   scores = 1u << CR_PART_SCORE | 1u << CR_PART_OBJECT;
     return carried && !(carried & ~scores);
 }
 
@@ -242,7 +245,8 @@ static bool swallowed(const planner *p, const cr_node *n, const cr_tensor *t)
         if (r->n_in < 1 || r->in[0] != t) continue;
         if (r->op->kind == CR_OP_Relu) return true;
         return r->op->kind == CR_OP_Clip && r->n_in > 2 && r->in[1] && r->in[1]->data && r->in[2] &&
-               r->in[2]->data && cr_tensor_get_f64(r->in[1], 0) == 0 && cr_tensor_get_f64(r->in[2], 0) == 6;
+               r->in[2]->data && cr_tensor_get_f64(r->in[1], 0) == 0 &&
+               cr_tensor_get_f64(r->in[2], 0) == 6;
     }
     return false;
 }
@@ -253,13 +257,15 @@ static bool keeps_codes(const cr_node *n)
     case CR_OP_Gather:
     case CR_OP_Pad:
     case CR_OP_Resize:
-    case CR_OP_AveragePool: return true;
-    default: return cr_passes_integers(n);
+    case CR_OP_AveragePool:
+        return true;
+    default:
+        return cr_passes_integers(n);
     }
 }
 
-/* The entry of the joint that alone reads t, perhaps behind movements: codes made at its scale need no
- * second rounding. */
+/* The entry of the joint that alone reads t, perhaps behind movements: codes made at its scale need
+ * no second rounding. */
 static const cr_recipe_entry *joint_behind(const planner *p, const cr_tensor *t)
 {
     const cr_graph *g = p->graph;
@@ -268,7 +274,8 @@ static const cr_recipe_entry *joint_behind(const planner *p, const cr_tensor *t)
         bool reads = false;
         for (int k = 0; k < n->n_in; k++) reads |= n->in[k] == t;
         if (!reads) continue;
-        if (n->op->kind == CR_OP_Concat && p->roles[i] == CR_ROLE_BODY) return entry_of(p, n->out[0]);
+        if (n->op->kind == CR_OP_Concat && p->roles[i] == CR_ROLE_BODY)
+            return entry_of(p, n->out[0]);
         if (!keeps_codes(n) || n->n_out != 1) return NULL;
         t = n->out[0];
     }
@@ -284,7 +291,10 @@ static cr_status plan_tensor(planner *p, const cr_node *n, const cr_tensor *t, c
     if (keeps_codes(n)) return before ? add(p, t, &before->q, "moved", err) : CR_OK;
     if (kind == CR_OP_Sigmoid || kind == CR_OP_Softmax || kind == CR_OP_Tanh) {
         const bool wide = type_of(p, n, t) == CR_DT_I16, both = kind == CR_OP_Tanh;
-        return add_one(p, t, wide ? CR_DT_I16 : CR_DT_I8, wide ? 0x1p-15f : both ? 0x1p-7f : 0x1p-8f,
+        return add_one(p, t, wide ? CR_DT_I16 : CR_DT_I8,
+                       wide   ? 0x1p-15f
+                       : both ? 0x1p-7f
+                              : 0x1p-8f,
                        wide || both ? 0 : -128, "prescribed", err);
     }
     const cr_recipe_entry *joint = joint_behind(p, t);
@@ -350,7 +360,8 @@ cr_status cr_plan_full(const cr_graph *g, const cr_role *roles, const cr_stats *
                        const cr_quantize_options *o, cr_recipe *r, cr_quantize_report *report,
                        cr_error *err)
 {
-    planner p = {.graph = g, .roles = roles, .stats = stats, .options = o, .recipe = r, .report = report};
+    planner p = {
+        .graph = g, .roles = roles, .stats = stats, .options = o, .recipe = r, .report = report};
     p.known = cr_calloc(g->tensor_count + 1, sizeof *p.known);
     cr_status st = p.known ? cr_head_parts_find(g, roles, stats, &p.parts, err) : CR_NOMEM(err);
     if (st == CR_OK) st = plan_nodes(&p, err);

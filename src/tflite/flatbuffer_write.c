@@ -1,11 +1,11 @@
-/* The buffer grows from its end towards its start, so every reference points to bytes that are there
- * already and no offset is ever patched. A position is counted from the end, which growing does not
- * move. Tables of equal layout share one vtable.
+/* The buffer grows from its end towards its start, so every reference points to bytes that are
+ * there already and no offset is ever patched. A position is counted from the end, which growing
+ * does not move. Tables of equal layout share one vtable.
  *
- * Format: flatbuffers.dev, "FlatBuffer Internals". References are unsigned 32-bit distances forward;
- * a table begins with the signed distance back to its vtable (u16: bytes of the vtable, bytes of the
- * table, then per slot the field's place in the table, 0 for absent). Rejected: building forward
- * with a second pass that fills offsets in (twice the code for the same bytes). */
+ * Format: flatbuffers.dev, "FlatBuffer Internals". References are unsigned 32-bit distances
+ * forward; a table begins with the signed distance back to its vtable (u16: bytes of the vtable,
+ * bytes of the table, then per slot the field's place in the table, 0 for absent). Rejected:
+ * building forward with a second pass that fills offsets in (twice the code for the same bytes). */
 #include "tflite/flatbuffer_write.h"
 
 #include <string.h>
@@ -59,8 +59,10 @@ static void push_u16(cr_fb *b, unsigned v)
 
 static void push_u32(cr_fb *b, uint32_t v)
 {
-    push(b, (const unsigned char[]){(unsigned char)v, (unsigned char)(v >> 8),
-                                    (unsigned char)(v >> 16), (unsigned char)(v >> 24)}, 4);
+    push(b,
+         (const unsigned char[]){(unsigned char)v, (unsigned char)(v >> 8),
+                                 (unsigned char)(v >> 16), (unsigned char)(v >> 24)},
+         4);
 }
 
 static cr_fb_ref here(const cr_fb *b)
@@ -185,8 +187,10 @@ cr_fb_ref cr_fb_end(cr_fb *b)
     push_u16(b, (unsigned)vtable_bytes);
     if (b->failed) return table;
     cr_fb_ref vtable = find_vtable(b, vtable_bytes);
-    if (vtable) b->used = table;
-    else vtable = here(b);
+    if (vtable)
+        b->used = table;
+    else
+        vtable = here(b);
     if (vtable == here(b) && !keep_vtable(b, vtable)) b->failed = true;
     unsigned char *at = b->bytes + b->cap - table;
     const int32_t back = (int32_t)vtable - (int32_t)table;

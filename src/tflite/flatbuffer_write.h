@@ -22,7 +22,7 @@ typedef uint32_t cr_fb_ref; /* distance of an object's start from the buffer's e
 typedef struct cr_fb {
     unsigned char *bytes; /* the last `used` of `cap` are filled */
     size_t used, cap;
-    size_t align;         /* the largest that was asked for */
+    size_t align; /* the largest that was asked for */
     bool failed;
     cr_fb_ref slot[CR_FB_MAX_SLOTS]; /* of the open table: where its fields are */
     size_t table_end;

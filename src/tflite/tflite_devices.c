@@ -1,12 +1,12 @@
 /* Which operators run on an accelerator, and why others do not.
  *
- * Edge TPU: Coral's list of supported operations and their limitations (coral.ai/docs/edgetpu/models-intro):
- * everything 8 bits wide, tensors of at most three dimensions above 1, and per operator what stands in
- * the table. Its compiler may leave more on the CPU, for large tensors above all, and everything behind
- * the first operator that it cannot map.
+ * Edge TPU: Coral's list of supported operations and their limitations
+ * (coral.ai/docs/edgetpu/models-intro): everything 8 bits wide, tensors of at most three dimensions
+ * above 1, and per operator what stands in the table. Its compiler may leave more on the CPU, for
+ * large tensors above all, and everything behind the first operator that it cannot map.
  *
- * i.MX 8M Plus: the operators that VeriSilicon's TFLite delegate translates (tflite-vx-delegate); 8 bits
- * run on its NPU, floats and 16 bits slowly or not at all. */
+ * i.MX 8M Plus: the operators that VeriSilicon's TFLite delegate translates (tflite-vx-delegate); 8
+ * bits run on its NPU, floats and 16 bits slowly or not at all. */
 #include "tflite/tflite_out.h"
 
 enum { TPU = 1, VX = 2, BOTH = 3 };
@@ -43,7 +43,8 @@ static int devices_of(cr_tfl_op code)
     case CR_TFL_SUB:
     case CR_TFL_SUM:
     case CR_TFL_TANH:
-    case CR_TFL_TRANSPOSE_CONV: return BOTH;
+    case CR_TFL_TRANSPOSE_CONV:
+        return BOTH;
     case CR_TFL_BATCH_MATMUL:
     case CR_TFL_DEPTH_TO_SPACE:
     case CR_TFL_DEQUANTIZE:
@@ -58,8 +59,10 @@ static int devices_of(cr_tfl_op code)
     case CR_TFL_NEG:
     case CR_TFL_POW:
     case CR_TFL_SQRT:
-    case CR_TFL_TRANSPOSE: return VX;
-    default: return 0;
+    case CR_TFL_TRANSPOSE:
+        return VX;
+    default:
+        return 0;
     }
 }
 
@@ -110,8 +113,10 @@ static const char *tpu_refuses(const cr_tfl_out *o, const cr_tfl_operator *op)
 {
     const cr_tfl_tensor *in = &o->tensors[op->in[0]], *out = &o->tensors[op->out[0]];
     bool inner;
-    if (dims_above_one(in, &inner) > 3 || !inner) return "its input has more than three dimensions above 1";
-    if (dims_above_one(out, &inner) > 3 || !inner) return "its output has more than three dimensions above 1";
+    if (dims_above_one(in, &inner) > 3 || !inner)
+        return "its input has more than three dimensions above 1";
+    if (dims_above_one(out, &inner) > 3 || !inner)
+        return "its output has more than three dimensions above 1";
     switch (op->code) {
     case CR_TFL_CONV_2D:
         if (option(op, CR_TFL_CONV_DILATION_W, 1) != option(op, CR_TFL_CONV_DILATION_H, 1))
@@ -135,7 +140,8 @@ static const char *tpu_refuses(const cr_tfl_out *o, const cr_tfl_operator *op)
         for (int i = 0; i < op->n_in; i++)
             if (o->tensors[op->in[i]].data) return "one of its inputs is a constant";
         return NULL;
-    default: return NULL;
+    default:
+        return NULL;
     }
 }
 
@@ -143,6 +149,7 @@ const char *cr_tfl_device_refuses(const cr_tfl_out *o, const cr_tfl_operator *op
 {
     const char *why = wrong_types(o, op);
     if (why) return why;
-    if (!(devices_of(op->code) & (d == CR_TFL_EDGETPU ? TPU : VX))) return "the device has no such operator";
+    if (!(devices_of(op->code) & (d == CR_TFL_EDGETPU ? TPU : VX)))
+        return "the device has no such operator";
     return d == CR_TFL_EDGETPU ? tpu_refuses(o, op) : NULL;
 }

@@ -5,9 +5,9 @@
  *     file               [1,80,80,64] -> [1,6400,64] -> [1,8400,4,16] ->             [1,8400,4,16]
  *
  * A Reshape maps runs of axes to runs of axes: {64}->{4,16}, {80,80}->{6400}. Runs may lie in any
- * order in the file as long as each is together and in its own order, so only the axes of a run that
- * is torn apart are moved (channel shuffles). Rejected: rewriting every axis of the graph to NHWC by
- * rules per operator, which leaves heads full of transposes. */
+ * order in the file as long as each is together and in its own order, so only the axes of a run
+ * that is torn apart are moved (channel shuffles). Rejected: rewriting every axis of the graph to
+ * NHWC by rules per operator, which leaves heads full of transposes. */
 #include "tflite/tflite_layout.h"
 
 cr_layout cr_layout_plain(int rank)

@@ -1,18 +1,13 @@
-/* Nodes without weights to TFLite operators. Each function asks for its inputs in the form and order
- * that its operator needs (cr_tfl_get converts), makes the output and leaves the rest to cr_tfl_made. */
+/* Nodes without weights that compute, and the choice of what lowers a node. Each function asks for
+ * its inputs in the form and order that its operator needs (cr_tfl_get converts), makes the output
+ * and leaves the rest to cr_tfl_made. */
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
 #include "base/error.h"
-#include "graph/infer_move.h"
 #include "graph/nn_rules.h"
 #include "tflite/tflite_out.h"
-
-static bool is_int(const cr_tfl_form *f)
-{
-    return f->type == CR_TFL_I8 || f->type == CR_TFL_I16;
-}
 
 /* ---- which form an operator computes in ---- */
 
@@ -26,7 +21,7 @@ static mode mode_between(const cr_tfl_out *o, const cr_node *n, const cr_tensor 
         const cr_tensor *t = i < 0 ? out : n->in[i];
         if (!t || t->data) continue;
         const cr_tfl_form f = cr_tfl_stored_form(o, t);
-        if (!is_int(&f)) return COMPUTE_FLOAT;
+        if (!cr_tfl_is_int(&f)) return COMPUTE_FLOAT;
         if (f.type == CR_TFL_I16) m = COMPUTE_INT16;
     }
     return m;
@@ -88,26 +83,6 @@ static cr_layout axis_last(cr_layout l, int axis)
     return out;
 }
 
-static int64_t axis_of(const cr_node *n, const char *name, int64_t fallback, int rank)
-{
-    const int64_t axis = cr_attr_int(n, name, fallback);
-    return axis < 0 ? axis + rank : axis;
-}
-
-static cr_op_call call_of(const cr_node *n)
-{
-    return (cr_op_call){n, (const cr_tensor *const *)n->in, n->out, n->n_in, n->n_out};
-}
-
-static void one_to_one(cr_tfl_out *o, const cr_node *n, cr_tfl_op code, const cr_tfl_form *in,
-                       const cr_tfl_form *out, const cr_layout *l, cr_tfl_operator **op)
-{
-    const int x = cr_tfl_get(o, n->in[0], in, l), y = cr_tfl_make(o, n->out[0], out, l);
-    *op = cr_tfl_new_op(o, code, 1, 1);
-    (*op)->in[0] = x;
-    (*op)->out[0] = y;
-}
-
 /* ---- unary ---- */
 
 typedef struct unary_rule {
@@ -158,7 +133,7 @@ static cr_status lower_unary(cr_tfl_out *o, const cr_node *n, const unary_rule *
     const cr_layout l = cr_tfl_layout_of(o, n->in[0]);
     const cr_tfl_form in = form_in(o, n->in[0], m);
     const cr_tfl_form out = u->fixed ? fixed_form(m, u->zero) : form_in(o, n->out[0], m);
-    one_to_one(o, n, u->code, &in, &out, &l, &op);
+    cr_tfl_one_to_one(o, n, u->code, &in, &out, &l, &op);
     if (u->attr) cr_tfl_set(op, u->slot, 'f', (double)cr_attr_float(n, u->attr, u->fallback));
     if (n->op->kind == CR_OP_Gelu)
         cr_tfl_set(op, CR_TFL_GELU_APPROXIMATE, 'b',
@@ -196,10 +171,11 @@ static cr_status lower_clip(cr_tfl_out *o, const cr_node *n, cr_error *err)
     cr_tfl_operator *op;
     double bound[2];
     if (code) {
-        one_to_one(o, n, code, &in, &out, &l, &op);
+        cr_tfl_one_to_one(o, n, code, &in, &out, &l, &op);
         return CR_OK;
     }
-    if (!clip_bounds(n, &bound[0], &bound[1])) return cr_tfl_refuse(n, "bounds are no constants", err);
+    if (!clip_bounds(n, &bound[0], &bound[1]))
+        return cr_tfl_refuse(n, "bounds are no constants", err);
     int x = cr_tfl_get(o, n->in[0], &in, &l);
     for (int k = 0; k < 2; k++) { /* a bound that is absent is one that nothing reaches */
         const float value = (float)fmax(fmin(bound[k], (double)FLT_MAX), -(double)FLT_MAX);
@@ -226,13 +202,20 @@ static cr_status lower_clip(cr_tfl_out *o, const cr_node *n, cr_error *err)
 static cr_tfl_op binary_code(cr_op_kind k)
 {
     switch (k) {
-    case CR_OP_Add: return CR_TFL_ADD;
-    case CR_OP_Sub: return CR_TFL_SUB;
-    case CR_OP_Mul: return CR_TFL_MUL;
-    case CR_OP_Div: return CR_TFL_DIV;
-    case CR_OP_Max: return CR_TFL_MAXIMUM;
-    case CR_OP_Min: return CR_TFL_MINIMUM;
-    default: return CR_TFL_POW;
+    case CR_OP_Add:
+        return CR_TFL_ADD;
+    case CR_OP_Sub:
+        return CR_TFL_SUB;
+    case CR_OP_Mul:
+        return CR_TFL_MUL;
+    case CR_OP_Div:
+        return CR_TFL_DIV;
+    case CR_OP_Max:
+        return CR_TFL_MAXIMUM;
+    case CR_OP_Min:
+        return CR_TFL_MINIMUM;
+    default:
+        return CR_TFL_POW;
     }
 }
 
@@ -264,7 +247,8 @@ static cr_status lower_binary(cr_tfl_out *o, const cr_node *n, cr_error *err)
     for (int k = 0; k < 2; k++) {
         const cr_tensor *t = n->in[k];
         const cr_tfl_form f = t->data ? form_of_const(t, m) : form_in(o, t, m);
-        const cr_layout own = t->data || t->shape.rank == l.rank ? l : cr_layout_plain(t->shape.rank);
+        const cr_layout own =
+            t->data || t->shape.rank == l.rank ? l : cr_layout_plain(t->shape.rank);
         in[k] = cr_tfl_get(o, t, &f, &own);
     }
     const int y = cr_tfl_make(o, end, &out, &l);
@@ -300,63 +284,7 @@ int cr_tfl_fused_activation(cr_tfl_out *o, const cr_node *n, const cr_tensor **e
     return CR_TFL_ACT_NONE;
 }
 
-/* ---- movement ---- */
-
-/* Codes are moved as they are: the form of the input. */
-static cr_tfl_form moved_form(const cr_tfl_out *o, const cr_tensor *in, const cr_tensor *out)
-{
-    const cr_tfl_form a = cr_tfl_stored_form(o, in), b = cr_tfl_stored_form(o, out);
-    return is_int(&a) && is_int(&b) ? a : in->dtype == CR_DT_F32 ? cr_tfl_float() : a;
-}
-
-static void reshape_op(cr_tfl_out *o, int in, int out, const cr_shape *s, const cr_layout *l)
-{
-    int32_t dims[CR_MAX_RANK];
-    for (int i = 0; i < l->rank; i++) dims[i] = (int32_t)s->dim[l->at[i]];
-    const int shape = cr_tfl_new_i32(o, "shape", dims, l->rank, 1);
-    cr_tfl_operator *op = cr_tfl_new_op(o, CR_TFL_RESHAPE, 2, 1);
-    op->in[0] = in;
-    op->in[1] = shape;
-    op->out[0] = out;
-}
-
-static cr_status lower_reshape(cr_tfl_out *o, const cr_node *n, cr_error *err)
-{
-    const cr_tensor *x = n->in[0], *y = n->out[0];
-    const cr_layout have = cr_tfl_layout_of(o, x);
-    cr_layout need, give;
-    CR_CHECK(cr_shape_count(&x->shape) > 0, err, CR_ERR_UNSUPPORTED, "TFLite: '%s' is empty", x->name);
-    cr_layout_reshape(&x->shape, &y->shape, &have, &need, &give);
-    const cr_tfl_form f = moved_form(o, x, y);
-    const int in = cr_tfl_get(o, x, &f, &need), out = cr_tfl_make(o, y, &f, &give);
-    reshape_op(o, in, out, &y->shape, &give);
-    return CR_OK;
-}
-
-/* The axes get other numbers; nothing moves. */
-static cr_status lower_transpose(cr_tfl_out *o, const cr_node *n, cr_error *err)
-{
-    int perm[CR_MAX_RANK];
-    const cr_op_call call = call_of(n);
-    CR_TRY(cr_perm_resolve(&call, perm, err));
-    const cr_layout in = cr_tfl_layout_of(o, n->in[0]);
-    const cr_tfl_form f = moved_form(o, n->in[0], n->out[0]);
-    cr_layout out = {.rank = in.rank};
-    for (int i = 0; i < in.rank; i++)
-        for (int a = 0; a < in.rank; a++)
-            if (perm[a] == in.at[i]) out.at[i] = a;
-    cr_tfl_rename(o, n->out[0], cr_tfl_get(o, n->in[0], &f, &in), &f, &out);
-    return CR_OK;
-}
-
-static cr_status lower_copy(cr_tfl_out *o, const cr_node *n, cr_error *err)
-{
-    (void)err;
-    const cr_layout l = cr_tfl_layout_of(o, n->in[0]);
-    const cr_tfl_form f = moved_form(o, n->in[0], n->out[0]);
-    cr_tfl_rename(o, n->out[0], cr_tfl_get(o, n->in[0], &f, &l), &f, &l);
-    return CR_OK;
-}
+/* ---- joints ---- */
 
 static cr_status lower_concat(cr_tfl_out *o, const cr_node *n, cr_error *err)
 {
@@ -368,7 +296,7 @@ static cr_status lower_concat(cr_tfl_out *o, const cr_node *n, cr_error *err)
     cr_layout l = cr_layout_plain(y->shape.rank);
     for (int k = n->n_in; k-- > 0;)
         if (!n->in[k]->data) l = cr_tfl_layout_of(o, n->in[k]);
-    const int axis = cr_layout_find(&l, (int)axis_of(n, "axis", 0, y->shape.rank));
+    const int axis = cr_layout_find(&l, (int)cr_tfl_axis_of(n, "axis", 0, y->shape.rank));
     int *in = cr_arena_alloc(&o->arena, (size_t)n->n_in * sizeof *in);
     if (!in) return CR_NOMEM(err);
     for (int k = 0; k < n->n_in; k++) in[k] = cr_tfl_get(o, n->in[k], &f, &l);
@@ -380,184 +308,32 @@ static cr_status lower_concat(cr_tfl_out *o, const cr_node *n, cr_error *err)
     return CR_OK;
 }
 
-/* begin, end and step by axis of the graph. */
-static void strided_slice(cr_tfl_out *o, const cr_tensor *x, const cr_tensor *y,
-                          const int64_t *begin, const int64_t *end, const int64_t *step)
-{
-    const cr_layout l = cr_tfl_layout_of(o, x);
-    const cr_tfl_form f = moved_form(o, x, y);
-    int32_t table[3][CR_MAX_RANK];
-    for (int i = 0; i < l.rank; i++) {
-        table[0][i] = (int32_t)begin[l.at[i]];
-        table[1][i] = (int32_t)end[l.at[i]];
-        table[2][i] = (int32_t)step[l.at[i]];
-    }
-    static const char *const names[] = {"begin", "end", "strides"};
-    int in[4] = {cr_tfl_get(o, x, &f, &l)};
-    for (int k = 0; k < 3; k++) in[k + 1] = cr_tfl_new_i32(o, names[k], table[k], l.rank, 1);
-    const int out = cr_tfl_make(o, y, &f, &l);
-    cr_tfl_operator *op = cr_tfl_new_op(o, CR_TFL_STRIDED_SLICE, 4, 1);
-    for (int k = 0; k < 4; k++) op->in[k] = in[k];
-    op->out[0] = out;
-}
-
-static cr_status lower_slice(cr_tfl_out *o, const cr_node *n, cr_error *err)
-{
-    cr_slice_plan p;
-    const cr_op_call call = call_of(n);
-    int64_t end[CR_MAX_RANK];
-    CR_TRY(cr_slice_resolve(&call, &p, err));
-    if (!cr_shape_known(&p.out)) return cr_tfl_refuse(n, "bounds are no constants", err);
-    for (int a = 0; a < p.out.rank; a++) {
-        if (p.step[a] < 0) return cr_tfl_refuse(n, "a negative step", err);
-        end[a] = p.start[a] + (p.out.dim[a] - 1) * p.step[a] + 1;
-    }
-    strided_slice(o, n->in[0], n->out[0], p.start, end, p.step);
-    return CR_OK;
-}
-
-static cr_status lower_split(cr_tfl_out *o, const cr_node *n, cr_error *err)
-{
-    (void)err;
-    const cr_tensor *x = n->in[0];
-    const int axis = (int)axis_of(n, "axis", 0, x->shape.rank);
-    int64_t begin[CR_MAX_RANK] = {0}, end[CR_MAX_RANK], step[CR_MAX_RANK];
-    for (int a = 0; a < x->shape.rank; a++) end[a] = x->shape.dim[a], step[a] = 1;
-    end[axis] = 0;
-    for (int k = 0; k < n->n_out; k++) {
-        if (!n->out[k]) return cr_tfl_refuse(n, "an output is left out", err);
-        begin[axis] = end[axis];
-        end[axis] += n->out[k]->shape.dim[axis];
-        if (n->out[k]->uses) strided_slice(o, x, n->out[k], begin, end, step);
-    }
-    return CR_OK;
-}
-
-static cr_status lower_gather(cr_tfl_out *o, const cr_node *n, cr_error *err)
-{
-    const cr_tensor *x = n->in[0], *index = n->in[1];
-    if (!index->data || index->shape.rank > 1) return cr_tfl_refuse(n, "indexes are no list", err);
-    const int64_t count = cr_shape_count(&index->shape);
-    int32_t *list = cr_arena_alloc(&o->arena, (size_t)count * sizeof *list);
-    if (!list) return CR_NOMEM(err);
-    const int axis = (int)axis_of(n, "axis", 0, x->shape.rank);
-    if (index->shape.rank == 0) return cr_tfl_refuse(n, "one index alone", err);
-    for (int64_t i = 0; i < count; i++) {
-        const int64_t v = cr_tensor_get_i64(index, (size_t)i);
-        list[i] = (int32_t)(v < 0 ? v + x->shape.dim[axis] : v);
-    }
-    const cr_layout l = cr_tfl_layout_of(o, x);
-    const cr_tfl_form f = moved_form(o, x, n->out[0]);
-    const int in = cr_tfl_get(o, x, &f, &l), second = cr_tfl_new_i32(o, "index", list, (int)count, 1);
-    const int out = cr_tfl_make(o, n->out[0], &f, &l);
-    cr_tfl_operator *op = cr_tfl_new_op(o, CR_TFL_GATHER, 2, 1);
-    op->in[0] = in;
-    op->in[1] = second;
-    op->out[0] = out;
-    cr_tfl_set(op, CR_TFL_GATHER_AXIS, 'i', cr_layout_find(&l, axis));
-    return CR_OK;
-}
-
-static cr_status lower_pad(cr_tfl_out *o, const cr_node *n, cr_error *err)
-{
-    cr_pad_plan p;
-    const cr_op_call call = call_of(n);
-    CR_TRY(cr_pad_resolve(&call, &p, err));
-    const char *how = cr_attr_string(n, "mode", "constant");
-    const bool constant = !strcmp(how, "constant"), reflect = !strcmp(how, "reflect");
-    const bool zero = n->n_in < 3 || !n->in[2] || (n->in[2]->data && cr_tensor_get_f64(n->in[2], 0) == 0);
-    if (!p.known || (!reflect && !(constant && zero)))
-        return cr_tfl_refuse(n, "pads other than zeros and reflections", err);
-    const cr_layout l = cr_tfl_layout_of(o, n->in[0]);
-    const cr_tfl_form f = reflect ? cr_tfl_float() : moved_form(o, n->in[0], n->out[0]);
-    int32_t pads[2 * CR_MAX_RANK];
-    for (int i = 0; i < l.rank; i++) {
-        if (p.before[l.at[i]] < 0 || p.after[l.at[i]] < 0) return cr_tfl_refuse(n, "negative pads", err);
-        pads[2 * i] = (int32_t)p.before[l.at[i]];
-        pads[2 * i + 1] = (int32_t)p.after[l.at[i]];
-    }
-    const int in = cr_tfl_get(o, n->in[0], &f, &l), table = cr_tfl_new_i32(o, "pads", pads, l.rank, 2);
-    const int out = cr_tfl_make(o, n->out[0], &f, &l);
-    cr_tfl_operator *op = cr_tfl_new_op(o, reflect ? CR_TFL_MIRROR_PAD : CR_TFL_PAD, 2, 1);
-    op->in[0] = in;
-    op->in[1] = table;
-    op->out[0] = out;
-    if (reflect) cr_tfl_set(op, CR_TFL_MIRROR_MODE, 'b', CR_TFL_REFLECT);
-    return CR_OK;
-}
-
-/* ---- resize, depth to space ---- */
-
-/* PyTorch's rule is another one for outputs of one pixel alone. */
-static bool rounds_half(const char *where, const cr_tensor *y)
-{
-    return !strcmp(where, "half_pixel") || (!strcmp(where, "pytorch_half_pixel") && y->shape.rank == 4 &&
-                                            y->shape.dim[2] > 1 && y->shape.dim[3] > 1);
-}
-
-static cr_status lower_resize(cr_tfl_out *o, const cr_node *n, cr_error *err)
-{
-    const cr_tensor *x = n->in[0], *y = n->out[0];
-    const char *how = cr_attr_string(n, "mode", "nearest");
-    const char *where = cr_attr_string(n, "coordinate_transformation_mode", "half_pixel");
-    const char *round = cr_attr_string(n, "nearest_mode", "round_prefer_floor");
-    const bool nearest = !strcmp(how, "nearest"), half = rounds_half(where, y);
-    const bool align = !strcmp(where, "align_corners"), plain = !strcmp(where, "asymmetric");
-    if (x->shape.rank != 4 || (!nearest && strcmp(how, "linear")) || (!half && !align && !plain) ||
-        x->shape.dim[0] != y->shape.dim[0] || x->shape.dim[1] != y->shape.dim[1])
-        return cr_tfl_refuse(n, "resized in a way that TFLite does not know", err);
-    bool whole = true;
-    for (int a = 2; a < 4; a++) whole &= y->shape.dim[a] % x->shape.dim[a] == 0;
-    const bool ceil_half = half && !strcmp(round, "round_prefer_ceil"); /* TFLite's other rule */
-    const bool repeats = half && whole && !strcmp(round, "round_prefer_floor"); /* no ties: as the floor */
-    if (nearest && !(plain && !strcmp(round, "floor")) && !ceil_half && !repeats)
-        return cr_tfl_refuse(n, "nearest by a rounding that TFLite does not know", err);
-    const cr_layout l = cr_layout_channels_last(4);
-    const cr_tfl_form f = moved_form(o, x, y);
-    const int32_t size[2] = {(int32_t)y->shape.dim[2], (int32_t)y->shape.dim[3]};
-    const int in = cr_tfl_get(o, x, &f, &l), table = cr_tfl_new_i32(o, "size", size, 2, 1);
-    const int out = cr_tfl_make(o, y, &f, &l);
-    cr_tfl_operator *op =
-        cr_tfl_new_op(o, nearest ? CR_TFL_RESIZE_NEAREST_NEIGHBOR : CR_TFL_RESIZE_BILINEAR, 2, 1);
-    op->in[0] = in;
-    op->in[1] = table;
-    op->out[0] = out;
-    if (!nearest && align) cr_tfl_set(op, CR_TFL_BILINEAR_ALIGN, 'b', 1);
-    if (!nearest && half) cr_tfl_set(op, CR_TFL_BILINEAR_HALF, 'b', 1);
-    if (nearest && ceil_half) cr_tfl_set(op, CR_TFL_NEAREST_HALF, 'b', 1);
-    return CR_OK;
-}
-
-static cr_status lower_depth_space(cr_tfl_out *o, const cr_node *n, cr_error *err)
-{
-    const bool to_space = n->op->kind == CR_OP_DepthToSpace;
-    if (to_space && strcmp(cr_attr_string(n, "mode", "DCR"), "DCR"))
-        return cr_tfl_refuse(n, "mode CRD", err);
-    const cr_layout l = cr_layout_channels_last(4);
-    const cr_tfl_form f = moved_form(o, n->in[0], n->out[0]);
-    cr_tfl_operator *op;
-    one_to_one(o, n, to_space ? CR_TFL_DEPTH_TO_SPACE : CR_TFL_SPACE_TO_DEPTH, &f, &f, &l, &op);
-    cr_tfl_set(op, CR_TFL_BLOCK_SIZE, 'i', (double)cr_attr_int(n, "blocksize", 1));
-    return CR_OK;
-}
-
 /* ---- pools, reductions, softmax ---- */
 
 /* The input behind pads of the lowest value, which no maximum is. */
-static int pad_lowest(cr_tfl_out *o, const cr_node *n, int x, const cr_tfl_form *f, const cr_window *w)
+static int pad_lowest(cr_tfl_out *o, const cr_node *n, int x, const cr_tfl_form *f,
+                      const cr_window *w)
 {
     const cr_shape *s = &n->in[0]->shape, one = {1, {1}};
-    const cr_shape shape = {4, {s->dim[0], s->dim[2] + w->pad_lo[1] + w->pad_hi[1],
-                                s->dim[3] + w->pad_lo[2] + w->pad_hi[2], s->dim[1]}};
-    const int32_t pads[8] = {0, 0, (int32_t)w->pad_lo[1], (int32_t)w->pad_hi[1],
-                             (int32_t)w->pad_lo[2], (int32_t)w->pad_hi[2], 0, 0};
+    const cr_shape shape = {4,
+                            {s->dim[0], s->dim[2] + w->pad_lo[1] + w->pad_hi[1],
+                             s->dim[3] + w->pad_lo[2] + w->pad_hi[2], s->dim[1]}};
+    const int32_t pads[8] = {0,
+                             0,
+                             (int32_t)w->pad_lo[1],
+                             (int32_t)w->pad_hi[1],
+                             (int32_t)w->pad_lo[2],
+                             (int32_t)w->pad_hi[2],
+                             0,
+                             0};
     static const float least = -FLT_MAX;
     static const int8_t least8 = INT8_MIN;
     static const int16_t least16 = INT16_MIN;
     const cr_layout four = cr_layout_plain(4), single = cr_layout_plain(1);
     const int table = cr_tfl_new_i32(o, "pads", pads, 4, 2);
     const int value = cr_tfl_new_tensor(o, "lowest", f, &one, &single);
-    const int y = cr_tfl_new_tensor(o, cr_arena_printf(&o->arena, "%s_padded", n->name), f, &shape, &four);
+    const int y =
+        cr_tfl_new_tensor(o, cr_arena_printf(&o->arena, "%s_padded", n->name), f, &shape, &four);
     if (value < 0) return -1;
     o->tensors[value].data = f->type == CR_TFL_F32  ? (const void *)&least
                              : f->type == CR_TFL_I8 ? (const void *)&least8
@@ -575,7 +351,8 @@ static int pad_lowest(cr_tfl_out *o, const cr_node *n, int x, const cr_tfl_form 
 static void cover(cr_window *w)
 {
     for (int d = 1; d < CR_WINDOW_DIMS; d++) {
-        const int64_t past = (w->out[d] - 1) * w->stride[d] + w->kernel[d] - w->in[d] - w->pad_lo[d];
+        const int64_t past =
+            (w->out[d] - 1) * w->stride[d] + w->kernel[d] - w->in[d] - w->pad_lo[d];
         w->pad_hi[d] = past > 0 ? past : 0;
     }
 }
@@ -583,18 +360,20 @@ static void cover(cr_window *w)
 static cr_status lower_pool(cr_tfl_out *o, const cr_node *n, cr_error *err)
 {
     const bool max = n->op->kind == CR_OP_MaxPool;
-    const cr_op_call call = call_of(n);
+    const cr_op_call call = cr_tfl_call_of(n);
     cr_window w;
     CR_TRY(cr_window_pool(&call, &w, err));
-    if (n->in[0]->shape.rank != 4 || (n->n_out > 1 && n->out[1]) || w.dilation[1] != 1 || w.dilation[2] != 1)
+    if (n->in[0]->shape.rank != 4 || (n->n_out > 1 && n->out[1]) || w.dilation[1] != 1 ||
+        w.dilation[2] != 1)
         return cr_tfl_refuse(n, "not a plain pool over two dimensions", err);
-    const bool valid = cr_tfl_unpadded(&w) && (w.in[1] - w.kernel[1]) / w.stride[1] + 1 == w.out[1] &&
+    const bool valid = cr_tfl_unpadded(&w) &&
+                       (w.in[1] - w.kernel[1]) / w.stride[1] + 1 == w.out[1] &&
                        (w.in[2] - w.kernel[2]) / w.stride[2] + 1 == w.out[2];
     const bool same = !valid && cr_tfl_same(&w), padded = !valid && !same;
     if (!max && (padded || (same && cr_attr_int(n, "count_include_pad", 0))))
         return cr_tfl_refuse(n, "averages over padding that TFLite does not know", err);
     const cr_layout l = cr_layout_channels_last(4);
-    const cr_tfl_form f = moved_form(o, n->in[0], n->out[0]);
+    const cr_tfl_form f = cr_tfl_moved_form(o, n->in[0], n->out[0]);
     int x = cr_tfl_get(o, n->in[0], &f, &l);
     if (padded) {
         cover(&w);
@@ -615,21 +394,27 @@ static cr_status lower_pool(cr_tfl_out *o, const cr_node *n, cr_error *err)
 static cr_tfl_op reduce_code(cr_op_kind k)
 {
     switch (k) {
-    case CR_OP_ReduceSum: return CR_TFL_SUM;
+    case CR_OP_ReduceSum:
+        return CR_TFL_SUM;
     case CR_OP_ReduceMax:
-    case CR_OP_GlobalMaxPool: return CR_TFL_REDUCE_MAX;
-    case CR_OP_ReduceMin: return CR_TFL_REDUCE_MIN;
-    default: return CR_TFL_MEAN;
+    case CR_OP_GlobalMaxPool:
+        return CR_TFL_REDUCE_MAX;
+    case CR_OP_ReduceMin:
+        return CR_TFL_REDUCE_MIN;
+    default:
+        return CR_TFL_MEAN;
     }
 }
 
 static cr_status lower_reduce(cr_tfl_out *o, const cr_node *n, cr_error *err)
 {
     const cr_tensor *x = n->in[0], *y = n->out[0];
-    const bool global = n->op->kind == CR_OP_GlobalAveragePool || n->op->kind == CR_OP_GlobalMaxPool;
+    const bool global =
+        n->op->kind == CR_OP_GlobalAveragePool || n->op->kind == CR_OP_GlobalMaxPool;
     const bool keep = global || cr_attr_int(n, "keepdims", 1);
     const cr_tfl_op code = reduce_code(n->op->kind);
-    const mode m = code == CR_TFL_MEAN && mode_of(o, n) == COMPUTE_INT8 ? COMPUTE_INT8 : COMPUTE_FLOAT;
+    const mode m =
+        code == CR_TFL_MEAN && mode_of(o, n) == COMPUTE_INT8 ? COMPUTE_INT8 : COMPUTE_FLOAT;
     const cr_layout l = keep ? cr_tfl_layout_of(o, x) : cr_layout_plain(x->shape.rank);
     const cr_layout give = keep ? l : cr_layout_plain(y->shape.rank);
     int32_t axes[CR_MAX_RANK];
@@ -659,11 +444,11 @@ static cr_status lower_softmax(cr_tfl_out *o, const cr_node *n, cr_error *err)
 {
     (void)err;
     const mode m = mode_of(o, n);
-    const int axis = (int)axis_of(n, "axis", -1, n->in[0]->shape.rank);
+    const int axis = (int)cr_tfl_axis_of(n, "axis", -1, n->in[0]->shape.rank);
     const cr_layout l = axis_last(cr_tfl_layout_of(o, n->in[0]), axis);
     const cr_tfl_form in = form_in(o, n->in[0], m), out = fixed_form(m, -128);
     cr_tfl_operator *op;
-    one_to_one(o, n, CR_TFL_SOFTMAX, &in, &out, &l, &op);
+    cr_tfl_one_to_one(o, n, CR_TFL_SOFTMAX, &in, &out, &l, &op);
     cr_tfl_set(op, CR_TFL_SOFTMAX_BETA, 'f', 1);
     return CR_OK;
 }
@@ -676,42 +461,60 @@ static lower_fn *rule_of(cr_op_kind k)
 {
     switch (k) {
     case CR_OP_Conv:
-    case CR_OP_ConvTranspose: return cr_tfl_lower_conv;
+    case CR_OP_ConvTranspose:
+        return cr_tfl_lower_conv;
     case CR_OP_Gemm:
-    case CR_OP_MatMul: return cr_tfl_lower_gemm;
+    case CR_OP_MatMul:
+        return cr_tfl_lower_gemm;
     case CR_OP_Add:
     case CR_OP_Sub:
     case CR_OP_Mul:
     case CR_OP_Div:
     case CR_OP_Max:
     case CR_OP_Min:
-    case CR_OP_Pow: return lower_binary;
-    case CR_OP_Clip: return lower_clip;
+    case CR_OP_Pow:
+        return lower_binary;
+    case CR_OP_Clip:
+        return lower_clip;
     case CR_OP_Reshape:
     case CR_OP_Flatten:
     case CR_OP_Squeeze:
-    case CR_OP_Unsqueeze: return lower_reshape;
-    case CR_OP_Transpose: return lower_transpose;
+    case CR_OP_Unsqueeze:
+        return cr_tfl_lower_reshape;
+    case CR_OP_Transpose:
+        return cr_tfl_lower_transpose;
     case CR_OP_Identity:
-    case CR_OP_Dropout: return lower_copy;
-    case CR_OP_Concat: return lower_concat;
-    case CR_OP_Slice: return lower_slice;
-    case CR_OP_Split: return lower_split;
-    case CR_OP_Gather: return lower_gather;
-    case CR_OP_Pad: return lower_pad;
-    case CR_OP_Resize: return lower_resize;
+    case CR_OP_Dropout:
+        return cr_tfl_lower_copy;
+    case CR_OP_Concat:
+        return lower_concat;
+    case CR_OP_Slice:
+        return cr_tfl_lower_slice;
+    case CR_OP_Split:
+        return cr_tfl_lower_split;
+    case CR_OP_Gather:
+        return cr_tfl_lower_gather;
+    case CR_OP_Pad:
+        return cr_tfl_lower_pad;
+    case CR_OP_Resize:
+        return cr_tfl_lower_resize;
     case CR_OP_DepthToSpace:
-    case CR_OP_SpaceToDepth: return lower_depth_space;
+    case CR_OP_SpaceToDepth:
+        return cr_tfl_lower_depth_space;
     case CR_OP_MaxPool:
-    case CR_OP_AveragePool: return lower_pool;
+    case CR_OP_AveragePool:
+        return lower_pool;
     case CR_OP_GlobalAveragePool:
     case CR_OP_GlobalMaxPool:
     case CR_OP_ReduceMean:
     case CR_OP_ReduceMax:
     case CR_OP_ReduceMin:
-    case CR_OP_ReduceSum: return lower_reduce;
-    case CR_OP_Softmax: return lower_softmax;
-    default: return NULL;
+    case CR_OP_ReduceSum:
+        return lower_reduce;
+    case CR_OP_Softmax:
+        return lower_softmax;
+    default:
+        return NULL;
     }
 }
 

@@ -9,7 +9,8 @@
 
 cr_status cr_tfl_refuse(const cr_node *n, const char *why, cr_error *err)
 {
-    return cr_fail(err, CR_ERR_UNSUPPORTED, "TFLite: node '%s' (%s): %s", n->name, n->op->name, why);
+    return cr_fail(err, CR_ERR_UNSUPPORTED, "TFLite: node '%s' (%s): %s", n->name, n->op->name,
+                   why);
 }
 
 /* ---- forms ---- */
@@ -17,8 +18,8 @@ cr_status cr_tfl_refuse(const cr_node *n, const char *why, cr_error *err)
 cr_tfl_type cr_tfl_type_of(cr_dtype t)
 {
     static const signed char types[CR_DT_COUNT] = {
-        [CR_DT_F32] = 1 + CR_TFL_F32, [CR_DT_F16] = 1 + CR_TFL_F16, [CR_DT_I8] = 1 + CR_TFL_I8,
-        [CR_DT_U8] = 1 + CR_TFL_U8,   [CR_DT_I16] = 1 + CR_TFL_I16, [CR_DT_I32] = 1 + CR_TFL_I32,
+        [CR_DT_F32] = 1 + CR_TFL_F32, [CR_DT_F16] = 1 + CR_TFL_F16,   [CR_DT_I8] = 1 + CR_TFL_I8,
+        [CR_DT_U8] = 1 + CR_TFL_U8,   [CR_DT_I16] = 1 + CR_TFL_I16,   [CR_DT_I32] = 1 + CR_TFL_I32,
         [CR_DT_I64] = 1 + CR_TFL_I64, [CR_DT_BOOL] = 1 + CR_TFL_BOOL, [CR_DT_I4] = 1 + CR_TFL_I4};
     return (cr_tfl_type)(types[t] - 1);
 }
@@ -143,8 +144,10 @@ static void to_codes(const float *x, size_t n, const cr_tfl_form *f, void *out)
     for (size_t i = 0; i < n; i++) {
         const double q = nearbyint((double)(x[i] / f->scale)) + f->zero_point;
         const int32_t code = q < lo ? lo : q > hi ? hi : (int32_t)q;
-        if (f->type == CR_TFL_I8) ((int8_t *)out)[i] = (int8_t)code;
-        else ((int16_t *)out)[i] = (int16_t)code;
+        if (f->type == CR_TFL_I8)
+            ((int8_t *)out)[i] = (int8_t)code;
+        else
+            ((int16_t *)out)[i] = (int16_t)code;
     }
 }
 
@@ -219,7 +222,8 @@ int cr_tfl_weight(cr_tfl_out *o, const cr_tensor *w, const cr_qparams *q, const 
         t.bytes = count;
     } else if (half && data) {
         uint16_t *bits = cr_arena_alloc(&o->arena, count * 2 + 1);
-        for (size_t i = 0; bits && i < count; i++) bits[i] = cr_f32_to_f16(((const float *)data)[i]);
+        for (size_t i = 0; bits && i < count; i++)
+            bits[i] = cr_f32_to_f16(((const float *)data)[i]);
         data = bits;
         t.form = (cr_tfl_form){.type = CR_TFL_F16};
         t.bytes = count * 2;
@@ -314,8 +318,8 @@ int cr_tfl_make(cr_tfl_out *o, const cr_tensor *t, const cr_tfl_form *form, cons
 {
     const cr_tfl_form stored = cr_tfl_stored_form(o, t);
     const bool final = cr_tfl_form_equal(&stored, form);
-    const int index = cr_tfl_new_tensor(o, final ? t->name : part_name(o, t, "raw"), form,
-                                        &t->shape, layout);
+    const int index =
+        cr_tfl_new_tensor(o, final ? t->name : part_name(o, t, "raw"), form, &t->shape, layout);
     add_variant(o, t, index, form, layout);
     return index;
 }
@@ -330,7 +334,7 @@ void cr_tfl_made(cr_tfl_out *o, const cr_tensor *t)
 }
 
 void cr_tfl_rename(cr_tfl_out *o, const cr_tensor *t, int index, const cr_tfl_form *form,
-                  const cr_layout *layout)
+                   const cr_layout *layout)
 {
     add_variant(o, t, index, form, layout);
 }

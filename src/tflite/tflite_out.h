@@ -17,7 +17,15 @@ typedef struct cr_tfl_form {
     int file_axis;
 } cr_tfl_form;
 
-static inline cr_tfl_form cr_tfl_float(void) { return (cr_tfl_form){.type = CR_TFL_F32}; }
+static inline cr_tfl_form cr_tfl_float(void)
+{
+    return (cr_tfl_form){.type = CR_TFL_F32};
+}
+
+static inline bool cr_tfl_is_int(const cr_tfl_form *f)
+{
+    return f->type == CR_TFL_I8 || f->type == CR_TFL_I16;
+}
 
 typedef struct cr_tfl_tensor {
     const char *name;
@@ -56,15 +64,15 @@ typedef struct cr_tfl_variant {
 typedef struct cr_tfl_out {
     const cr_graph *g;
     const cr_tfl_write_options *options;
-    const cr_recipe_entry **entry;  /* by tensor id */
-    cr_tfl_variant **variants;      /* by tensor id; the first is how it was made */
-    bool *done;                     /* by node index: fused into an earlier one */
+    const cr_recipe_entry **entry; /* by tensor id */
+    cr_tfl_variant **variants;     /* by tensor id; the first is how it was made */
+    bool *done;                    /* by node index: fused into an earlier one */
     cr_tfl_tensor *tensors;
     size_t tensor_count, tensor_cap;
     cr_tfl_operator *ops;
     size_t op_count, op_cap;
     int inputs[CR_MAX_RANK], outputs[64];
-    struct cr_tfl_zeros {           /* vectors of zero points that are in the FlatBuffer already */
+    struct cr_tfl_zeros { /* vectors of zero points that are in the FlatBuffer already */
         size_t count;
         uint32_t ref;
     } zeros[64];
@@ -92,11 +100,12 @@ int cr_tfl_get(cr_tfl_out *o, const cr_tensor *t, const cr_tfl_form *form, const
 cr_layout cr_tfl_layout_of(const cr_tfl_out *o, const cr_tensor *t);
 /* A new tensor for t, made by the operator that is appended next or was appended last; where `form`
  * is not what the recipe says, a QUANTIZE follows by cr_tfl_made. */
-int cr_tfl_make(cr_tfl_out *o, const cr_tensor *t, const cr_tfl_form *form, const cr_layout *layout);
+int cr_tfl_make(cr_tfl_out *o, const cr_tensor *t, const cr_tfl_form *form,
+                const cr_layout *layout);
 void cr_tfl_made(cr_tfl_out *o, const cr_tensor *t);
 /* t is another name of what is in the file already. */
 void cr_tfl_rename(cr_tfl_out *o, const cr_tensor *t, int index, const cr_tfl_form *form,
-                  const cr_layout *layout);
+                   const cr_layout *layout);
 
 /* Weights in the order of the file: file axis i is graph axis order[i]. With an entry: codes. */
 int cr_tfl_weight(cr_tfl_out *o, const cr_tensor *w, const cr_qparams *q, const int *order,
@@ -106,6 +115,23 @@ cr_status cr_tfl_lower_node(cr_tfl_out *o, const cr_node *n, cr_error *err);
 /* Convolutions, gemms (tflite_weights.c). */
 cr_status cr_tfl_lower_conv(cr_tfl_out *o, const cr_node *n, cr_error *err);
 cr_status cr_tfl_lower_gemm(cr_tfl_out *o, const cr_node *n, cr_error *err);
+/* Movement (tflite_move.c). */
+cr_status cr_tfl_lower_reshape(cr_tfl_out *o, const cr_node *n, cr_error *err);
+cr_status cr_tfl_lower_transpose(cr_tfl_out *o, const cr_node *n, cr_error *err);
+cr_status cr_tfl_lower_copy(cr_tfl_out *o, const cr_node *n, cr_error *err);
+cr_status cr_tfl_lower_slice(cr_tfl_out *o, const cr_node *n, cr_error *err);
+cr_status cr_tfl_lower_split(cr_tfl_out *o, const cr_node *n, cr_error *err);
+cr_status cr_tfl_lower_gather(cr_tfl_out *o, const cr_node *n, cr_error *err);
+cr_status cr_tfl_lower_pad(cr_tfl_out *o, const cr_node *n, cr_error *err);
+cr_status cr_tfl_lower_resize(cr_tfl_out *o, const cr_node *n, cr_error *err);
+cr_status cr_tfl_lower_depth_space(cr_tfl_out *o, const cr_node *n, cr_error *err);
+/* Codes are moved as they are: the form of the input. */
+cr_tfl_form cr_tfl_moved_form(const cr_tfl_out *o, const cr_tensor *in, const cr_tensor *out);
+/* Input 0 to output 0 by an operator of one input, in one order. */
+void cr_tfl_one_to_one(cr_tfl_out *o, const cr_node *n, cr_tfl_op code, const cr_tfl_form *in,
+                       const cr_tfl_form *out, const cr_layout *l, cr_tfl_operator **op);
+int64_t cr_tfl_axis_of(const cr_node *n, const char *name, int64_t fallback, int rank);
+cr_op_call cr_tfl_call_of(const cr_node *n);
 cr_status cr_tfl_refuse(const cr_node *n, const char *why, cr_error *err);
 
 /* Does TFLite's SAME pad this window as the node does; is it padded at all? */

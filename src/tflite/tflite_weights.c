@@ -1,12 +1,12 @@
 /* Nodes with weights: CONV_2D, DEPTHWISE_CONV_2D, TRANSPOSE_CONV, FULLY_CONNECTED, BATCH_MATMUL.
  *
- *     input, weight, output have entries   int8 x int8 -> int8 (or int16 x int8 -> int16); the bias is
- *                                          rounded at scale sa*sw[c], to 32 (64) bits
- *     the input's entry is dynamic         float input, int8 weights: TFLite finds the range itself
- *     the weight alone has one             int8 (float16) weights behind a DEQUANTIZE, float arithmetic
+ *     input, weight, output have entries   int8 x int8 -> int8 (or int16 x int8 -> int16); the bias
+ * is rounded at scale sa*sw[c], to 32 (64) bits the input's entry is dynamic         float input,
+ * int8 weights: TFLite finds the range itself the weight alone has one             int8 (float16)
+ * weights behind a DEQUANTIZE, float arithmetic
  *
- * No kernel goes from 8 to 16 bits or back: the input is widened (exactly), or the output made in 16
- * bits and quantized. Pads that are not TFLite's SAME become a PAD. */
+ * No kernel goes from 8 to 16 bits or back: the input is widened (exactly), or the output made in
+ * 16 bits and quantized. Pads that are not TFLite's SAME become a PAD. */
 #include <math.h>
 #include <string.h>
 
@@ -54,18 +54,13 @@ static bool fits_kernels(const cr_qparams *q, int channel_axis)
     return ok;
 }
 
-static bool is_int(const cr_tfl_form *f)
-{
-    return f->type == CR_TFL_I8 || f->type == CR_TFL_I16;
-}
-
 static product product_of(const cr_tfl_out *o, const cr_node *n, const cr_tensor *end,
                           int channel_axis)
 {
     const cr_recipe_entry *w = o->entry[n->in[1]->id], *x = o->entry[n->in[0]->id];
     product p = {.in = cr_tfl_stored_form(o, n->in[0]), .out = cr_tfl_stored_form(o, end)};
     if (w && fits_kernels(&w->q, channel_axis)) p.weight = &w->q;
-    p.integer = p.weight && is_int(&p.in) && is_int(&p.out);
+    p.integer = p.weight && cr_tfl_is_int(&p.in) && cr_tfl_is_int(&p.out);
     p.hybrid = p.weight && x && x->q.dynamic && n->op->kind != CR_OP_ConvTranspose;
     if (!p.integer) p.in = p.out = cr_tfl_float();
     if (!p.integer || p.in.type == p.out.type) return p;
@@ -96,7 +91,8 @@ static int weight_of(cr_tfl_out *o, const cr_tensor *w, const product *p, const 
     for (int i = 0; i < k->rank; i++) shape.dim[i] = stored->dim[i];
     const cr_layout plain = cr_layout_plain(k->rank);
     const cr_tfl_form f = cr_tfl_float();
-    const int made = cr_tfl_new_tensor(o, cr_arena_printf(&o->arena, "%s_float", w->name), &f, &shape, &plain);
+    const int made =
+        cr_tfl_new_tensor(o, cr_arena_printf(&o->arena, "%s_float", w->name), &f, &shape, &plain);
     cr_tfl_operator *op = cr_tfl_new_op(o, CR_TFL_DEQUANTIZE, 1, 1);
     op->in[0] = index;
     op->out[0] = made;
@@ -117,7 +113,8 @@ static int bias_of(cr_tfl_out *o, const cr_node *node, int64_t n, const product 
     const cr_layout plain = cr_layout_plain(1);
     const cr_tfl_form f = cr_tfl_float();
     const bool has = node->n_in > 2 && node->in[2];
-    cr_tensor row = {.name = has ? node->in[2]->name : cr_arena_printf(&o->arena, "%s_zeros", node->name),
+    cr_tensor row = {.name = has ? node->in[2]->name
+                                 : cr_arena_printf(&o->arena, "%s_zeros", node->name),
                      .dtype = CR_DT_F32,
                      .shape = shape,
                      .data = has ? node->in[2]->data : cr_arena_alloc(&o->arena, (size_t)n * 4)};
@@ -136,8 +133,10 @@ static int bias_of(cr_tfl_out *o, const cr_node *node, int64_t n, const product 
     for (size_t c = 0; c < q->count; c++) q->scale[c] = p->in.scale * p->weight->scale[c];
     for (int64_t c = 0; c < n; c++) {
         const double v = fmax(fmin(bias_code(p, b, c), INT32_MAX), -INT32_MAX);
-        if (wide) ((int64_t *)codes)[c] = (int64_t)v;
-        else ((int32_t *)codes)[c] = (int32_t)v;
+        if (wide)
+            ((int64_t *)codes)[c] = (int64_t)v;
+        else
+            ((int32_t *)codes)[c] = (int32_t)v;
     }
     cr_tfl_form form = {wide ? CR_TFL_I64 : CR_TFL_I32, q->scale[0], 0,
                         cr_q_per_tensor(p->weight) ? NULL : q, 0};
@@ -166,13 +165,21 @@ static kernel conv_kernel(const cr_tensor *w, bool depthwise, bool transposed)
 static int padded(cr_tfl_out *o, const cr_node *n, int x, const product *p, const cr_window *w)
 {
     const cr_shape *s = &n->in[0]->shape;
-    const cr_shape shape = {4, {s->dim[0], s->dim[2] + w->pad_lo[1] + w->pad_hi[1],
-                                s->dim[3] + w->pad_lo[2] + w->pad_hi[2], s->dim[1]}};
-    const int32_t pads[8] = {0, 0, (int32_t)w->pad_lo[1], (int32_t)w->pad_hi[1],
-                             (int32_t)w->pad_lo[2], (int32_t)w->pad_hi[2], 0, 0};
+    const cr_shape shape = {4,
+                            {s->dim[0], s->dim[2] + w->pad_lo[1] + w->pad_hi[1],
+                             s->dim[3] + w->pad_lo[2] + w->pad_hi[2], s->dim[1]}};
+    const int32_t pads[8] = {0,
+                             0,
+                             (int32_t)w->pad_lo[1],
+                             (int32_t)w->pad_hi[1],
+                             (int32_t)w->pad_lo[2],
+                             (int32_t)w->pad_hi[2],
+                             0,
+                             0};
     const cr_layout plain = cr_layout_plain(4);
     const int table = cr_tfl_new_i32(o, "pads", pads, 4, 2);
-    const int y = cr_tfl_new_tensor(o, cr_arena_printf(&o->arena, "%s_padded", n->name), &p->in, &shape, &plain);
+    const int y = cr_tfl_new_tensor(o, cr_arena_printf(&o->arena, "%s_padded", n->name), &p->in,
+                                    &shape, &plain);
     cr_tfl_operator *op = cr_tfl_new_op(o, CR_TFL_PAD, 2, 1);
     op->in[0] = x;
     op->in[1] = table;
@@ -186,16 +193,21 @@ static void set_window(cr_tfl_operator *op, const cr_window *w, bool same, int a
     cr_tfl_set(op, CR_TFL_CONV_STRIDE_W, 'i', (double)w->stride[2]);
     cr_tfl_set(op, CR_TFL_CONV_STRIDE_H, 'i', (double)w->stride[1]);
     cr_tfl_set(op, depthwise ? CR_TFL_DW_ACT : CR_TFL_CONV_ACT, 'b', act);
-    cr_tfl_set(op, depthwise ? CR_TFL_DW_DILATION_W : CR_TFL_CONV_DILATION_W, 'd', (double)w->dilation[2]);
-    cr_tfl_set(op, depthwise ? CR_TFL_DW_DILATION_H : CR_TFL_CONV_DILATION_H, 'd', (double)w->dilation[1]);
+    cr_tfl_set(op, depthwise ? CR_TFL_DW_DILATION_W : CR_TFL_CONV_DILATION_W, 'd',
+               (double)w->dilation[2]);
+    cr_tfl_set(op, depthwise ? CR_TFL_DW_DILATION_H : CR_TFL_CONV_DILATION_H, 'd',
+               (double)w->dilation[1]);
 }
 
 /* In 1x1 convolutions rows and columns may be swapped. */
 static cr_layout conv_layout(const cr_tfl_out *o, const cr_node *n, const cr_window *w)
 {
     const cr_layout have = cr_tfl_layout_of(o, n->in[0]);
-    const bool point = w->kernel[1] * w->kernel[2] * w->stride[1] * w->stride[2] == 1 && cr_tfl_unpadded(w);
-    return point && have.rank == 4 && have.at[0] == 0 && have.at[3] == 1 ? have : cr_layout_channels_last(4);
+    const bool point =
+        w->kernel[1] * w->kernel[2] * w->stride[1] * w->stride[2] == 1 && cr_tfl_unpadded(w);
+    return point && have.rank == 4 && have.at[0] == 0 && have.at[3] == 1
+               ? have
+               : cr_layout_channels_last(4);
 }
 
 static bool no_arithmetic_left(const cr_node *n)
@@ -297,7 +309,8 @@ cr_status cr_tfl_lower_gemm(cr_tfl_out *o, const cr_node *n, cr_error *err)
         cr_attr_float(n, "alpha", 1) != 1.0f || cr_attr_float(n, "beta", 1) != 1.0f)
         return cr_tfl_refuse(n, "not a product with a constant matrix, plus a bias", err);
     const bool biased = n->n_in > 2 && n->in[2];
-    if (biased && cr_shape_count(&n->in[2]->shape) != n->out[0]->shape.dim[n->out[0]->shape.rank - 1])
+    if (biased &&
+        cr_shape_count(&n->in[2]->shape) != n->out[0]->shape.dim[n->out[0]->shape.rank - 1])
         return cr_tfl_refuse(n, "the bias is no row", err);
     kernel k = {.rank = 2, .order = {turned ? 0 : 1, turned ? 1 : 0}, .graph_axis = turned ? 0 : 1};
     for (int i = 0; i < 2; i++) k.dims[i] = (int32_t)w->shape.dim[k.order[i]];

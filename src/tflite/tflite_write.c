@@ -96,27 +96,43 @@ static int version_of(const cr_tfl_out *o, const cr_tfl_operator *op)
     const cr_tfl_type weight = weighted ? o->tensors[op->in[1]].form.type : type;
     const bool hybrid = type == CR_TFL_F32 && weight == CR_TFL_I8;
     switch (op->code) {
-    case CR_TFL_CONV_2D: return hybrid ? 5 : type == CR_TFL_I16 ? 4 : type == CR_TFL_I8 ? 3 : 1;
-    case CR_TFL_DEPTHWISE_CONV_2D: return hybrid ? 6 : type == CR_TFL_I16 ? 5 : type == CR_TFL_I8 ? 3 : 2;
-    case CR_TFL_FULLY_CONNECTED: return hybrid ? 9 : type == CR_TFL_I16 ? 7 : type == CR_TFL_I8 ? 4 : 1;
-    case CR_TFL_TRANSPOSE_CONV: return op->n_in > 3 ? 3 : weight == CR_TFL_I8 ? 2 : 1;
-    case CR_TFL_ADD: return type == CR_TFL_I16 ? 3 : type == CR_TFL_I8 ? 2 : 1;
-    case CR_TFL_SUB: return type == CR_TFL_I16 ? 5 : type == CR_TFL_I8 ? 2 : 1;
-    case CR_TFL_MUL: return type == CR_TFL_I16 ? 4 : type == CR_TFL_I8 ? 2 : 1;
-    case CR_TFL_QUANTIZE: return type == CR_TFL_I16 || o->tensors[op->out[0]].form.type == CR_TFL_I16 ? 2 : 1;
-    case CR_TFL_DEQUANTIZE: return type == CR_TFL_F16 || type == CR_TFL_I16 ? 3 : type == CR_TFL_I8 ? 2 : 1;
+    case CR_TFL_CONV_2D:
+        return hybrid ? 5 : type == CR_TFL_I16 ? 4 : type == CR_TFL_I8 ? 3 : 1;
+    case CR_TFL_DEPTHWISE_CONV_2D:
+        return hybrid ? 6 : type == CR_TFL_I16 ? 5 : type == CR_TFL_I8 ? 3 : 2;
+    case CR_TFL_FULLY_CONNECTED:
+        return hybrid ? 9 : type == CR_TFL_I16 ? 7 : type == CR_TFL_I8 ? 4 : 1;
+    case CR_TFL_TRANSPOSE_CONV:
+        return op->n_in > 3 ? 3 : weight == CR_TFL_I8 ? 2 : 1;
+    case CR_TFL_ADD:
+        return type == CR_TFL_I16 ? 3 : type == CR_TFL_I8 ? 2 : 1;
+    case CR_TFL_SUB:
+        return type == CR_TFL_I16 ? 5 : type == CR_TFL_I8 ? 2 : 1;
+    case CR_TFL_MUL:
+        return type == CR_TFL_I16 ? 4 : type == CR_TFL_I8 ? 2 : 1;
+    case CR_TFL_QUANTIZE:
+        return type == CR_TFL_I16 || o->tensors[op->out[0]].form.type == CR_TFL_I16 ? 2 : 1;
+    case CR_TFL_DEQUANTIZE:
+        return type == CR_TFL_F16 || type == CR_TFL_I16 ? 3 : type == CR_TFL_I8 ? 2 : 1;
     case CR_TFL_RESIZE_NEAREST_NEIGHBOR:
-    case CR_TFL_RESIZE_BILINEAR: return op->fields ? 3 : type == CR_TFL_I8 || type == CR_TFL_I16 ? 2 : 1;
+    case CR_TFL_RESIZE_BILINEAR:
+        return op->fields ? 3 : type == CR_TFL_I8 || type == CR_TFL_I16 ? 2 : 1;
     case CR_TFL_STRIDED_SLICE:
-    case CR_TFL_TRANSPOSE: return type == CR_TFL_I16 ? 4 : type == CR_TFL_I8 ? 2 : 1;
-    case CR_TFL_LEAKY_RELU: return type == CR_TFL_I8 || type == CR_TFL_I16 ? 2 : 1;
+    case CR_TFL_TRANSPOSE:
+        return type == CR_TFL_I16 ? 4 : type == CR_TFL_I8 ? 2 : 1;
+    case CR_TFL_LEAKY_RELU:
+        return type == CR_TFL_I8 || type == CR_TFL_I16 ? 2 : 1;
     case CR_TFL_RESHAPE:
     case CR_TFL_HARD_SWISH:
     case CR_TFL_GELU:
-    case CR_TFL_DIV: return 1;
-    case CR_TFL_BATCH_MATMUL: return type == CR_TFL_I8 ? 2 : 1;
-    case CR_TFL_GATHER: return type == CR_TFL_I16 ? 4 : type == CR_TFL_I8 ? 2 : 1;
-    default: return type == CR_TFL_I16 ? 3 : type == CR_TFL_I8 ? 2 : 1;
+    case CR_TFL_DIV:
+        return 1;
+    case CR_TFL_BATCH_MATMUL:
+        return type == CR_TFL_I8 ? 2 : 1;
+    case CR_TFL_GATHER:
+        return type == CR_TFL_I16 ? 4 : type == CR_TFL_I8 ? 2 : 1;
+    default:
+        return type == CR_TFL_I16 ? 3 : type == CR_TFL_I8 ? 2 : 1;
     }
 }
 
@@ -152,7 +168,8 @@ static cr_fb_ref build_quantization(cr_fb *b, cr_tfl_out *o, const cr_tfl_form *
 
 static cr_fb_ref build_tensor(cr_fb *b, cr_tfl_out *o, const cr_tfl_tensor *t, uint32_t buffer)
 {
-    const cr_fb_ref name = cr_fb_string(b, t->name), shape = cr_fb_vector(b, t->dim, (size_t)t->rank, 4, 4);
+    const cr_fb_ref name = cr_fb_string(b, t->name),
+                    shape = cr_fb_vector(b, t->dim, (size_t)t->rank, 4, 4);
     const cr_fb_ref q = build_quantization(b, o, &t->form);
     cr_fb_table(b);
     cr_fb_put_ref(b, CR_TFL_TENSOR_SHAPE, shape);
@@ -181,11 +198,20 @@ static cr_fb_ref build_options(cr_fb *b, const cr_tfl_operator *op)
     for (int i = 0; i < op->fields; i++) {
         const cr_tfl_field *f = &op->field[i];
         switch (f->kind) {
-        case 'b': cr_fb_put_i8(b, f->slot, (int)f->value, 0); break;
-        case 'n': cr_fb_put_i8(b, f->slot, (int)f->value, 1); break;
-        case 'd': cr_fb_put_i32(b, f->slot, (int32_t)f->value, 1); break;
-        case 'i': cr_fb_put_i32(b, f->slot, (int32_t)f->value, 0); break;
-        default: cr_fb_put_f32(b, f->slot, (float)f->value);
+        case 'b':
+            cr_fb_put_i8(b, f->slot, (int)f->value, 0);
+            break;
+        case 'n':
+            cr_fb_put_i8(b, f->slot, (int)f->value, 1);
+            break;
+        case 'd':
+            cr_fb_put_i32(b, f->slot, (int32_t)f->value, 1);
+            break;
+        case 'i':
+            cr_fb_put_i32(b, f->slot, (int32_t)f->value, 0);
+            break;
+        default:
+            cr_fb_put_f32(b, f->slot, (float)f->value);
         }
     }
     return cr_fb_end(b);
@@ -225,7 +251,8 @@ static cr_fb_ref build_code(cr_fb *b, const op_code *c)
     cr_fb_table(b);
     cr_fb_put_i32(b, CR_TFL_CODE_VERSION, c->version, 1);
     cr_fb_put_i32(b, CR_TFL_CODE_BUILTIN, (int32_t)c->op, 0);
-    cr_fb_put_i8(b, CR_TFL_CODE_SMALL, c->op < CR_TFL_LARGE_CODES ? (int)c->op : CR_TFL_LARGE_CODES, 0);
+    cr_fb_put_i8(b, CR_TFL_CODE_SMALL, c->op < CR_TFL_LARGE_CODES ? (int)c->op : CR_TFL_LARGE_CODES,
+                 0);
     return cr_fb_end(b);
 }
 
@@ -237,7 +264,8 @@ static cr_fb_ref build_buffer(cr_fb *b, const void *data, size_t bytes)
     return cr_fb_end(b);
 }
 
-static cr_fb_ref build_ports(cr_fb *b, cr_tfl_out *o, cr_tensor *const *ports, const int *index, size_t n)
+static cr_fb_ref build_ports(cr_fb *b, cr_tfl_out *o, cr_tensor *const *ports, const int *index,
+                             size_t n)
 {
     cr_fb_ref *refs = cr_arena_alloc(&o->arena, n * sizeof *refs + 1);
     if (!refs) {
@@ -267,7 +295,8 @@ static cr_fb_ref build_signature(cr_fb *b, cr_tfl_out *o)
     return cr_fb_ref_vector(b, &signature, 1);
 }
 
-static cr_fb_ref build_subgraph(cr_fb *b, cr_tfl_out *o, const cr_fb_ref *tensors, const cr_fb_ref *ops)
+static cr_fb_ref build_subgraph(cr_fb *b, cr_tfl_out *o, const cr_fb_ref *tensors,
+                                const cr_fb_ref *ops)
 {
     const cr_fb_ref t = cr_fb_ref_vector(b, tensors, o->tensor_count);
     const cr_fb_ref in = cr_fb_vector(b, o->inputs, o->g->input_count, 4, 4);
@@ -337,10 +366,11 @@ static cr_status prepare(cr_tfl_out *o, const cr_recipe *r, cr_error *err)
     o->done = cr_calloc(o->g->node_count + 1, sizeof *o->done);
     for (size_t i = 0; i < o->g->tensor_count; i++) {
         const cr_recipe_entry *e = o->entry[i];
-        CR_CHECK(!e || e->is_weight || cr_q_per_tensor(&e->q), err, CR_ERR_UNSUPPORTED,
-                 "TFLite: activation '%s' has a scale per channel, which no kernel takes; plan with "
-                 "--target tflite",
-                 e->tensor);
+        CR_CHECK(
+            !e || e->is_weight || cr_q_per_tensor(&e->q), err, CR_ERR_UNSUPPORTED,
+            "TFLite: activation '%s' has a scale per channel, which no kernel takes; plan with "
+            "--target tflite",
+            e->tensor);
     }
     return o->variants && o->done ? CR_OK : CR_NOMEM(err);
 }

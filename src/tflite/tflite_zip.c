@@ -1,5 +1,5 @@
-/* Format: PKWARE's APPNOTE. Offsets count from the whole file's start, as tools that append to a zip
- * write them. Rejected: libzip, which rewrites the file that it appends to. */
+/* Format: PKWARE's APPNOTE. Offsets count from the whole file's start, as tools that append to a
+ * zip write them. Rejected: libzip, which rewrites the file that it appends to. */
 #include "tflite/tflite_zip.h"
 
 #include <string.h>

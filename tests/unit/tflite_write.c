@@ -1,4 +1,5 @@
-/* The TFLite writer: layouts, the passes in front of it, and random networks through file and reader. */
+/* The TFLite writer: layouts, the passes in front of it, and random networks through file and
+ * reader. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -36,7 +37,8 @@ static void reshapes_keep_channels_last(void **state)
     cr_layout_reshape(&map, &shuffle, &nhwc, &need, &give);
     assert_true(cr_layout_equal(&need, &nhwc));
     check_layout(&give, 5, (const int[]){0, 3, 4, 1, 2});
-    const cr_layout turned = {5, {0, 3, 4, 2, 1}}; /* shuffled: the run {2, 32} is in the wrong order */
+    const cr_layout turned = {
+        5, {0, 3, 4, 2, 1}}; /* shuffled: the run {2, 32} is in the wrong order */
     cr_layout_reshape(&shuffle, &map, &turned, &need, &give);
     check_layout(&need, 5, (const int[]){0, 3, 4, 1, 2});
     check_layout(&give, 4, (const int[]){0, 2, 3, 1});
@@ -67,7 +69,8 @@ static int64_t run(const cr_graph *g, size_t index, float *out)
     return n;
 }
 
-/* Sums of floats in another order: relative to the largest value, 1e-4 is ten times what is seen. */
+/* Sums of floats in another order: relative to the largest value, 1e-4 is ten times what is seen.
+ */
 static bool near(const float *a, const float *b, int64_t n)
 {
     float most = 1e-3f, worst = 0;
@@ -93,7 +96,8 @@ static cr_graph *decoder(void)
     for (int i = 0; i < 5; i++) ((float *)strides->data)[i] = i < 3 ? 8 : 16;
     for (int k = 0; k < 3; k++)
         parts[k] = graph_node(g, CR_OP_Slice, 1, 4, x, cr_graph_const_i64(g, "from", &cut[k], 1),
-                              cr_graph_const_i64(g, "to", &cut[k + 1], 1), axis)->out[0];
+                              cr_graph_const_i64(g, "to", &cut[k + 1], 1), axis)
+                       ->out[0];
     cr_tensor *low = graph_node(g, CR_OP_Sub, 1, 2, anchors, parts[0])->out[0];
     cr_tensor *high = graph_node(g, CR_OP_Add, 1, 2, anchors, parts[1])->out[0];
     cr_tensor *sum = graph_node(g, CR_OP_Add, 1, 2, low, high)->out[0];
@@ -149,7 +153,8 @@ static void factors_move_into_constants(void **state)
 
 /* ---- random networks ---- */
 
-/* Outputs of rank 4 are NHWC in the file, and where no convolution made them the reader cannot know. */
+/* Outputs of rank 4 are NHWC in the file, and where no convolution made them the reader cannot
+ * know. */
 static bool same_values(const cr_shape *s, const float *a, const float *b, int64_t n)
 {
     static float turned[MOST];
@@ -157,7 +162,8 @@ static bool same_values(const cr_shape *s, const float *a, const float *b, int64
     if (s->rank != 4) return false;
     for (int64_t i = 0; i < n; i++) {
         const int64_t w = i % s->dim[3], h = i / s->dim[3] % s->dim[2];
-        const int64_t c = i / (s->dim[3] * s->dim[2]) % s->dim[1], b0 = i / (s->dim[3] * s->dim[2] * s->dim[1]);
+        const int64_t c = i / (s->dim[3] * s->dim[2]) % s->dim[1],
+                      b0 = i / (s->dim[3] * s->dim[2] * s->dim[1]);
         turned[((b0 * s->dim[2] + h) * s->dim[3] + w) * s->dim[1] + c] = a[i];
     }
     return near(turned, b, n);
@@ -213,7 +219,8 @@ static void memory_runs_out(void **state)
     for (long n = 0; st != CR_OK; n++) {
         assert_in_range(n, 0, 2000);
         cr_alloc_fail_after(n);
-        st = cr_tflite_serialize(g, NULL, &(cr_tfl_write_options){.metadata = "{}"}, &bytes, &size, &err);
+        st = cr_tflite_serialize(g, NULL, &(cr_tfl_write_options){.metadata = "{}"}, &bytes, &size,
+                                 &err);
         cr_alloc_fail_after(-1);
         if (st != CR_OK) assert_int_equal(st, CR_ERR_MEMORY);
     }
