@@ -9,8 +9,10 @@
 static const char help[] =
     "usage: crayon detect MODEL SOURCE... [options]\n"
     "\n"
-    "Finds objects in pictures and video. A source is a JPEG or PNG file, a folder, a .txt list, a\n"
-    "quoted glob pattern, a video file, a camera (0, /dev/video0), a stream (rtsp://, http://) or -\n"
+    "Finds objects in pictures and video. A source is a JPEG or PNG file, a folder, a .txt list, "
+    "a\n"
+    "quoted glob pattern, a video file, a camera (0, /dev/video0), a stream (rtsp://, http://) or "
+    "-\n"
     "for video on standard input. Prints one line per picture (a classifier's five best classes,\n"
     "else counts), a summary of a video.\n"
     "\n"
@@ -35,7 +37,8 @@ static const char help[] =
     "                       (:8080 is this machine alone), at the pace of the video\n"
     "  --token T            what --serve asks of viewers; needed for other machines\n"
     "  --versus MODEL       --serve: another model on the same frames, side by side\n"
-    "  --no-panel           do not draw frames per second and milliseconds\n" CLI_PRECISION_HELP CLI_COMMON_HELP "\n"
+    "  --no-panel           do not draw frames per second and milliseconds\n" CLI_PRECISION_HELP
+        CLI_COMMON_HELP "\n"
     "JSON: {\"image\", \"frame\", \"width\", \"height\", \"detections\": [{\"class\", \"name\", "
     "\"score\",\n"
     "\"box\": [x1, y1, x2, y2]}]}, boxes in pixels of the source, best first; pose models add\n"
@@ -349,7 +352,7 @@ void detect_print_counts(const detect_job *j, const cr_detections *found, FILE *
         }
         if (seen) continue;
         fprintf(to, "%s %zu %s", first ? "" : ",", count,
-               cli_class_name(j->names, j->name_count, id, number));
+                cli_class_name(j->names, j->name_count, id, number));
         first = false;
     }
 }
@@ -360,8 +363,7 @@ static void print_line(const detect_job *j, const char *path, const cli_fitted *
     char number[16];
     const cr_detect_times t = cr_detector_times(j->detector);
     cli_progress_clear();
-    printf("%s %dx%d:", cli_base_name(path), fitted->picture.width,
-           fitted->picture.height);
+    printf("%s %dx%d:", cli_base_name(path), fitted->picture.width, fitted->picture.height);
     if (!classify) detect_print_counts(j, found, stdout);
     for (size_t i = 0; classify && i < found->count; i++)
         printf("%s %s %.2f", i ? "," : "",
@@ -469,8 +471,8 @@ static void release(detect_job *j)
 
 int cmd_detect(int argc, char **argv)
 {
-    detect_job j = {.set = {.detect = cr_detect_options_default(),
-                            .live = cr_live_options_default()}};
+    detect_job j = {
+        .set = {.detect = cr_detect_options_default(), .live = cr_live_options_default()}};
     cr_error err = {0};
     for (int c; (c = getopt_long(argc, argv, ":", options, NULL)) != -1;) {
         const int status = take_option(c, argv, &j.set);

@@ -25,9 +25,11 @@ static cr_status target_of(const detect_job *j, const char *source, char **out, 
     const size_t size = strlen(save) + strlen(base) + 16;
     *out = malloc(size);
     if (!*out) return cli_error(err, CR_ERR_MEMORY, "out of memory");
-    if (!folder) snprintf(*out, size, "%s", save);
-    else snprintf(*out, size, "%s%s%s", save, save[strlen(save) - 1] == '/' ? "" : "/",
-                  named ? base : "live.mp4");
+    if (!folder)
+        snprintf(*out, size, "%s", save);
+    else
+        snprintf(*out, size, "%s%s%s", save, save[strlen(save) - 1] == '/' ? "" : "/",
+                 named ? base : "live.mp4");
     const cr_status st = folder ? cli_make_folder(save, err) : CR_OK;
     if (st != CR_OK || !cli_same_file(source, *out)) return st;
     return cli_error(err, CR_ERR_ARGUMENT, "--save %s: would overwrite the source", save);
@@ -35,7 +37,7 @@ static cr_status target_of(const detect_job *j, const char *source, char **out, 
 
 typedef struct view {
     detect_job *job;
-    char source[512]; /* as it is shown */
+    char source[512];       /* as it is shown */
     long long frames, most; /* frames: so far; most: expected, 0 if unknown */
     int width, height;
     cr_server *server; /* NULL without --serve */

@@ -4,11 +4,11 @@
  *     o.save = "out.mp4";
  *     cr_live *live = NULL;
  *     if (cr_live_create(model, "street.webm", &o, &live, &err) == CR_OK)
- *         cr_live_run(live, see, user, &err);          calls see(user, frame) for every frame, in order
- *     cr_live_free(&live);
+ *         cr_live_run(live, see, user, &err);          calls see(user, frame) for every frame, in
+ * order cr_live_free(&live);
  *
- * Reading, detecting and writing overlap in threads. Of a file every frame is looked at; a live source
- * never lags: only its newest frame counts, and what was dropped is counted. */
+ * Reading, detecting and writing overlap in threads. Of a file every frame is looked at; a live
+ * source never lags: only its newest frame counts, and what was dropped is counted. */
 #ifndef CRAYON_LIVE_H
 #define CRAYON_LIVE_H
 
@@ -29,19 +29,19 @@ typedef struct cr_live_options {
     cr_live_mode mode;
     int threads; /* 0: all cores */
     cr_detect_options detect;
-    const char *raw;      /* raw frames: "1280x720[:FORMAT][@RATE]"; NULL */
-    long long stride;     /* look at every stride-th frame; 1 */
-    long long limit;      /* frames to look at; 0: all */
-    bool realtime;        /* frames of a file come at their times, as from a camera */
-    double start;         /* seconds to leave out at the start of a file */
-    const char *save;     /* video file to write, with what was found drawn in; NULL */
-    bool pictures;        /* see() gets the drawn picture */
-    bool panel;           /* frames per second and milliseconds in the picture */
+    const char *raw;          /* raw frames: "1280x720[:FORMAT][@RATE]"; NULL */
+    long long stride;         /* look at every stride-th frame; 1 */
+    long long limit;          /* frames to look at; 0: all */
+    bool realtime;            /* frames of a file come at their times, as from a camera */
+    double start;             /* seconds to leave out at the start of a file */
+    const char *save;         /* video file to write, with what was found drawn in; NULL */
+    bool pictures;            /* see() gets the drawn picture */
+    bool panel;               /* frames per second and milliseconds in the picture */
     const char *const *names; /* of classes; NULL: the model's */
     size_t name_count;
     const cr_model *versus; /* another model for the same frames, drawn apart; NULL */
-    int losses;           /* lost cameras and streams are opened again so often; -1: for ever */
-    double wait;          /* seconds before the first try; doubles up to 30 */
+    int losses;             /* lost cameras and streams are opened again so often; -1: for ever */
+    double wait;            /* seconds before the first try; doubles up to 30 */
 } cr_live_options;
 CR_API cr_live_options cr_live_options_default(void);
 
@@ -59,11 +59,11 @@ typedef struct cr_live_frame {
     double time;     /* in the source, seconds from its start */
     int width, height;
     const cr_detections *found;
-    double model_ms;   /* letterbox, network and boxes of this frame */
-    double latency_ms; /* since the frame had arrived and was decoded */
-    double fps;        /* frames per second that come out, of the last second or so */
-    long long dropped; /* frames so far that a newer one replaced */
-    int losses;        /* so often was the source lost */
+    double model_ms;                /* letterbox, network and boxes of this frame */
+    double latency_ms;              /* since the frame had arrived and was decoded */
+    double fps;                     /* frames per second that come out, of the last second or so */
+    long long dropped;              /* frames so far that a newer one replaced */
+    int losses;                     /* so often was the source lost */
     const cr_live_picture *picture; /* NULL unless options.pictures */
     /* Of options.versus; NULL and 0 without. */
     const cr_detections *versus_found;
@@ -83,15 +83,17 @@ typedef struct cr_live_report {
 } cr_live_report;
 
 typedef struct cr_live cr_live;
-/* Does the name stand for a video, camera, stream or "-"? Else it may be pictures (cr_image_list). */
+/* Does the name stand for a video, camera, stream or "-"? Else it may be pictures (cr_image_list).
+ */
 CR_API bool cr_live_is_source(const char *name);
 /* The name without the password of an address: for showing. */
 CR_API void cr_live_label(const char *name, char *out, size_t size);
-/* Opens the source; strings of the options must live as long as *out. Errors: IO, FORMAT, ARGUMENT. */
+/* Opens the source; strings of the options must live as long as *out. Errors: IO, FORMAT, ARGUMENT.
+ */
 CR_API cr_status cr_live_create(const cr_model *model, const char *source,
                                 const cr_live_options *options, cr_live **out, cr_error *err);
-/* Until the source ends, the limit is reached, see() returns false or cr_live_stop is called: all of these
- * are CR_OK, and the file is complete then. Once per cr_live. */
+/* Until the source ends, the limit is reached, see() returns false or cr_live_stop is called: all
+ * of these are CR_OK, and the file is complete then. Once per cr_live. */
 CR_API cr_status cr_live_run(cr_live *live, bool (*see)(void *user, const cr_live_frame *frame),
                              void *user, cr_error *err);
 /* From any thread or a signal handler. */

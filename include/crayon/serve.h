@@ -11,8 +11,8 @@
  *     GET  /snapshot    the newest picture, JPEG       GET /state        JSON: settings and figures
  *     POST /settings    {"conf": .3, "iou": .5, "classes": [0, 2] or null}
  *
- * Each viewer has a thread of the server's and takes the newest frame when it is ready for one, so slow
- * ones slow nobody. Pictures are encoded once for all, and only while somebody looks. */
+ * Each viewer has a thread of the server's and takes the newest frame when it is ready for one, so
+ * slow ones slow nobody. Pictures are encoded once for all, and only while somebody looks. */
 #ifndef CRAYON_SERVE_H
 #define CRAYON_SERVE_H
 
@@ -23,9 +23,9 @@ extern "C" {
 #endif
 
 typedef struct cr_server_options {
-    const char *address; /* "HOST:PORT", ":PORT", "[::1]:PORT"; port 0: any free one */
-    const char *token;   /* asked of everybody: ?token=..., or Authorization: Bearer ... */
-    const char *title;   /* of the page */
+    const char *address;      /* "HOST:PORT", ":PORT", "[::1]:PORT"; port 0: any free one */
+    const char *token;        /* asked of everybody: ?token=..., or Authorization: Bearer ... */
+    const char *title;        /* of the page */
     const char *const *names; /* of classes */
     size_t name_count;
     int class_count;

@@ -1,4 +1,5 @@
-/* Frames out: YUV 4:2:0 at 8 bits whatever came in, drawn on, encoded at the times that they had. */
+/* Frames out: YUV 4:2:0 at 8 bits whatever came in, drawn on, encoded at the times that they had.
+ */
 #include "live/frame_out.h"
 
 #include <libavcodec/packet.h>
@@ -51,7 +52,10 @@ cr_status cr_frame_out_create(const cr_live_options *o, bool live, cr_frame_out 
     return CR_OK;
 }
 
-void cr_frame_out_set_video(cr_frame_out *w, const cr_video *video) { w->video = video; }
+void cr_frame_out_set_video(cr_frame_out *w, const cr_video *video)
+{
+    w->video = video;
+}
 
 void cr_frame_out_free(cr_frame_out **wp)
 {
@@ -68,11 +72,12 @@ void cr_frame_out_free(cr_frame_out **wp)
 
 /* ---- pixels ---- */
 
-static cr_status copy_of(cr_frame_out *w, const AVFrame *f, AVFrame *to, int width, int height, cr_error *err)
+static cr_status copy_of(cr_frame_out *w, const AVFrame *f, AVFrame *to, int width, int height,
+                         cr_error *err)
 {
-    w->convert = sws_getCachedContext(w->convert, f->width, f->height,
-                                      (enum AVPixelFormat)f->format, width, height,
-                                      AV_PIX_FMT_YUV420P, SWS_BILINEAR, NULL, NULL, NULL);
+    w->convert =
+        sws_getCachedContext(w->convert, f->width, f->height, (enum AVPixelFormat)f->format, width,
+                             height, AV_PIX_FMT_YUV420P, SWS_BILINEAR, NULL, NULL, NULL);
     CR_CHECK(w->convert, err, CR_ERR_UNSUPPORTED, "frames of type %s cannot be written",
              av_get_pix_fmt_name((enum AVPixelFormat)f->format));
     to->format = AV_PIX_FMT_YUV420P;
@@ -81,8 +86,8 @@ static cr_status copy_of(cr_frame_out *w, const AVFrame *f, AVFrame *to, int wid
     if (av_frame_get_buffer(to, 0) < 0) return CR_NOMEM(err);
     to->colorspace = f->colorspace;
     to->color_range = f->color_range;
-    sws_scale(w->convert, (const uint8_t *const *)f->data, f->linesize, 0, f->height,
-              to->data, to->linesize);
+    sws_scale(w->convert, (const uint8_t *const *)f->data, f->linesize, 0, f->height, to->data,
+              to->linesize);
     return CR_OK;
 }
 
@@ -94,8 +99,7 @@ static cr_status make_own(cr_frame_out *w, const AVFrame *f, AVFrame *to, cr_err
     av_frame_unref(to);
     if (!plain || f->width != width || f->height != height)
         return copy_of(w, f, to, width, height, err);
-    if (av_frame_ref(to, f) < 0 || av_frame_make_writable(to) < 0)
-        return CR_NOMEM(err);
+    if (av_frame_ref(to, f) < 0 || av_frame_make_writable(to) < 0) return CR_NOMEM(err);
     return CR_OK;
 }
 

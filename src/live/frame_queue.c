@@ -17,7 +17,8 @@ double cr_live_now_ms(void)
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
 }
 
-/* Waits a tenth of a second at most: `stop` may be set by a signal handler, which can wake nobody. */
+/* Waits a tenth of a second at most: `stop` may be set by a signal handler, which can wake nobody.
+ */
 static void wait_on(cr_frame_queue *q, pthread_cond_t *c)
 {
     struct timespec t;
@@ -30,7 +31,10 @@ static void wait_on(cr_frame_queue *q, pthread_cond_t *c)
     pthread_cond_timedwait(c, &q->lock, &t);
 }
 
-static bool stopped(const cr_frame_queue *q) { return atomic_load(q->stop); }
+static bool stopped(const cr_frame_queue *q)
+{
+    return atomic_load(q->stop);
+}
 
 cr_status cr_frame_queue_init(cr_frame_queue *q, int slots, bool newest, const atomic_bool *stop,
                               cr_error *err)
@@ -128,12 +132,20 @@ void cr_frame_queue_end(cr_frame_queue *q)
     pthread_mutex_unlock(&q->lock);
 }
 
+/* Newest: a frame is taken up only when at most one is in front of it, so that none grows old between
+ * worker and output. */
+static bool may_take(const cr_frame_queue *q)
+{
+    return q->take < q->head && !(q->newest && q->take - q->out >= 2);
+}
+
 cr_slot *cr_frame_queue_take(cr_frame_queue *q)
 {
     cr_slot *s = NULL;
     pthread_mutex_lock(&q->lock);
-    while (q->take == q->head && !q->ended && !stopped(q)) wait_on(q, &q->filled);
-    if (q->take < q->head && !stopped(q)) s = &q->slots[q->take++ % (unsigned)q->count];
+    while (!may_take(q) && !(q->ended && q->take == q->head) && !stopped(q))
+        wait_on(q, &q->filled);
+    if (may_take(q) && !stopped(q)) s = &q->slots[q->take++ % (unsigned)q->count];
     pthread_mutex_unlock(&q->lock);
     return s;
 }
@@ -172,6 +184,7 @@ void cr_frame_queue_release(cr_frame_queue *q, cr_slot *s)
     cr_detections_free(&s->versus_found);
     q->out++;
     pthread_cond_signal(&q->freed);
+    if (q->newest) pthread_cond_signal(&q->filled);
     pthread_mutex_unlock(&q->lock);
 }
 

@@ -4,8 +4,9 @@
  *     fill  ──▶ [ frame ] ──▶ take ... done ──▶ [ detections ] ──▶ next ... release
  *
  * Slots are filled, taken and given out in one order, so results come out in the order of frames
- * whichever worker is faster. When the ring is full, capture waits (every frame) or replaces the frame
- * that waits (newest). Slots keep their memory: nothing is allocated once all have been used. */
+ * whichever worker is faster. When the ring is full, capture waits (every frame) or replaces the
+ * frame that waits (newest). Slots keep their memory: nothing is allocated once all have been used.
+ */
 #ifndef CR_LIVE_FRAME_QUEUE_H
 #define CR_LIVE_FRAME_QUEUE_H
 

@@ -3,9 +3,9 @@
  *     capture thread ──▶ frame queue ──▶ workers (RGB, letterbox, network, boxes)
  *                                           └──▶ the caller's thread, in order: draw, encode, see()
  *
- * Every frame (files): as many workers as threads, each with one thread and a frame of its own. That
- * costs no synchronization inside a network, so it gives the most frames per second. Newest (live): one
- * worker with all threads, which gives a frame the least delay.
+ * Every frame (files): as many workers as threads, each with one thread and a frame of its own.
+ * That costs no synchronization inside a network, so it gives the most frames per second. Newest
+ * (live): one worker with all threads, which gives a frame the least delay.
  *
  * A live source that ends or fails is closed and opened again after 0.5, 1, 2 ... 30 seconds. */
 #define _POSIX_C_SOURCE 200809L
@@ -41,7 +41,7 @@ struct cr_live {
     pthread_t capture, workers[MAX_WORKERS];
     int worker_count, started;
     bool capturing, opened;
-    pthread_mutex_t lock; /* of what follows */
+    pthread_mutex_t lock;     /* of what follows */
     cr_detect_options detect; /* its classes are `classes` */
     int *classes;
     cr_status capture_status;
@@ -57,9 +57,15 @@ cr_live_options cr_live_options_default(void)
         .detect = cr_detect_options_default(), .stride = 1, .losses = -1, .wait = .5};
 }
 
-void cr_live_label(const char *name, char *out, size_t size) { cr_source_label(name, out, size); }
+void cr_live_label(const char *name, char *out, size_t size)
+{
+    cr_source_label(name, out, size);
+}
 
-bool cr_live_is_source(const char *name) { return cr_source_kind_of(name) != CR_SOURCE_NONE; }
+bool cr_live_is_source(const char *name)
+{
+    return cr_source_kind_of(name) != CR_SOURCE_NONE;
+}
 
 /* ---- the built-in source ---- */
 
@@ -356,18 +362,20 @@ static cr_status create(const cr_model *model, const cr_frame_source *source, co
     pthread_mutex_init(&l->lock, NULL);
     l->name = cr_strdup(name);
     const cr_source_kind kind = cr_source_kind_of(name);
-    l->source = source ? *source
-                       : (cr_frame_source){.user = l,
-                                           .live = kind == CR_SOURCE_CAMERA ||
-                                                   kind == CR_SOURCE_STREAM,
-                                           .open = video_open,
-                                           .next = video_next,
-                                           .close = video_close,
-                                           .video = video_of};
+    l->source =
+        source ? *source
+               : (cr_frame_source){.user = l,
+                                   .live = kind == CR_SOURCE_CAMERA || kind == CR_SOURCE_STREAM,
+                                   .open = video_open,
+                                   .next = video_next,
+                                   .close = video_close,
+                                   .video = video_of};
     cr_status st = l->name ? cr_live_set_detect(l, &l->o.detect, err) : CR_NOMEM(err);
     if (st == CR_OK) st = prepare(l, err);
-    if (st == CR_OK) *out = l;
-    else cr_live_free(&l);
+    if (st == CR_OK)
+        *out = l;
+    else
+        cr_live_free(&l);
     return st;
 }
 
@@ -425,7 +433,10 @@ cr_status cr_live_run(cr_live *l, bool (*see)(void *user, const cr_live_frame *f
     return st;
 }
 
-void cr_live_stop(cr_live *l) { atomic_store(&l->stop, true); }
+void cr_live_stop(cr_live *l)
+{
+    atomic_store(&l->stop, true);
+}
 
 cr_status cr_live_set_detect(cr_live *l, const cr_detect_options *options, cr_error *err)
 {
@@ -442,7 +453,10 @@ cr_status cr_live_set_detect(cr_live *l, const cr_detect_options *options, cr_er
     return CR_OK;
 }
 
-cr_live_report cr_live_get_report(const cr_live *l) { return l->report; }
+cr_live_report cr_live_get_report(const cr_live *l)
+{
+    return l->report;
+}
 
 void cr_live_free(cr_live **lp)
 {

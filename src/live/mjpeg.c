@@ -1,5 +1,5 @@
-/* JPEG takes YUV 4:2:0 as it is (libjpeg's raw data), in full-range BT.601: swscale brings other frames
- * to that. Planes are padded to whole blocks of 16 pixels by their last ones. */
+/* JPEG takes YUV 4:2:0 as it is (libjpeg's raw data), in full-range BT.601: swscale brings other
+ * frames to that. Planes are padded to whole blocks of 16 pixels by their last ones. */
 #include "live/mjpeg.h"
 
 #include <stdio.h> /* before jpeglib.h */
@@ -33,7 +33,10 @@ static void jump_out(j_common_ptr jpeg)
     longjmp(m->jump, 1);
 }
 
-static void say_nothing(j_common_ptr jpeg) { (void)jpeg; }
+static void say_nothing(j_common_ptr jpeg)
+{
+    (void)jpeg;
+}
 
 cr_status cr_mjpeg_create(int quality, cr_mjpeg **out, cr_error *err)
 {
@@ -60,7 +63,10 @@ void cr_mjpeg_free(cr_mjpeg **mp)
     *mp = NULL;
 }
 
-static int padded(int n, int block) { return (n + block - 1) / block * block; }
+static int padded(int n, int block)
+{
+    return (n + block - 1) / block * block;
+}
 
 static cr_status fit(cr_mjpeg *m, const cr_live_picture *p, cr_error *err)
 {
@@ -80,10 +86,9 @@ static cr_status fit(cr_mjpeg *m, const cr_live_picture *p, cr_error *err)
     m->convert = sws_getContext(p->width, p->height, AV_PIX_FMT_YUV420P, p->width, p->height,
                                 AV_PIX_FMT_YUV420P, SWS_BILINEAR, NULL, NULL, NULL);
     if (!m->convert) return CR_NOMEM(err);
-    sws_setColorspaceDetails(m->convert,
-                             sws_getCoefficients(p->bt709 ? SWS_CS_ITU709 : SWS_CS_ITU601),
-                             p->full_range, sws_getCoefficients(SWS_CS_ITU601), 1, 0, 1 << 16,
-                             1 << 16);
+    sws_setColorspaceDetails(
+        m->convert, sws_getCoefficients(p->bt709 ? SWS_CS_ITU709 : SWS_CS_ITU601), p->full_range,
+        sws_getCoefficients(SWS_CS_ITU601), 1, 0, 1 << 16, 1 << 16);
     m->width = p->width;
     m->height = p->height;
     m->bt709 = p->bt709;

@@ -1,10 +1,11 @@
-/* The live view: libmicrohttpd, one thread per connection, so that a viewer who reads slowly blocks its
- * own thread and nothing else.
+/* The live view: libmicrohttpd, one thread per connection, so that a viewer who reads slowly blocks
+ * its own thread and nothing else.
  *
- * Requests are hostile. Paths are compared with a short list and never touch the file system; bodies have
- * at most 4 kB; headers are limited by libmicrohttpd's memory per connection. Without a token only this
- * machine is served, under a name of its own (so that a web page elsewhere cannot reach it by a name
- * that resolves to 127.0.0.1), and settings are taken from pages of the same origin alone. */
+ * Requests are hostile. Paths are compared with a short list and never touch the file system;
+ * bodies have at most 4 kB; headers are limited by libmicrohttpd's memory per connection. Without a
+ * token only this machine is served, under a name of its own (so that a web page elsewhere cannot
+ * reach it by a name that resolves to 127.0.0.1), and settings are taken from pages of the same
+ * origin alone. */
 #define _POSIX_C_SOURCE 200809L
 #include "crayon/serve.h"
 
@@ -56,10 +57,10 @@ static json_t *detections_json(const cr_server *s, const cr_detections *found)
     for (size_t i = 0; i < found->count; i++) {
         const cr_detection *d = &found->items[i];
         const char *name = (size_t)d->class_id < s->o.name_count ? s->o.names[d->class_id] : "";
-        json_array_append_new(
-            list, json_pack("{s:i, s:s, s:f, s:[f,f,f,f]}", "class", d->class_id, "name", name,
-                            "score", (double)d->score, "box", (double)d->box[0],
-                            (double)d->box[1], (double)d->box[2], (double)d->box[3]));
+        json_array_append_new(list, json_pack("{s:i, s:s, s:f, s:[f,f,f,f]}", "class", d->class_id,
+                                              "name", name, "score", (double)d->score, "box",
+                                              (double)d->box[0], (double)d->box[1],
+                                              (double)d->box[2], (double)d->box[3]));
     }
     return list;
 }
@@ -93,9 +94,9 @@ static char *state_json(cr_server *s)
             json_array_append_new(classes, json_integer(s->classes[i]));
     }
     pthread_mutex_unlock(&s->lock);
-    json_t *j = json_pack("{s:s, s:s, s:o, s:f, s:f, s:o}", "title", s->title, "model", s->model,
-                          "names", names, "conf", (double)d.conf, "iou", (double)d.iou, "classes",
-                          classes);
+    json_t *j =
+        json_pack("{s:s, s:s, s:o, s:f, s:f, s:o}", "title", s->title, "model", s->model, "names",
+                  names, "conf", (double)d.conf, "iou", (double)d.iou, "classes", classes);
     if (j && s->versus) json_object_set_new(j, "versus", json_string(s->versus));
     char *text = j ? json_dumps(j, JSON_COMPACT | JSON_REAL_PRECISION(7)) : NULL;
     json_decref(j);
@@ -123,8 +124,7 @@ static enum MHD_Result reply(struct MHD_Connection *c, unsigned code, struct MHD
 static enum MHD_Result reply_text(struct MHD_Connection *c, unsigned code, const char *text)
 {
     return reply(c, code,
-                 MHD_create_response_from_buffer(strlen(text), (void *)text,
-                                                 MHD_RESPMEM_MUST_COPY),
+                 MHD_create_response_from_buffer(strlen(text), (void *)text, MHD_RESPMEM_MUST_COPY),
                  "text/plain; charset=utf-8");
 }
 
@@ -178,8 +178,8 @@ static enum MHD_Result reply_feed(cr_server *s, struct MHD_Connection *c, cr_fee
     v->server = s;
     v->feed = feed;
     cr_board_join(&s->board, feed);
-    struct MHD_Response *r = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 65536, send_feed,
-                                                               v, end_feed);
+    struct MHD_Response *r =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 65536, send_feed, v, end_feed);
     if (!r) end_feed(v);
     return reply(c, MHD_HTTP_OK, r,
                  feed == CR_FEED_EVENTS ? "text/event-stream"
@@ -217,8 +217,8 @@ static enum MHD_Result get_snapshot(cr_server *s, struct MHD_Connection *c)
 {
     cr_blob *b = cr_board_snapshot(&s->board);
     if (!b) return reply_text(c, MHD_HTTP_SERVICE_UNAVAILABLE, "no picture yet\n");
-    struct MHD_Response *r = MHD_create_response_from_buffer(b->body_size, b->bytes + b->body_at,
-                                                             MHD_RESPMEM_MUST_COPY);
+    struct MHD_Response *r =
+        MHD_create_response_from_buffer(b->body_size, b->bytes + b->body_at, MHD_RESPMEM_MUST_COPY);
     cr_blob_release(b);
     return reply(c, MHD_HTTP_OK, r, "image/jpeg");
 }
@@ -228,8 +228,10 @@ static void put_label(FILE *f, const char *text)
 {
     for (; *text; text++) {
         if (*text == '"' || *text == '\\') fputc('\\', f);
-        if (*text == '\n') fputs("\\n", f);
-        else fputc(*text, f);
+        if (*text == '\n')
+            fputs("\\n", f);
+        else
+            fputc(*text, f);
     }
 }
 
@@ -251,8 +253,10 @@ static void put_metrics(cr_server *s, FILE *f)
     for (int i = 0; i < b->class_count; i++) {
         if (!b->counts[i]) continue;
         fprintf(f, "crayon_objects{class=\"");
-        if ((size_t)i < s->o.name_count) put_label(f, s->o.names[i]);
-        else fprintf(f, "%d", i);
+        if ((size_t)i < s->o.name_count)
+            put_label(f, s->o.names[i]);
+        else
+            fprintf(f, "%d", i);
         fprintf(f, "\"} %d\n", b->counts[i]);
     }
     pthread_mutex_unlock(&b->lock);
@@ -266,8 +270,7 @@ static enum MHD_Result get_metrics(cr_server *s, struct MHD_Connection *c)
     if (!f) return MHD_NO;
     put_metrics(s, f);
     if (fclose(f)) return MHD_NO;
-    return reply(c, MHD_HTTP_OK,
-                 MHD_create_response_from_buffer(size, text, MHD_RESPMEM_MUST_FREE),
+    return reply(c, MHD_HTTP_OK, MHD_create_response_from_buffer(size, text, MHD_RESPMEM_MUST_FREE),
                  "text/plain; version=0.0.4");
 }
 
@@ -393,8 +396,8 @@ typedef struct route {
 } route;
 
 static const route routes[] = {
-    {"/", get_page},           {"/stream", get_stream},     {"/detections", get_events},
-    {"/state", get_state},     {"/snapshot", get_snapshot}, {"/metrics", get_metrics},
+    {"/", get_page},       {"/stream", get_stream},     {"/detections", get_events},
+    {"/state", get_state}, {"/snapshot", get_snapshot}, {"/metrics", get_metrics},
 };
 
 static enum MHD_Result answer_get(cr_server *s, struct MHD_Connection *c, const char *path)
@@ -489,12 +492,12 @@ static cr_status listen_on(cr_server *s, const struct addrinfo *a, cr_error *err
     unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION;
     if (a->ai_family == AF_INET6) flags |= MHD_USE_IPv6;
     errno = 0;
-    s->daemon = MHD_start_daemon(
-        flags, 0, NULL, NULL, answer, s, MHD_OPTION_SOCK_ADDR, a->ai_addr,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)s->o.viewers, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-        MHD_OPTION_THREAD_STACK_SIZE, (size_t)256 * 1024, MHD_OPTION_NOTIFY_COMPLETED,
-        request_done, NULL, MHD_OPTION_END);
+    s->daemon = MHD_start_daemon(flags, 0, NULL, NULL, answer, s, MHD_OPTION_SOCK_ADDR, a->ai_addr,
+                                 MHD_OPTION_CONNECTION_LIMIT, (unsigned)s->o.viewers,
+                                 MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S,
+                                 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+                                 MHD_OPTION_THREAD_STACK_SIZE, (size_t)256 * 1024,
+                                 MHD_OPTION_NOTIFY_COMPLETED, request_done, NULL, MHD_OPTION_END);
     CR_CHECK(s->daemon, err, CR_ERR_IO, "%s: cannot listen: %s", s->o.address,
              errno ? strerror(errno) : "no thread or socket");
     return CR_OK;
@@ -553,12 +556,17 @@ cr_status cr_server_create(cr_live *live, const cr_server_options *options, cr_s
     s->o = *options;
     pthread_mutex_init(&s->lock, NULL);
     const cr_status st = prepare(s, err);
-    if (st == CR_OK) *out = s;
-    else cr_server_free(&s);
+    if (st == CR_OK)
+        *out = s;
+    else
+        cr_server_free(&s);
     return st;
 }
 
-const char *cr_server_url(const cr_server *s) { return s->url; }
+const char *cr_server_url(const cr_server *s)
+{
+    return s->url;
+}
 
 void cr_server_show(cr_server *s, const cr_live_frame *f)
 {

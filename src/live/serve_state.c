@@ -81,8 +81,8 @@ static void encode(cr_board *b, int side, const cr_live_picture *p)
     size_t size;
     char head[128];
     if (cr_mjpeg_encode(b->encoder, p, &bytes, &size, NULL) != CR_OK) return;
-    snprintf(head, sizeof head, "--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %zu\r\n\r\n",
-             size);
+    snprintf(head, sizeof head,
+             "--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %zu\r\n\r\n", size);
     publish(b, side ? CR_FEED_VERSUS : CR_FEED_LIVE, make_blob(head, bytes, size, "\r\n"));
     free(bytes);
 }
@@ -192,8 +192,7 @@ void cr_board_show(cr_board *b, const cr_live_frame *f, const char *event)
     b->frames++;
     b->figures = *f;
     count_objects(b, f->found);
-    for (int i = 0; i < 2; i++)
-        b->has_waiting[i] = pictures[i] && put_down(b, i, pictures[i]);
+    for (int i = 0; i < 2; i++) b->has_waiting[i] = pictures[i] && put_down(b, i, pictures[i]);
     pthread_cond_signal(&b->pending);
     pthread_mutex_unlock(&b->lock);
     if (event) publish(b, CR_FEED_EVENTS, make_blob("data: ", event, strlen(event), "\n\n"));

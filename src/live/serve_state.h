@@ -1,8 +1,8 @@
 /* What the web server and the pipeline share: the newest frame, as viewers want it.
  *
- * cr_server_show copies the frame's planes into the waiting place and wakes the encoder thread, which makes
- * one JPEG for all viewers, and none when nobody looks. Blobs are counted: a viewer keeps the one that it
- * is sending while newer ones take its place. */
+ * cr_server_show copies the frame's planes into the waiting place and wakes the encoder thread,
+ * which makes one JPEG for all viewers, and none when nobody looks. Blobs are counted: a viewer
+ * keeps the one that it is sending while newer ones take its place. */
 #ifndef CR_LIVE_SERVE_STATE_H
 #define CR_LIVE_SERVE_STATE_H
 
@@ -53,8 +53,8 @@ void cr_board_show(cr_board *b, const cr_live_frame *f, const char *event);
 
 void cr_board_join(cr_board *b, cr_feed feed);
 void cr_board_leave(cr_board *b, cr_feed feed);
-/* The first blob newer than *number, which becomes its; after 5 seconds without one the same again (NULL
- * if there is none yet). NULL with b->closing: the end. The caller releases it. */
+/* The first blob newer than *number, which becomes its; after 5 seconds without one the same again
+ * (NULL if there is none yet). NULL with b->closing: the end. The caller releases it. */
 cr_blob *cr_board_wait(cr_board *b, cr_feed feed, unsigned long long *number);
 /* One picture, at most 5 seconds old or waited for. */
 cr_blob *cr_board_snapshot(cr_board *b);

@@ -8,9 +8,11 @@
 
 typedef struct cr_pen {
     cairo_t *cr;
-    double line, text; /* width of lines, height of letters, in pixels; they follow the picture's size */
+    double line,
+        text; /* width of lines, height of letters, in pixels; they follow the picture's size */
     int width, height; /* of the picture */
-    /* NULL, or told of each rectangle before something is drawn in it; may reach beyond the picture. */
+    /* NULL, or told of each rectangle before something is drawn in it; may reach beyond the
+     * picture. */
     void (*touch)(void *user, double x1, double y1, double x2, double y2);
     void *user;
 } cr_pen;

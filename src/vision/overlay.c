@@ -108,8 +108,8 @@ cr_pen cr_overlay_pen(cr_overlay *o)
     return p;
 }
 
-/* What a pixel of the layer adds to Y, U and V, in 1/65536, and its alpha. Labels are of few colours: the
- * last one is kept. */
+/* What a pixel of the layer adds to Y, U and V, in 1/65536, and its alpha. Labels are of few
+ * colours: the last one is kept. */
 typedef struct shade {
     uint32_t argb;
     int alpha;
@@ -176,8 +176,8 @@ static int next_block(const uint8_t *layer, size_t stride, int x, int x2, int y,
     return x;
 }
 
-static void blend_rect(const cr_yuv *f, const matrix *k, uint8_t *layer,
-                       size_t stride, const rect *r)
+static void blend_rect(const cr_yuv *f, const matrix *k, uint8_t *layer, size_t stride,
+                       const rect *r)
 {
     shade last = {0};
     for (int y = r->y1; y < r->y2; y += 2) {

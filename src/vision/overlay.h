@@ -1,9 +1,9 @@
 /* Drawing onto video frames, which stay YUV 4:2:0.
  *
  * Everything is drawn with cairo onto a transparent layer of the frame's size; then only the
- * rectangles that were drawn in are blended into the frame and wiped. A frame with ten boxes costs a
- * few per cent of its pixels. (Rejected: drawing on an RGB copy and converting it back, 3 ms a frame
- * at 1280x720, and every pixel changes a little.) */
+ * rectangles that were drawn in are blended into the frame and wiped. A frame with ten boxes costs
+ * a few per cent of its pixels. (Rejected: drawing on an RGB copy and converting it back, 3 ms a
+ * frame at 1280x720, and every pixel changes a little.) */
 #ifndef CR_VISION_OVERLAY_H
 #define CR_VISION_OVERLAY_H
 

@@ -48,7 +48,7 @@ struct cr_video {
 
 bool cr_video_is_name(const char *path)
 {
-    static const char *const endings[] = {".webm", ".mkv", ".mp4", ".m4v",  ".mov", ".avi", ".mpg",
+    static const char *const endings[] = {".webm", ".mkv", ".mp4", ".m4v", ".mov", ".avi", ".mpg",
                                           ".mpeg", ".ts",  ".flv", ".ogv", ".wmv", ".ivf", NULL};
     const char *dot = strrchr(path, '.');
     for (int i = 0; dot && endings[i]; i++)
@@ -91,8 +91,8 @@ static cr_status open_decoder(cr_video *v, const cr_video_options *o, cr_error *
     char text[AV_ERROR_MAX_STRING_SIZE];
     const AVCodec *codec = NULL;
     const int index = av_find_best_stream(v->file, AVMEDIA_TYPE_VIDEO, -1, -1, &codec, 0);
-    CR_CHECK(index >= 0 && codec, err, CR_ERR_FORMAT,
-             "%s: has no video stream that can be decoded", v->label);
+    CR_CHECK(index >= 0 && codec, err, CR_ERR_FORMAT, "%s: has no video stream that can be decoded",
+             v->label);
     v->stream = v->file->streams[index];
     const AVCodecParameters *p = v->stream->codecpar;
     CR_TRY(cr_image_check_size(v->label, p->width < 0 ? 0 : (uint64_t)p->width,
@@ -111,8 +111,7 @@ static cr_status open_decoder(cr_video *v, const cr_video_options *o, cr_error *
         o->audio ? av_find_best_stream(v->file, AVMEDIA_TYPE_AUDIO, -1, index, NULL, 0) : -1;
     if (sound >= 0) v->sound = v->file->streams[sound];
     for (int i = 0; i < (int)v->file->nb_streams; i++)
-        v->file->streams[i]->discard =
-            i == index || i == sound ? AVDISCARD_DEFAULT : AVDISCARD_ALL;
+        v->file->streams[i]->discard = i == index || i == sound ? AVDISCARD_DEFAULT : AVDISCARD_ALL;
     return CR_OK;
 }
 
@@ -145,9 +144,12 @@ static void describe(cr_video *v, bool file)
     v->info.width = v->stream->codecpar->width;
     v->info.height = v->stream->codecpar->height;
     v->info.rate = rate.num > 0 && rate.den > 0 ? av_q2d(rate) : 0;
-    if (v->stream->duration > 0) v->info.seconds = seconds_of(v, v->stream->duration);
-    else if (v->file->duration > 0) v->info.seconds = (double)v->file->duration / AV_TIME_BASE;
-    else if (file) v->info.seconds = read_through(v);
+    if (v->stream->duration > 0)
+        v->info.seconds = seconds_of(v, v->stream->duration);
+    else if (v->file->duration > 0)
+        v->info.seconds = (double)v->file->duration / AV_TIME_BASE;
+    else if (file)
+        v->info.seconds = read_through(v);
 }
 
 cr_status cr_video_open(const char *path, cr_video **out, cr_error *err)
@@ -224,8 +226,14 @@ int cr_video_take_audio(cr_video *v, AVPacket **packets, int most)
     return n;
 }
 
-const AVStream *cr_video_audio(const cr_video *v) { return v->sound; }
-const AVStream *cr_video_stream(const cr_video *v) { return v->stream; }
+const AVStream *cr_video_audio(const cr_video *v)
+{
+    return v->sound;
+}
+const AVStream *cr_video_stream(const cr_video *v)
+{
+    return v->stream;
+}
 
 /* Gives the decoder one packet of the stream, or tells it that there are no more. */
 static cr_status feed(cr_video *v, cr_error *err)
@@ -266,8 +274,10 @@ static cr_status decode(cr_video *v, bool *more, cr_error *err)
         CR_TRY(feed(v, err));
     }
     const int64_t t = v->frame->best_effort_timestamp;
-    if (t != AV_NOPTS_VALUE) v->time = seconds_of(v, t) - v->start;
-    else if (v->has_frame && v->info.rate > 0) v->time += 1 / v->info.rate;
+    if (t != AV_NOPTS_VALUE)
+        v->time = seconds_of(v, t) - v->start;
+    else if (v->has_frame && v->info.rate > 0)
+        v->time += 1 / v->info.rate;
     v->has_frame = true;
     return CR_OK;
 }
@@ -308,10 +318,11 @@ cr_status cr_frame_to_picture(cr_frame_converter *c, const AVFrame *f, const cha
 {
     CR_TRY(cr_image_check_size(name, f->width < 0 ? 0 : (uint64_t)f->width,
                                f->height < 0 ? 0 : (uint64_t)f->height, err));
-    c->convert = sws_getCachedContext(c->convert, f->width, f->height,
-                                      (enum AVPixelFormat)f->format, f->width, f->height,
-                                      AV_PIX_FMT_RGB24, SWS_BICUBIC, NULL, NULL, NULL);
-    CR_CHECK(c->convert, err, CR_ERR_UNSUPPORTED, "%s: its pixels cannot be converted to RGB", name);
+    c->convert =
+        sws_getCachedContext(c->convert, f->width, f->height, (enum AVPixelFormat)f->format,
+                             f->width, f->height, AV_PIX_FMT_RGB24, SWS_BICUBIC, NULL, NULL, NULL);
+    CR_CHECK(c->convert, err, CR_ERR_UNSUPPORTED, "%s: its pixels cannot be converted to RGB",
+             name);
     set_colours(c, f);
     CR_TRY(make_rows(c, f->width, f->height, err));
     if (out->width != f->width || out->height != f->height) {

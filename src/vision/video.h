@@ -26,9 +26,9 @@ struct SwsContext;
 typedef struct cr_video cr_video;
 
 typedef struct cr_video_info {
-    int width, height;     /* as stored: pixels are taken as square, rotation flags are ignored */
-    double rate;           /* frames per second on average; 0: the file does not say */
-    double seconds;        /* duration; found by reading the file through where it does not say */
+    int width, height; /* as stored: pixels are taken as square, rotation flags are ignored */
+    double rate;       /* frames per second on average; 0: the file does not say */
+    double seconds;    /* duration; found by reading the file through where it does not say */
 } cr_video_info;
 
 /* Has the name an ending that video files have? */
@@ -50,7 +50,8 @@ cr_video_info cr_video_get_info(const cr_video *v);
 
 /* The next frame, RGB; the caller frees it. Damaged parts are left out, as players do. */
 cr_status cr_video_next(cr_video *v, cr_image *out, bool *more, cr_error *err);
-/* The same without conversion: a reference to the decoder's frame moves into `out` (av_frame_alloc). */
+/* The same without conversion: a reference to the decoder's frame moves into `out`
+ * (av_frame_alloc). */
 cr_status cr_video_next_frame(cr_video *v, struct AVFrame *out, bool *more, cr_error *err);
 /* When the last frame that cr_video_next gave is shown, in seconds from the start. */
 double cr_video_time(const cr_video *v);
@@ -62,15 +63,15 @@ cr_status cr_video_frame_at(cr_video *v, double seconds, cr_image *out, cr_error
 /* The next frame will be the first at or after `seconds`. */
 cr_status cr_video_skip_to(cr_video *v, double seconds, cr_error *err);
 
-/* The sound's packets read since the last call, in order, moved into packets[0..most); returns how many.
- * What is not taken stays, at most 4096 packets. */
+/* The sound's packets read since the last call, in order, moved into packets[0..most); returns how
+ * many. What is not taken stays, at most 4096 packets. */
 int cr_video_take_audio(cr_video *v, struct AVPacket **packets, int most);
 /* NULL: none kept. */
 const struct AVStream *cr_video_audio(const cr_video *v);
 const struct AVStream *cr_video_stream(const cr_video *v);
 
-/* Frames to pictures, as OpenCV's VideoCapture converts them. Keeps what conversion needs; one thread at
- * a time. `out` keeps its pixels if it has the size already. */
+/* Frames to pictures, as OpenCV's VideoCapture converts them. Keeps what conversion needs; one
+ * thread at a time. `out` keeps its pixels if it has the size already. */
 typedef struct cr_frame_look {
     int width, height, format, space, full_range;
 } cr_frame_look;

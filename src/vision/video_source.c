@@ -92,7 +92,8 @@ static cr_status describe(const char *name, const char *raw, char *url, size_t s
     if (is_number(name)) snprintf(url, size, "/dev/video%s", name);
     if (kind == CR_SOURCE_CAMERA) {
         *format = av_find_input_format("v4l2");
-        CR_CHECK(*format, err, CR_ERR_UNSUPPORTED, "%s: this FFmpeg has no Video4Linux input", name);
+        CR_CHECK(*format, err, CR_ERR_UNSUPPORTED, "%s: this FFmpeg has no Video4Linux input",
+                 name);
         return CR_OK;
     }
     if (raw) {
@@ -100,7 +101,10 @@ static cr_status describe(const char *name, const char *raw, char *url, size_t s
         CR_TRY(read_raw(raw, options, err));
     }
     av_dict_set(options, "protocol_whitelist",
-                stream ? stream_protocols : kind == CR_SOURCE_STDIN ? "pipe" : "file", 0);
+                stream                    ? stream_protocols
+                : kind == CR_SOURCE_STDIN ? "pipe"
+                                          : "file",
+                0);
     av_dict_set(options, "format_whitelist", stream ? stream_demuxers : file_demuxers, 0);
     if (stream) {
         av_dict_set(options, "rtsp_transport", "tcp", 0);

@@ -5,8 +5,8 @@
  *     rtsp://..., http://..., udp://..., tcp://..., srt://...     stream
  *     -                            standard input: a container, MJPEG, or raw frames
  *
- * Untrusted all of them. A file may open no other file and no address (demuxers of playlists are left
- * out); a stream may open addresses but no file. */
+ * Untrusted all of them. A file may open no other file and no address (demuxers of playlists are
+ * left out); a stream may open addresses but no file. */
 #ifndef CR_VISION_VIDEO_SOURCE_H
 #define CR_VISION_VIDEO_SOURCE_H
 
@@ -28,8 +28,8 @@ cr_source_kind cr_source_kind_of(const char *name);
 void cr_source_label(const char *name, char *out, size_t size);
 
 /* Opens it into *file, which the caller closes with avformat_close_input; `raw` is NULL or
- * "1280x720[:FORMAT][@RATE]" for raw frames (FORMAT as FFmpeg names it, yuv420p; RATE 30). *file may have
- * been allocated before, with an interrupt callback. */
+ * "1280x720[:FORMAT][@RATE]" for raw frames (FORMAT as FFmpeg names it, yuv420p; RATE 30). *file
+ * may have been allocated before, with an interrupt callback. */
 cr_status cr_source_open(const char *name, const char *raw, struct AVFormatContext **file,
                          cr_error *err);
 

@@ -53,7 +53,7 @@ static void set_options(AVCodecContext *c, const char *name, AVDictionary **o)
         av_dict_set(o, "preset", "superfast", 0);
         av_dict_set(o, "crf", "23", 0);
         av_dict_set(o, "x264-params", "weightp=0", 0); /* for fades; costs 3 % of the time */
-        c->max_b_frames = 0; /* no frame waits for a later one */
+        c->max_b_frames = 0;                           /* no frame waits for a later one */
     } else if (!strcmp(name, "libvpx")) {
         av_dict_set(o, "deadline", "realtime", 0);
         av_dict_set(o, "cpu-used", "8", 0);
@@ -172,9 +172,15 @@ cr_status cr_video_writer_open(const char *path, const cr_video_format *f, cr_vi
     return CR_OK;
 }
 
-const char *cr_video_writer_codec(const cr_video_writer *w) { return w->encoder->codec->name; }
+const char *cr_video_writer_codec(const cr_video_writer *w)
+{
+    return w->encoder->codec->name;
+}
 
-bool cr_video_writer_has_audio(const cr_video_writer *w) { return w->sound; }
+bool cr_video_writer_has_audio(const cr_video_writer *w)
+{
+    return w->sound;
+}
 
 /* Packets that the encoder has ready go into the file. */
 static cr_status drain(cr_video_writer *w, cr_error *err)

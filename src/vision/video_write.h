@@ -1,8 +1,8 @@
 /* Writing video: H.264 where FFmpeg has an encoder for it (else MPEG-4 part 2; VP8 into .webm), the
  * source's sound copied, frames at the source's own times.
  *
- * The file is written under a temporary name and renamed when it is complete. A process that is killed
- * leaves the temporary file and the old one as it was. */
+ * The file is written under a temporary name and renamed when it is complete. A process that is
+ * killed leaves the temporary file and the old one as it was. */
 #ifndef CR_VISION_VIDEO_WRITE_H
 #define CR_VISION_VIDEO_WRITE_H
 
@@ -16,16 +16,16 @@ typedef struct cr_video_writer cr_video_writer;
 
 typedef struct cr_video_format {
     int width, height;
-    double rate;                   /* frames per second, for players; 0: 30 */
-    int clock_num, clock_den;      /* unit of the frames' times, in seconds */
-    int space, range;              /* AVColorSpace, AVColorRange */
-    int aspect_num, aspect_den;    /* of a pixel; 0: square */
-    const struct AVStream *audio;  /* copied if the container can hold it; NULL: none */
-    int threads;                   /* of the encoder */
+    double rate;                  /* frames per second, for players; 0: 30 */
+    int clock_num, clock_den;     /* unit of the frames' times, in seconds */
+    int space, range;             /* AVColorSpace, AVColorRange */
+    int aspect_num, aspect_den;   /* of a pixel; 0: square */
+    const struct AVStream *audio; /* copied if the container can hold it; NULL: none */
+    int threads;                  /* of the encoder */
 } cr_video_format;
 
-/* The container comes from the ending of `path`. CR_ERR_ARGUMENT: no such container, or odd sizes that
- * it cannot hold are cut by a pixel. */
+/* The container comes from the ending of `path`. CR_ERR_ARGUMENT: no such container, or odd sizes
+ * that it cannot hold are cut by a pixel. */
 cr_status cr_video_writer_open(const char *path, const cr_video_format *format,
                                cr_video_writer **out, cr_error *err);
 
@@ -34,11 +34,14 @@ const char *cr_video_writer_codec(const cr_video_writer *w);
 /* False: the container cannot hold the source's sound, which is left out. */
 bool cr_video_writer_has_audio(const cr_video_writer *w);
 
-/* A frame in YUV 4:2:0 (planar, 8 bits) of the format's size; pts in the format's clock, ascending. */
+/* A frame in YUV 4:2:0 (planar, 8 bits) of the format's size; pts in the format's clock, ascending.
+ */
 cr_status cr_video_writer_frame(cr_video_writer *w, const struct AVFrame *f, int64_t pts,
                                 cr_error *err);
-/* A packet of the source's sound, its times shifted by -`shift` seconds; packets before 0 are left out. */
-cr_status cr_video_writer_sound(cr_video_writer *w, struct AVPacket *p, double shift, cr_error *err);
+/* A packet of the source's sound, its times shifted by -`shift` seconds; packets before 0 are left
+ * out. */
+cr_status cr_video_writer_sound(cr_video_writer *w, struct AVPacket *p, double shift,
+                                cr_error *err);
 
 /* Finishes the file and frees *w in any case. */
 cr_status cr_video_writer_commit(cr_video_writer **w, cr_error *err);

@@ -88,6 +88,7 @@ static cr_recipe *plan(const cr_graph *g)
     cr_recipe *r = NULL;
     cr_quantize_options o = cr_quantize_options_default();
     o.head = CR_HEAD_QUANTIZE;
+    o.equalize = CR_EQUALIZE_OFF; /* its factors need not be powers of two */
     const cr_collect_options collect = {.count = 2, .fill = fill, .threads = 1};
     cr_status st = cr_stats_collect(g, &collect, &stats, &err);
     if (st == CR_OK) st = cr_plan_recipe(g, stats, &o, &r, NULL, &err);

@@ -101,7 +101,10 @@ static cr_live_report run(fake *f, cr_live_options o, bool live, seen *s)
     const cr_frame_source source = {f, live, fake_open, fake_next, fake_close, NULL};
     cr_live *l = NULL;
     cr_error err = {0};
-    *s = (seen){.last = -1, .ordered = true, .bright = true, .stop_after = s->stop_after,
+    *s = (seen){.last = -1,
+                .ordered = true,
+                .bright = true,
+                .stop_after = s->stop_after,
                 .slow_ms = s->slow_ms};
     o.detect.conf = .99f; /* nothing is found, nothing drawn */
     assert_int_equal(cr_live_create_from(m, &source, &o, &l, &err), CR_OK);

@@ -1,5 +1,5 @@
-/* Drawing onto YUV frames: nothing changes outside what was drawn, and a solid patch has the colour that
- * the frame's matrix gives it. */
+/* Drawing onto YUV frames: nothing changes outside what was drawn, and a solid patch has the colour
+ * that the frame's matrix gives it. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -58,8 +58,10 @@ static void patch(bool bt709, bool full_range, const double rgb[3])
         for (int i = 0; i < width; i++) {
             const bool inside = i >= x && i < x + w && j >= y && j < y + h;
             const int got = p.yuv.plane[0][j * width + i];
-            if (inside) assert_true(fabs(got - level) <= 1);
-            else assert_int_equal(got, 90);
+            if (inside)
+                assert_true(fabs(got - level) <= 1);
+            else
+                assert_int_equal(got, 90);
         }
     const size_t at = (size_t)((y + 3) / 2 * p.yuv.stride[1] + (x + 5) / 2);
     assert_true(fabs(p.yuv.plane[1][at] - fmin(u, 255)) <= 1.01);
