@@ -32,6 +32,9 @@ static const char help[] =
     "  --newest             files: look at the newest frame only, like a camera's\n"
     "  --losses N           open a lost camera or stream again N times (for ever)\n"
     "  --raw WxH[:FMT][@R]  standard input or file of raw frames (FMT yuv420p, rate R 30)\n"
+    "  --track              number objects and follow them from frame to frame (ByteTrack)\n"
+    "  --count X,Y,X,Y,...  count what crosses a line (two points), or is in a zone (three and\n"
+    "                       more), in pixels; may be given up to 8 times; implies --track\n"
     "  --realtime           files: at the pace of the video, as from a camera\n"
     "  --serve HOST:PORT    video: a page with the live picture, thresholds, classes and figures\n"
     "                       (:8080 is this machine alone), at the pace of the video\n"
@@ -72,7 +75,9 @@ enum {
     OPT_REALTIME,
     OPT_SERVE,
     OPT_TOKEN,
-    OPT_VERSUS
+    OPT_VERSUS,
+    OPT_TRACK,
+    OPT_COUNT
 };
 
 static const struct option options[] = {{"conf", required_argument, NULL, OPT_CONF},
@@ -94,8 +99,32 @@ static const struct option options[] = {{"conf", required_argument, NULL, OPT_CO
                                         {"serve", required_argument, NULL, OPT_SERVE},
                                         {"token", required_argument, NULL, OPT_TOKEN},
                                         {"versus", required_argument, NULL, OPT_VERSUS},
+                                        {"track", no_argument, NULL, OPT_TRACK},
+                                        {"count", required_argument, NULL, OPT_COUNT},
                                         CLI_PRECISION_OPTION,
                                         CLI_COMMON_OPTIONS};
+
+/* "0,360,1280,360": points of a line or zone. */
+static int take_zone(const char *text, cr_live_options *o)
+{
+    cr_zone z = {0};
+    const char *rest = text;
+    for (int i = 0; i < CR_MAX_ZONE_POINTS; i++) {
+        int used = 0;
+        if (sscanf(rest, "%f,%f%n", &z.x[i], &z.y[i], &used) != 2) break;
+        rest += used;
+        z.points++;
+        if (*rest != ',') break;
+        rest++;
+    }
+    if (*rest || z.points < 2)
+        return cli_usage("--count: '%s' is not X,Y,X,Y or more points, up to %d", text,
+                         CR_MAX_ZONE_POINTS);
+    if (o->zone_count == CR_MAX_ZONES)
+        return cli_usage("--count: at most %d lines and zones", CR_MAX_ZONES);
+    o->zones[o->zone_count++] = z;
+    return CLI_DONE;
+}
 
 static int take_video_option(int code, char **argv, detect_settings *s)
 {
@@ -120,6 +149,12 @@ static int take_video_option(int code, char **argv, detect_settings *s)
     case OPT_RAW:
         s->live.raw = optarg;
         return CLI_DONE;
+    case OPT_TRACK:
+        s->live.track = true;
+        return CLI_DONE;
+    case OPT_COUNT:
+        s->live.track = true;
+        return take_zone(optarg, &s->live);
     case OPT_REALTIME:
         s->live.realtime = true;
         return CLI_DONE;
@@ -328,6 +363,7 @@ void detect_write_json(detect_job *j, const char *path, long long frame, int wid
             for (int k = 0; k < 4; k++) cli_json_float(&out, NULL, d->box[k]);
             cli_json_close(&out, ']');
         }
+        if (d->track) cli_json_integer(&out, "id", d->track);
         if (d->keypoints) write_keypoints(&out, d->keypoints, found->keypoint_count);
         cli_json_close(&out, '}');
     }

@@ -55,6 +55,20 @@ static bool see(void *user, const cr_live_frame *f)
            !(v->job->json.stream && ferror(v->job->json.stream));
 }
 
+static void print_counts(const detect_job *j, const cr_live_report *r, FILE *to)
+{
+    if (j->set.live.track) fprintf(to, "tracks       %d\n", r->tracks);
+    for (int i = 0; i < j->set.live.zone_count; i++) {
+        const cr_zone_counts *n = &r->zones[i];
+        if (j->set.live.zones[i].points == 2)
+            fprintf(to, "line %d       %lld to its right, %lld to its left\n", i + 1, n->forward,
+                    n->backward);
+        else
+            fprintf(to, "zone %d       %lld in, %lld out, %lld inside at the end\n", i + 1,
+                    n->forward, n->backward, n->inside);
+    }
+}
+
 static void print_summary(const detect_job *j, const view *v, const char *saved,
                           const cr_live_report *r)
 {
@@ -66,6 +80,7 @@ static void print_summary(const detect_job *j, const view *v, const char *saved,
     if (r->dropped) fprintf(to, ", %lld newer ones preferred", r->dropped);
     if (r->losses) fprintf(to, ", lost %d times", r->losses);
     fputc('\n', to);
+    print_counts(j, r, to);
     if (saved) fprintf(to, "saved        %s (%s)\n", saved, r->codec);
     if (r->audio_left_out) cli_warn("%s: cannot hold the source's sound, which is left out", saved);
 }

@@ -22,6 +22,7 @@ typedef struct cr_detection {
     float score;      /* as the network gives it; object times class for YOLOv5 and YOLOX */
     float box[4];     /* x1, y1, x2, y2 in source pixels, inside the picture */
     float *keypoints; /* [keypoint_count, 3] x, y, score in source pixels, or NULL; the list's */
+    int track;        /* number given by cr_tracker_update, from 1; 0: none */
     int index;        /* row of the network's output it came from; levels are counted on */
 } cr_detection;
 

@@ -13,6 +13,7 @@
 #define CRAYON_LIVE_H
 
 #include "crayon/runtime.h"
+#include "crayon/track.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -24,6 +25,8 @@ typedef enum cr_live_mode {
     CR_LIVE_EVERY_FRAME, /* most frames per second: one thread per frame */
     CR_LIVE_NEWEST       /* least delay: all threads on one frame */
 } cr_live_mode;
+
+enum { CR_MAX_ZONES = 8 };
 
 typedef struct cr_live_options {
     cr_live_mode mode;
@@ -39,6 +42,9 @@ typedef struct cr_live_options {
     bool panel;               /* frames per second and milliseconds in the picture */
     const char *const *names; /* of classes; NULL: the model's */
     size_t name_count;
+    bool track;                  /* number objects, from frame to frame */
+    cr_zone zones[CR_MAX_ZONES]; /* to count at; they need `track` */
+    int zone_count;
     const cr_model *versus; /* another model for the same frames, drawn apart; NULL */
     int losses;             /* lost cameras and streams are opened again so often; -1: for ever */
     double wait;            /* seconds before the first try; doubles up to 30 */
@@ -65,6 +71,7 @@ typedef struct cr_live_frame {
     long long dropped;              /* frames so far that a newer one replaced */
     int losses;                     /* so often was the source lost */
     const cr_live_picture *picture; /* NULL unless options.pictures */
+    cr_zone_counts zones[CR_MAX_ZONES]; /* as many as the options have */
     /* Of options.versus; NULL and 0 without. */
     const cr_detections *versus_found;
     double versus_ms;
@@ -75,9 +82,11 @@ typedef struct cr_live_report {
     long long frames; /* looked at */
     long long dropped;
     int losses;
-    double seconds;      /* from the first frame's arrival to the last one's end */
-    double model_ms;     /* mean */
-    double latency_ms;   /* mean */
+    double seconds;    /* from the first frame's arrival to the last one's end */
+    double model_ms;   /* mean */
+    double latency_ms; /* mean */
+    int tracks;        /* objects numbered */
+    cr_zone_counts zones[CR_MAX_ZONES];
     const char *codec;   /* of the file written; "" */
     bool audio_left_out; /* the container cannot hold the source's sound */
 } cr_live_report;

@@ -124,13 +124,16 @@ static cr_status fit_overlay(cr_frame_out *w, int width, int height, cr_error *e
     return cr_overlay_create(width, height, &w->overlay, err);
 }
 
-static cr_status draw(cr_frame_out *w, AVFrame *on, const cr_detections *found, const char *panel,
-                      cr_error *err)
+/* counts NULL: without lines and zones. */
+static cr_status draw(cr_frame_out *w, AVFrame *on, const cr_detections *found,
+                      const cr_zone_counts *counts, const char *panel, cr_error *err)
 {
     const cr_yuv yuv = yuv_of(on);
     CR_TRY(fit_overlay(w, yuv.width, yuv.height, err));
     const cr_pen pen = cr_overlay_pen(w->overlay);
     cr_pen_detections(&pen, found, w->o->names, w->o->name_count);
+    for (int i = 0; counts && i < w->o->zone_count; i++)
+        cr_pen_zone(&pen, &w->o->zones[i], &counts[i]);
     if (w->o->panel) cr_pen_panel(&pen, panel);
     return cr_overlay_blend(w->overlay, &yuv, err);
 }
@@ -139,7 +142,7 @@ static cr_status draw_frame(cr_frame_out *w, const cr_live_frame *f, cr_error *e
 {
     char text[64];
     snprintf(text, sizeof text, "%.1f FPS  %.1f ms", f->fps, f->model_ms);
-    return draw(w, w->frame, f->found, text, err);
+    return draw(w, w->frame, f->found, f->zones, text, err);
 }
 
 static cr_status draw_versus(cr_frame_out *w, const cr_slot *s, const cr_live_frame *f,
@@ -148,7 +151,7 @@ static cr_status draw_versus(cr_frame_out *w, const cr_slot *s, const cr_live_fr
     char text[64];
     CR_TRY(make_own(w, s->frame, w->versus, err));
     snprintf(text, sizeof text, "%.1f ms", f->versus_ms);
-    return draw(w, w->versus, f->versus_found, text, err);
+    return draw(w, w->versus, f->versus_found, NULL, text, err);
 }
 
 /* ---- writing ---- */

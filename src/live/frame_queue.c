@@ -132,8 +132,8 @@ void cr_frame_queue_end(cr_frame_queue *q)
     pthread_mutex_unlock(&q->lock);
 }
 
-/* Newest: a frame is taken up only when at most one is in front of it, so that none grows old between
- * worker and output. */
+/* Newest: a frame is taken up only when at most one is in front of it, so that none grows old
+ * between worker and output. */
 static bool may_take(const cr_frame_queue *q)
 {
     return q->take < q->head && !(q->newest && q->take - q->out >= 2);
@@ -143,8 +143,7 @@ cr_slot *cr_frame_queue_take(cr_frame_queue *q)
 {
     cr_slot *s = NULL;
     pthread_mutex_lock(&q->lock);
-    while (!may_take(q) && !(q->ended && q->take == q->head) && !stopped(q))
-        wait_on(q, &q->filled);
+    while (!may_take(q) && !(q->ended && q->take == q->head) && !stopped(q)) wait_on(q, &q->filled);
     if (may_take(q) && !stopped(q)) s = &q->slots[q->take++ % (unsigned)q->count];
     pthread_mutex_unlock(&q->lock);
     return s;

@@ -47,6 +47,8 @@ struct cr_live {
     cr_status capture_status;
     cr_error capture_err;
     _Atomic int losses;
+    cr_tracker *tracker; /* NULL without options.track */
+    cr_zone_counter *zones[CR_MAX_ZONES];
     cr_frame_out *out;
     cr_live_report report;
 };
@@ -198,6 +200,7 @@ static cr_status settings_now(cr_live *l, cr_detect_options *o, int **classes, c
     if (*classes) memcpy(*classes, l->classes, bytes);
     pthread_mutex_unlock(&l->lock);
     o->classes = *classes;
+    if (l->tracker) o->conf = fminf(o->conf, cr_track_options_default().low);
     return o->class_count && !*classes ? CR_NOMEM(err) : CR_OK;
 }
 
@@ -267,6 +270,26 @@ static double rate(double *mean, double *last, double now)
     return *mean > 0 ? 1e3 / *mean : 0;
 }
 
+/* Numbers the frame's objects, and counts them. */
+static cr_status follow(cr_live *l, cr_slot *s, cr_live_frame *f, cr_error *err)
+{
+    if (!l->tracker) return CR_OK;
+    cr_track_options o = cr_track_options_default();
+    pthread_mutex_lock(&l->lock);
+    o.high = o.fresh = l->detect.conf;
+    pthread_mutex_unlock(&l->lock);
+    o.low = fminf(o.low, o.high);
+    cr_tracker_set_options(l->tracker, &o);
+    const double time = l->source.live ? s->arrival_ms / 1e3 : s->time;
+    CR_TRY(cr_tracker_update(l->tracker, &s->found, time, err));
+    for (int i = 0; i < l->o.zone_count; i++) {
+        CR_TRY(cr_zone_counter_update(l->zones[i], &s->found, err));
+        f->zones[i] = l->report.zones[i] = cr_zone_counter_get(l->zones[i]);
+    }
+    l->report.tracks = cr_tracker_total(l->tracker);
+    return CR_OK;
+}
+
 static cr_status put_out(cr_live *l, cr_slot *s, double fps, cr_live_frame *f, cr_error *err)
 {
     *f = (cr_live_frame){.index = s->index,
@@ -280,6 +303,7 @@ static cr_status put_out(cr_live *l, cr_slot *s, double fps, cr_live_frame *f, c
                          .fps = fps,
                          .dropped = cr_frame_queue_dropped(&l->queue),
                          .losses = atomic_load(&l->losses)};
+    CR_TRY(follow(l, s, f, err));
     return cr_frame_out_put(l->out, s, f, err);
 }
 
@@ -329,6 +353,18 @@ static cr_status make_detectors(cr_live *l, cr_error *err)
     return l->o.versus ? make_workers(l->o.versus, l->worker_count, each, l->versus, err) : CR_OK;
 }
 
+static cr_status make_tracker(cr_live *l, cr_error *err)
+{
+    CR_CHECK(!l->o.zone_count || l->o.track, err, CR_ERR_ARGUMENT,
+             "lines and zones count tracked objects: tracking is off");
+    CR_CHECK(l->o.zone_count >= 0 && l->o.zone_count <= CR_MAX_ZONES, err, CR_ERR_ARGUMENT,
+             "at most %d lines and zones", CR_MAX_ZONES);
+    if (l->o.track) CR_TRY(cr_tracker_create(NULL, &l->tracker, err));
+    for (int i = 0; i < l->o.zone_count; i++)
+        CR_TRY(cr_zone_counter_create(&l->o.zones[i], &l->zones[i], err));
+    return CR_OK;
+}
+
 static cr_status prepare(cr_live *l, cr_error *err)
 {
     const bool newest =
@@ -338,6 +374,7 @@ static cr_status prepare(cr_live *l, cr_error *err)
     CR_TRY(check_options(&l->o, err));
     CR_TRY(cr_frame_queue_init(&l->queue, slots, newest, &l->stop, err));
     CR_TRY(make_detectors(l, err));
+    CR_TRY(make_tracker(l, err));
     CR_TRY(l->source.open(l->source.user, &l->stop, err));
     l->opened = true;
     const cr_model_info *info = cr_model_get_info(l->model);
@@ -466,6 +503,8 @@ void cr_live_free(cr_live **lp)
     join(l);
     if (l->opened) l->source.close(l->source.user);
     cr_frame_out_free(&l->out);
+    cr_tracker_free(&l->tracker);
+    for (int i = 0; i < CR_MAX_ZONES; i++) cr_zone_counter_free(&l->zones[i]);
     for (int i = MAX_WORKERS - 1; i >= 0; i--) {
         cr_detector_free(&l->detectors[i]);
         cr_detector_free(&l->versus[i]);

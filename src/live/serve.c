@@ -51,17 +51,21 @@ cr_server_options cr_server_options_default(void)
 
 /* ---- JSON ---- */
 
+static json_t *detection_json(const cr_server *s, const cr_detection *d)
+{
+    const char *name = (size_t)d->class_id < s->o.name_count ? s->o.names[d->class_id] : "";
+    json_t *j = json_pack("{s:i, s:s, s:f, s:[f,f,f,f]}", "class", d->class_id, "name", name,
+                          "score", (double)d->score, "box", (double)d->box[0], (double)d->box[1],
+                          (double)d->box[2], (double)d->box[3]);
+    if (j && d->track) json_object_set_new(j, "id", json_integer(d->track));
+    return j;
+}
+
 static json_t *detections_json(const cr_server *s, const cr_detections *found)
 {
     json_t *list = json_array();
-    for (size_t i = 0; i < found->count; i++) {
-        const cr_detection *d = &found->items[i];
-        const char *name = (size_t)d->class_id < s->o.name_count ? s->o.names[d->class_id] : "";
-        json_array_append_new(list, json_pack("{s:i, s:s, s:f, s:[f,f,f,f]}", "class", d->class_id,
-                                              "name", name, "score", (double)d->score, "box",
-                                              (double)d->box[0], (double)d->box[1],
-                                              (double)d->box[2], (double)d->box[3]));
-    }
+    for (size_t i = 0; i < found->count; i++)
+        json_array_append_new(list, detection_json(s, &found->items[i]));
     return list;
 }
 

@@ -88,7 +88,10 @@ static void label_text(const cr_detection *d, const char *const *names, size_t c
     } else {
         snprintf(name, sizeof name, "%d", d->class_id);
     }
-    snprintf(out, size, "%s %.2f", name, (double)d->score);
+    if (d->track)
+        snprintf(out, size, "%s #%d %.2f", name, d->track, (double)d->score);
+    else
+        snprintf(out, size, "%s %.2f", name, (double)d->score);
 }
 
 /* Length of the UTF-8 character at p, 0 if it is malformed, overlong or no Unicode scalar. */
@@ -198,6 +201,42 @@ void cr_pen_detections(const cr_pen *p, const cr_detections *found, const char *
         if (found->items[i].keypoints)
             draw_keypoints(p, found->items[i].keypoints, found->keypoint_count);
     for (size_t i = found->count; i-- > 0;) draw_label(p, &found->items[i], names, name_count);
+}
+
+void cr_pen_zone(const cr_pen *p, const cr_zone *z, const cr_zone_counts *n)
+{
+    char text[64];
+    cairo_text_extents_t t;
+    const struct colour c = class_colour(2);
+    for (int i = 0; i < z->points; i++) {
+        const int j = (i + 1) % z->points;
+        touch(p, fmin(z->x[i], z->x[j]), fmin(z->y[i], z->y[j]), fmax(z->x[i], z->x[j]),
+              fmax(z->y[i], z->y[j]), p->line * 2);
+        if (!i)
+            cairo_move_to(p->cr, z->x[i], z->y[i]);
+        else
+            cairo_line_to(p->cr, z->x[i], z->y[i]);
+    }
+    if (z->points > 2) cairo_close_path(p->cr);
+    set_colour(p, c, .9);
+    cairo_set_line_width(p->cr, p->line * 1.5);
+    cairo_stroke(p->cr);
+    if (z->points > 2)
+        snprintf(text, sizeof text, "%lld inside, %lld in, %lld out", n->inside, n->forward,
+                 n->backward);
+    else
+        snprintf(text, sizeof text, "%lld right, %lld left", n->forward, n->backward);
+    cairo_text_extents(p->cr, text, &t);
+    const double gap = p->text * .3, w = t.x_advance + 2 * gap, h = p->text * 1.4;
+    const double x = fmax(fmin(z->x[0] + p->line, p->width - w), 0);
+    const double y = fmax(fmin(z->y[0] + p->line, p->height - h), 0);
+    touch(p, x, y, x + w, y + h, 1);
+    cairo_rectangle(p->cr, x, y, w, h);
+    cairo_set_source_rgba(p->cr, 0, 0, 0, .6);
+    cairo_fill(p->cr);
+    cairo_set_source_rgb(p->cr, 1, 1, 1);
+    cairo_move_to(p->cr, x + gap, y + p->text * 1.05);
+    cairo_show_text(p->cr, text);
 }
 
 void cr_pen_panel(const cr_pen *p, const char *text)

@@ -4,7 +4,7 @@
 
 #include <cairo.h>
 
-#include "crayon/detect.h"
+#include "crayon/track.h"
 
 typedef struct cr_pen {
     cairo_t *cr;
@@ -20,6 +20,8 @@ typedef struct cr_pen {
 cr_pen cr_pen_begin(cairo_t *cr, int width, int height);
 void cr_pen_detections(const cr_pen *p, const cr_detections *found, const char *const *names,
                        size_t name_count);
+/* A line or zone with its counts beside its first point. */
+void cr_pen_zone(const cr_pen *p, const cr_zone *zone, const cr_zone_counts *counts);
 /* A line of white text on a dark panel at the top left. */
 void cr_pen_panel(const cr_pen *p, const char *text);
 

@@ -36,3 +36,9 @@ fails "$CRAYON" detect "$SAMPLE" v.avi same
 fails "$CRAYON" detect "$SAMPLE" - --raw 12 </dev/null
 cat old.mp4
 listing | grep -v -e scenes/ -e same/
+first=${frames#* }
+first=${first%% *}
+python3 "$HERE/make_video.py" still.avi 10 $first $first $first $first
+"$CRAYON" detect "$SAMPLE" still.avi --count 0,0,5000,0,5000,5000,0,5000 --json still.json | sed 's/ in [0-9.]* s.*//'
+json still.json 'len({tuple(sorted(d["id"] for d in l["detections"])) for l in j})'
+fails "$CRAYON" detect "$SAMPLE" v.avi --count 1,2,3

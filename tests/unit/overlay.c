@@ -91,9 +91,9 @@ static void boxes_touch_what_they_say(void **state)
         const int height = width / 2 + 1;
         picture p = make(width, height, 60);
         cr_overlay *o = NULL;
-        cr_detection items[] = {{0, .9f, {-5, -5, 20, 12}, NULL, 0},
-                                {1, .5f, {10, 5, (float)width + 9, (float)height + 9}, NULL, 1},
-                                {2, .4f, {3, 3, 3, 3}, NULL, 2}};
+        cr_detection items[] = {{.score = .9f, .box = {-5, -5, 20, 12}},
+                                {.class_id = 1, .score = .5f, .box = {10, 5, (float)width + 9, (float)height + 9}},
+                                {.class_id = 2, .score = .4f, .box = {3, 3, 3, 3}}};
         const cr_detections found = {.items = items, .count = 3};
         assert_int_equal(cr_overlay_create(width, height, &o, &err), CR_OK);
         const cr_pen pen = cr_overlay_pen(o);
