@@ -10,6 +10,7 @@ allowed() {
     graph) echo "base graph" ;;
     onnx) echo "base graph onnx" ;;
     tflite) echo "base graph tflite" ;;
+    openvino) echo "base graph openvino" ;;
     torch) echo "base graph torch" ;;
     ops) echo "base graph ops" ;;
     kernels) echo "base kernels" ;;
@@ -18,7 +19,7 @@ allowed() {
     quant) echo "base graph kernels ops runtime plot quant" ;;
     eval) echo "base eval" ;;
     vision) echo "base vision" ;;
-    pipeline) echo "base graph onnx tflite torch ops runtime quant vision eval pipeline" ;;
+    pipeline) echo "base graph onnx openvino tflite torch ops runtime quant vision eval pipeline" ;;
     live) echo "base runtime vision pipeline live" ;;
     esac
 }

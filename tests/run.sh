@@ -114,6 +114,7 @@ fuzz_all() {
     fuzz onnx tests/golden/tiny.onnx "$FUZZ_RUNS"
     fuzz tflite "$FUZZ_RUNS"
     fuzz json "$FUZZ_RUNS"
+    fuzz openvino "$((FUZZ_RUNS * 3))" 1
     fuzz branches "$((FUZZ_RUNS * 10))"
     fuzz ops "$((FUZZ_RUNS * 10))"
     fuzz recipes "$((FUZZ_RUNS / 10))"

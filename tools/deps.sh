@@ -18,6 +18,7 @@ need_lib cairo libcairo2-dev
 need_lib jansson libjansson-dev
 need_lib yaml-0.1 libyaml-dev
 need_lib libzip libzip-dev
+need_lib expat libexpat1-dev
 need_lib libavformat libavformat-dev
 need_lib libavcodec libavcodec-dev
 need_lib libavdevice libavdevice-dev

@@ -218,7 +218,7 @@ static cr_status check_pair(scan *s, const cr_node *n, cr_error *err)
     const bool quantizes = is_op(n, CR_OP_QuantizeLinear);
     const cr_tensor *x = n->in[0], *y = n->out[0];
     const char *tensor = (quantizes ? x : y)->name;
-    if (y->uses == 0 && !s->is_output[y->id])
+    if (y->uses == 0 && !s->is_output[y->id] && s->g->source_opset) /* else a reader left it over */
         return cr_findings_add(s->found, CR_FINDING_DEAD_PAIR, n->name, tensor, err,
                                "nothing reads what it gives");
     if (quantizes && x->data && x->dtype == CR_DT_F32 && cr_shape_count(&x->shape) > 1)

@@ -12,6 +12,8 @@
 #include "onnx/onnx.h"
 #include "onnx/qdq.h"
 #include "onnx/qop.h"
+#include "openvino/openvino.h"
+#include "ops/ref.h"
 #include "pipeline/target.h"
 #include "tflite/tflite_read.h"
 #include "torch/checkpoint.h"
@@ -86,12 +88,26 @@ static cr_status qop_write(const cr_model *m, const cr_export_options *options, 
     return onnx_write_as(m, cr_qop_write, path, err);
 }
 
+static bool openvino_recognize(const cr_format_probe *p)
+{
+    return cr_openvino_recognize(p->head, p->size);
+}
+
+static cr_status openvino_read(const char *path, const cr_model_options *o, cr_graph **out,
+                               cr_error *err)
+{
+    const cr_openvino_options ir = {.max_bytes = o->max_bytes, .height = o->height,
+                                    .width = o->width};
+    return cr_openvino_read(path, &ir, cr_op_run, out, err);
+}
+
 /* The first is what a file is taken for when nothing else fits. */
 static const cr_format formats[] = {
     {"ONNX", "qdq", ".onnx", NULL, onnx_read, onnx_write},
     {"ONNX", "qoperator", ".onnx", NULL, onnx_read, qop_write},
     {"TFLite", "tflite", ".tflite", tflite_recognize, tflite_read, cr_tflite_export},
     {"PyTorch checkpoint", "pt", ".pt", is_checkpoint, torch_read, NULL},
+    {"OpenVINO IR", "openvino", ".xml", openvino_recognize, openvino_read, NULL},
 };
 enum { FORMAT_COUNT = sizeof formats / sizeof *formats };
 

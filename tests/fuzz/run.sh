@@ -26,4 +26,5 @@ for model in tests/golden/tiny.onnx sample/shapes.onnx; do
 done
 run fuzz-tflite "$n" "$seed"
 run fuzz-json "$n" "$seed"
+run fuzz-openvino "$n" "$seed"
 exit $failed
