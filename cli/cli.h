@@ -9,6 +9,7 @@
 #include <getopt.h>
 #include <stdio.h>
 
+#include "crayon/certify.h"
 #include "crayon/check.h"
 #include "crayon/doctor.h"
 #include "crayon/eval.h"
@@ -257,6 +258,11 @@ void cli_findings_json(cli_json *j, const cli_findings *f);
 /* Two lines: the kinds of `before` that have fewer places in `after`, and what `after` has. */
 void cli_findings_print_mended(const cli_findings *before, const cli_findings *after);
 void cli_findings_free(cli_findings *f);
+
+/* ---- compare --certify ---------------------------------------------------------------------- */
+
+cr_status cli_certify(const cr_model *a, const cr_model *b, const cr_image_list *pictures,
+                      size_t limit, int threads, bool json, cr_error *err);
 
 /* ---- bench --layers ------------------------------------------------------------------------- */
 

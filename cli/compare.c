@@ -23,6 +23,11 @@ static const char help[] =
     "                       models have, worst first\n"
     "  --exact              --layers: the agreement of each case as well, on all the pictures\n"
     "                       (without: the error alone, on the first 8)\n"
+    "  --certify            which integers differ: each model's fast session and the plain reference,\n"
+    "                       and the two files, layer by layer from the same integers; a difference\n"
+    "                       is a tie (the value lies between two codes), fused (several nodes, one\n"
+    "                       rounding), float (order of sums) or recipe (other scales). Seconds per\n"
+    "                       picture and model: the first 2, unless --limit says otherwise\n"
     "  --json               print JSON\n" CLI_PRECISION_HELP CLI_COMMON_HELP "\n"
     "The cost at the output is measured with only this layer quantized (\"alone\") and with all "
     "but\n"
@@ -37,6 +42,9 @@ static const char help[] =
     "\"without_error\", \"alone_agreement\", \"without_agreement\"}]}}; \"agreement\" is null for "
     "models with\n"
     "unknown outputs, \"sqnr_db\" null for equal tensors, \"costs\" null if B is float.\n"
+    "--certify: {\"images\", \"a\", \"b\", \"files\"}, each {\"tensors\", \"identical\", \"elements\",\n"
+    "\"differing\", \"floats\", \"equal_floats\", \"list\": [{\"tensor\", \"node\", \"op\", \"elements\",\n"
+    "\"differing\", \"steps\", \"from_tie\", \"why\"}]}.\n"
     "\n"
     "example: which layers lose most?\n"
     "  crayon compare yolov8n.onnx recipe.json --images pictures/ --layers --limit 8\n";
@@ -51,7 +59,7 @@ typedef struct job {
     cli_common common;
     const char *images;
     long long limit;
-    bool layers, exact, json;
+    bool layers, exact, certify, json;
     cr_model *a, *b;
     cr_image_list pictures;
     size_t count;     /* pictures used */
@@ -65,13 +73,14 @@ typedef struct job {
 
 /* ---- options ---- */
 
-enum { OPT_IMAGES = 256, OPT_LIMIT, OPT_LAYERS, OPT_EXACT, OPT_JSON };
-enum { FEW = 8 };
+enum { OPT_IMAGES = 256, OPT_LIMIT, OPT_LAYERS, OPT_EXACT, OPT_CERTIFY, OPT_JSON };
+enum { FEW = 8, CERTIFIED = 2 };
 
 static const struct option options[] = {{"images", required_argument, NULL, OPT_IMAGES},
                                         {"limit", required_argument, NULL, OPT_LIMIT},
                                         {"layers", no_argument, NULL, OPT_LAYERS},
                                         {"exact", no_argument, NULL, OPT_EXACT},
+                                        {"certify", no_argument, NULL, OPT_CERTIFY},
                                         {"json", no_argument, NULL, OPT_JSON},
                                         CLI_PRECISION_OPTION,
                                         CLI_COMMON_OPTIONS};
@@ -89,6 +98,9 @@ static int take_option(int code, char **argv, job *j)
         return CLI_DONE;
     case OPT_EXACT:
         j->exact = true;
+        return CLI_DONE;
+    case OPT_CERTIFY:
+        j->certify = true;
         return CLI_DONE;
     case OPT_JSON:
         j->json = true;
@@ -184,6 +196,9 @@ static cr_status measure(job *j, const char *a_path, const char *b_path, cr_erro
     if (st != CR_OK) return st;
     j->count = j->pictures.count;
     if (j->limit && (size_t)j->limit < j->count) j->count = (size_t)j->limit;
+    if (j->certify)
+        return cli_certify(j->a, j->b, &j->pictures, j->limit ? j->count : CERTIFIED, j->common.threads,
+                           j->json, err);
     st = measure_agreement(j, err);
     if (st == CR_OK && j->layers) st = measure_layers(j, err);
     return st == CR_OK && j->layers ? measure_costs(j, err) : st;
@@ -311,9 +326,10 @@ int cmd_compare(int argc, char **argv)
     if (argc - optind != 2) return cli_usage("two models are needed (%d given)", argc - optind);
     if (!j.images) return cli_usage("--images is missing");
     if (j.exact && !j.layers) return cli_usage("--exact belongs to --layers");
+    if (j.certify && j.layers) return cli_usage("--certify and --layers are two reports: one at a time");
     const char *a = argv[optind], *b = argv[optind + 1];
     const cr_status st = measure(&j, a, b, &err);
-    if (st == CR_OK) j.json ? print_json(&j) : print_text(&j, a, b);
+    if (st == CR_OK && !j.certify) j.json ? print_json(&j) : print_text(&j, a, b);
     release(&j);
     return st == CR_OK ? CLI_DONE : cli_fail(&err);
 }

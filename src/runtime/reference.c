@@ -22,6 +22,7 @@ typedef struct machine {
     float **weights;       /* by tensor id: fake-quantized constants, or NULL */
     int *left;             /* readers that are still to come */
     const cr_observer *observer;
+    const cr_layer_probe *probe;
 } machine;
 
 static const cr_recipe_entry *entry_of(const machine *m, const cr_tensor *t)
@@ -63,18 +64,39 @@ static cr_status run_node(machine *m, const cr_node *n, cr_error *err)
     return run_float(m, n, err);
 }
 
-static void finish_outputs(machine *m, const cr_node *n)
+static cr_status show(const machine *m, const cr_tensor *t, cr_tensor *v, cr_error *err)
+{
+    const cr_recipe_entry *e = entry_of(m, t);
+    cr_computed c = {t, e, v->data, v->data, cr_shape_count(&v->shape)};
+    float *rounded = e ? cr_malloc((size_t)c.count * sizeof *rounded) : NULL;
+    if (e && !rounded) return CR_NOMEM(err);
+    if (e) {
+        cr_fake_quantize(v, &e->q, rounded);
+        c.values = rounded;
+    }
+    m->probe->judge(m->probe->user, &c);
+    if (e) memcpy(v->data, rounded, (size_t)c.count * sizeof *rounded);
+    cr_free(rounded);
+    return CR_OK;
+}
+
+static cr_status finish_outputs(machine *m, const cr_node *n, cr_error *err)
 {
     for (int k = 0; k < n->n_out; k++) {
         if (!n->out[k]) continue;
         cr_tensor *v = &m->values[n->out[k]->id];
         const cr_recipe_entry *e = entry_of(m, n->out[k]);
+        if (m->probe && v->dtype == CR_DT_F32) {
+            CR_TRY(show(m, n->out[k], v, err));
+            continue;
+        }
         if (e && v->dtype == CR_DT_F32) cr_fake_quantize(v, &e->q, v->data);
         if (!m->observer || v->dtype != CR_DT_F32) continue;
         const int64_t count = cr_shape_count(&v->shape);
         const cr_view view = {n->out[k], CR_DT_F32, v->data, 1, count, count, false, 0, 0, NULL, NULL};
         m->observer->see(m->observer->user, &view);
     }
+    return CR_OK;
 }
 
 static void release_inputs(machine *m, const cr_node *n)
@@ -120,41 +142,53 @@ static void free_values(machine *m)
     cr_free(m->live);
 }
 
+static cr_status run_nodes(machine *m, const cr_recipe *r, const float *const *inputs, cr_error *err)
+{
+    const cr_graph *g = m->g;
+    m->values = cr_calloc(g->tensor_count, sizeof *m->values);
+    m->weights = cr_calloc(g->tensor_count, sizeof *m->weights);
+    m->left = cr_calloc(g->tensor_count, sizeof *m->left);
+    if (!m->values || !m->weights || !m->left) return CR_NOMEM(err);
+    CR_TRY(cr_recipe_bind(r, g, &m->entries, err));
+    m->live = cr_recipe_part_dynamic(m->entries, g->tensor_count);
+    if (!m->live) return CR_NOMEM(err);
+    CR_TRY(prepare_values(m, inputs, err));
+    for (size_t i = 0; i < g->node_count; i++) {
+        const cr_node *n = g->nodes[i];
+        CR_TRY(run_node(m, n, err));
+        CR_TRY(finish_outputs(m, n, err));
+        release_inputs(m, n);
+    }
+    return CR_OK;
+}
+
+static cr_status copy_outputs(const machine *m, cr_tensor *outputs, cr_error *err)
+{
+    for (size_t i = 0; i < m->g->output_count; i++) {
+        const cr_tensor *v = &m->values[m->g->outputs[i]->id];
+        outputs[i] = *v;
+        outputs[i].data = NULL;
+        if (!cr_tensor_alloc(&outputs[i])) return CR_NOMEM(err);
+        memcpy(outputs[i].data, v->data, cr_tensor_bytes(&outputs[i]));
+    }
+    return CR_OK;
+}
+
 cr_status cr_reference_run(const cr_graph *g, const cr_recipe *r, const float *const *inputs,
                            cr_tensor *outputs, const cr_observer *observer, cr_error *err)
 {
-    cr_status st = CR_OK;
     machine m = {.g = g, .observer = observer};
-    m.values = cr_calloc(g->tensor_count, sizeof *m.values);
-    m.weights = cr_calloc(g->tensor_count, sizeof *m.weights);
-    m.left = cr_calloc(g->tensor_count, sizeof *m.left);
-    if (!m.values || !m.weights || !m.left) {
-        st = CR_NOMEM(err);
-        goto done;
-    }
-    CR_TRY_GOTO(cr_recipe_bind(r, g, &m.entries, err), done);
-    m.live = cr_recipe_part_dynamic(m.entries, g->tensor_count);
-    if (!m.live) {
-        st = CR_NOMEM(err);
-        goto done;
-    }
-    CR_TRY_GOTO(prepare_values(&m, inputs, err), done);
-    for (size_t i = 0; i < g->node_count; i++) {
-        const cr_node *n = g->nodes[i];
-        CR_TRY_GOTO(run_node(&m, n, err), done);
-        finish_outputs(&m, n);
-        release_inputs(&m, n);
-    }
-    for (size_t i = 0; i < g->output_count; i++) {
-        outputs[i] = m.values[g->outputs[i]->id];
-        outputs[i].data = NULL;
-        if (!cr_tensor_alloc(&outputs[i])) {
-            st = CR_NOMEM(err);
-            goto done;
-        }
-        memcpy(outputs[i].data, m.values[g->outputs[i]->id].data, cr_tensor_bytes(&outputs[i]));
-    }
-done:
+    cr_status st = run_nodes(&m, r, inputs, err);
+    if (st == CR_OK) st = copy_outputs(&m, outputs, err);
+    free_values(&m);
+    return st;
+}
+
+cr_status cr_reference_layers(const cr_graph *g, const cr_recipe *r, const float *const *inputs,
+                              const cr_layer_probe *probe, cr_error *err)
+{
+    machine m = {.g = g, .probe = probe};
+    const cr_status st = run_nodes(&m, r, inputs, err);
     free_values(&m);
     return st;
 }

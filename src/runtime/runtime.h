@@ -89,4 +89,23 @@ size_t cr_session_bytes(const cr_session *s); /* planned memory: activations and
 cr_status cr_reference_run(const cr_graph *g, const cr_recipe *r, const float *const *inputs,
                            cr_tensor *outputs, const cr_observer *observer, cr_error *err);
 
+/* One float tensor that the reference has computed: before and after its entry's rounding. Whoever looks
+ * may write other values over `values`; they are what its readers get. */
+typedef struct cr_computed {
+    const cr_tensor *tensor;
+    const cr_recipe_entry *entry; /* NULL: none; then raw is values */
+    const float *raw;
+    float *values;
+    int64_t count;
+} cr_computed;
+
+typedef struct cr_layer_probe {
+    void (*judge)(void *user, const cr_computed *c);
+    void *user;
+} cr_layer_probe;
+
+/* The reference for its layers' sake: every node, each result shown to the probe. */
+cr_status cr_reference_layers(const cr_graph *g, const cr_recipe *r, const float *const *inputs,
+                              const cr_layer_probe *probe, cr_error *err);
+
 #endif
