@@ -99,7 +99,8 @@ enum { CLI_OPT_HELP = 1000, CLI_OPT_CPU, CLI_OPT_THREADS, CLI_OPT_IMGSZ, CLI_OPT
 
 #define CLI_FORMAT_HELP                                                                            \
     "  --format F           qdq: ONNX with QuantizeLinear/DequantizeLinear; qoperator: ONNX with\n"      \
-    "                       QLinearConv and its like, for ONNX Runtime (from OUT's ending)\n"
+    "                       QLinearConv and its like, for ONNX Runtime; tflite; coreml: .mlpackage\n" \
+    "                       (from OUT's ending)\n"
 
 #define CLI_COMMON_HELP                                                                            \
     "  --imgsz N|HxW        input size, where the model file leaves it open\n"                     \
@@ -124,6 +125,9 @@ bool cli_choice(const char *option, const char *text, const char *const *values,
 /* ---- models and pictures --------------------------------------------------------------------- */
 
 cr_status cli_open_model(const char *path, const cli_common *common, cr_model **out, cr_error *err);
+
+/* Bytes of a file, or of all files in a folder and below; 0 if there is none. */
+double cli_size_of(const char *path);
 
 /* Two names of one file: writing OUT would destroy the source. */
 bool cli_same_file(const char *a, const char *b);

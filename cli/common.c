@@ -1,5 +1,6 @@
 /* Messages, progress, options and small helpers of the verbs. */
 #define _POSIX_C_SOURCE 200809L
+#include <dirent.h>
 #include <errno.h>
 #include <math.h>
 #include <signal.h>
@@ -296,4 +297,30 @@ bool cli_same_file(const char *a, const char *b)
 {
     struct stat x, y;
     return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+enum { MAX_FOLDERS = 16 }; /* one in the other */
+
+static double size_below(const char *path, int depth)
+{
+    struct stat s;
+    char part[4096];
+    if (lstat(path, &s)) return 0;
+    if (!S_ISDIR(s.st_mode)) return (double)s.st_size;
+    DIR *d = depth < MAX_FOLDERS ? opendir(path) : NULL;
+    double sum = 0;
+    for (struct dirent *e; d && (e = readdir(d));) {
+        if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
+        const int n = snprintf(part, sizeof part, "%s/%s", path, e->d_name);
+        if (n > 0 && (size_t)n < sizeof part) sum += size_below(part, depth + 1);
+    }
+    if (d) closedir(d);
+    return sum;
+}
+
+double cli_size_of(const char *path)
+{
+    struct stat s;
+    if (stat(path, &s)) return 0;
+    return S_ISDIR(s.st_mode) ? size_below(path, 0) : (double)s.st_size;
 }

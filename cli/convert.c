@@ -1,17 +1,20 @@
 /* crayon convert: the same model, float or quantized, in another file format. */
-#include <sys/stat.h>
+#include <string.h>
 
 #include "cli.h"
-#include "crayon/quantize.h"
+#include "plan_options.h"
 
-static const char help[] =
+static const char help_head[] =
     "usage: crayon convert MODEL -o OUT [options]\n"
     "\n"
     "Writes a model in another file format: float as float, quantized with the same integers.\n"
     "'crayon quantize' makes the integers.\n"
     "\n"
     "  -o, --output OUT     the file to write\n" CLI_FORMAT_HELP
-    "  --recipe FILE        the recipe to write MODEL with\n" CLI_COMMON_HELP "\n"
+    "  --recipe FILE        the recipe to write MODEL with\n" CLI_COMMON_HELP;
+
+static const char help_tail[] =
+    "\n"
     "example: an old file at the opset that Crayon writes, constants folded\n"
     "  crayon convert yolov8n.onnx -o yolov8n-tidy.onnx\n";
 
@@ -30,6 +33,8 @@ static const struct option options[] = {{"output", required_argument, NULL, 'o'}
 
 static int take_option(int code, char **argv, job *j)
 {
+    int status;
+    if (cli_export_take(code, &j->export, &status)) return status;
     switch (code) {
     case 'o':
         j->out = optarg;
@@ -66,10 +71,16 @@ static cr_status convert(const job *j, cr_model **model, cr_error *err)
 
 static void report(const job *j, const cr_model_info *info)
 {
-    struct stat s;
-    const double after = stat(j->out, &s) ? 0 : (double)s.st_size;
+    const double after = cli_size_of(j->out);
     printf("%s: %s, %.2f MB -> %s, %.2f MB\n", info->precision, j->in,
            (double)info->file_bytes / 1e6, j->out, after / 1e6);
+}
+
+static int print_help(void)
+{
+    fputs(help_head, stdout);
+    fputs(cli_export_help, stdout);
+    return cli_help(help_tail);
 }
 
 int cmd_convert(int argc, char **argv)
@@ -77,11 +88,14 @@ int cmd_convert(int argc, char **argv)
     job j = {.export = cr_export_options_default()};
     cr_model *model = NULL;
     cr_error err = {0};
-    for (int code; (code = getopt_long(argc, argv, ":o:", options, NULL)) != -1;) {
+    struct option all[CLI_MAX_OPTIONS];
+    memcpy(all, options, sizeof options);
+    cli_export_join(all);
+    for (int code; (code = getopt_long(argc, argv, ":o:", all, NULL)) != -1;) {
         const int status = take_option(code, argv, &j);
         if (status != CLI_DONE) return status;
     }
-    if (j.common.help) return cli_help(help);
+    if (j.common.help) return print_help();
     const int status = check_usage(&j, argc, argv);
     if (status != CLI_DONE) return status;
     const cr_status st = convert(&j, &model, &err);

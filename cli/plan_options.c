@@ -8,8 +8,9 @@ const char cli_plan_help[] =
     "  --samples N          calibrate on at most N of them (128)\n"
     "  --all-samples        use all of these, also when ranges no longer move\n"
     "  --seed N             which ones, when there are more (0)\n"
-    "  --weights T          int8, uint8, int16, int4, uint4, int2 (-1, 0, 1), uint2 or int1 (-1, 1)\n"
-    "                       (int8)\n"
+    "  --weights T          int8, uint8, int16, int4, uint4, int2 (-1, 0, 1), uint2, int1 (-1, 1),\n"
+    "                       or palette8, palette6, palette4: each weight one of 256, 64, 16 values of\n"
+    "                       its tensor (--mode weights, for .mlpackage) (int8)\n"
     "  --first-last W       weights of the first and the last convolutions where others have fewer\n"
     "                       than 8 bits: int8 or same (int8)\n"
     "  --weight-scales M    how scales of weights are found: max (largest weight), mse (least error)\n"
@@ -42,7 +43,8 @@ const char cli_plan_help[] =
 
 /* In the order of the enums of crayon/quantize.h. */
 static const char *const weight_types[] = {"int8",  "uint8", "int16", "int4", "uint4",
-                                           "int2", "uint2", "int1",  NULL};
+                                           "int2", "uint2", "int1",
+                                           "palette8", "palette6", "palette4", NULL};
 static const char *const activation_types[] = {"uint8", "int8", "int16", "uint16", "float", NULL};
 static const char *const scale_methods[] = {"auto", "max", "mse", NULL};
 static const char *const first_last[] = {"int8", "same", NULL};

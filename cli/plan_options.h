@@ -8,7 +8,8 @@
 #include "crayon/quantize.h"
 #include "crayon/search.h"
 
-enum { CLI_MAX_GLOBS = 64, CLI_MAX_OPTIONS = 96, CLI_OPT_PLAN = 2000, CLI_OPT_BUDGET = 3000 };
+enum { CLI_MAX_GLOBS = 64, CLI_MAX_OPTIONS = 96, CLI_OPT_PLAN = 2000, CLI_OPT_BUDGET = 3000,
+       CLI_OPT_EXPORT = 4000 };
 
 typedef struct cli_plan {
     cr_quantize_options options; /* its lists point into this struct: see cli_plan_finish */
@@ -65,5 +66,11 @@ const char *cli_activations_name(cr_activation_type t);
 const char *cli_granularity_name(cr_granularity g);
 const char *cli_calibration_name(cr_calibration c);
 const char *cli_rounding_name(cr_rounding r);
+
+/* ---- exports (export_options.c) ---- */
+
+extern const char cli_export_help[];
+void cli_export_join(struct option *list); /* appends its options */
+bool cli_export_take(int code, cr_export_options *o, int *status);
 
 #endif

@@ -7,7 +7,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
@@ -92,6 +91,7 @@ typedef struct job {
     cr_quantize_report report;
     cr_tune_report tuned;
     cr_half_report half;
+    cr_palette_report palette;
     cr_export_options export;
     double calibration_s, agreement, keypoints;
 } job;
@@ -99,6 +99,21 @@ typedef struct job {
 static bool is_half(const job *j)
 {
     return j->mode > MODE_DYNAMIC;
+}
+
+/* Bits of the palettes that --weights asks for; 0: none. */
+static int palette_bits(const job *j)
+{
+    switch (j->plan.options.weights) {
+    case CR_WEIGHTS_PALETTE8:
+        return 8;
+    case CR_WEIGHTS_PALETTE6:
+        return 6;
+    case CR_WEIGHTS_PALETTE4:
+        return 4;
+    default:
+        return 0;
+    }
 }
 
 /* ---- options ---- */
@@ -141,6 +156,7 @@ static int take_option(int code, char **argv, job *j)
     int status;
     if (cli_plan_take(code, &j->plan, &status)) return status;
     if (cli_budget_take(code, &j->budget, &status)) return status;
+    if (cli_export_take(code, &j->export, &status)) return status;
     switch (code) {
     case 'o':
         j->out = optarg;
@@ -244,6 +260,9 @@ static int check_usage(job *j, int argc, char **argv)
     }
     if (j->mode != MODE_STATIC && (j->stats_in || j->stats_out || j->recipe_in))
         return cli_usage("--mode %s: has no statistics and takes no recipe", modes[j->mode]);
+    if (palette_bits(j) && j->mode != MODE_WEIGHTS)
+        return cli_usage("--weights %s: is for --mode weights, activations stay float",
+                         cli_weights_name(j->plan.options.weights));
     const int wrong_fix = j->fix ? check_fix(j) : CLI_DONE;
     if (wrong_fix) return wrong_fix;
     if (j->mode == MODE_STATIC && !j->images && !j->stats_in && !j->recipe_in && !j->fix)
@@ -372,7 +391,9 @@ static bool rounds(const job *j)
 
 static cr_status plan(job *j, cr_error *err)
 {
+    const int bits = palette_bits(j);
     if (is_half(j)) return halve(j, err);
+    if (bits) return cr_model_to_palette(j->model, bits, &j->plan.options, &j->palette, err);
     if (j->recipe_in) return cr_model_load_recipe(j->model, j->recipe_in, err);
     const cr_progress progress = cli_progress();
     const bool ranges = j->mode == MODE_STATIC && (j->images || j->stats_in);
@@ -500,11 +521,19 @@ static void print_half(const job *j)
     putchar('\n');
 }
 
+static void print_palette(const job *j)
+{
+    const cr_palette_report *p = &j->palette;
+    printf("stored       %zu weights as palettes of %d values, %.4f %% of their energy lost", p->weights,
+           1 << palette_bits(j), 100 * p->error);
+    if (p->kept) printf("; %zu stay float", p->kept);
+    putchar('\n');
+}
+
 static void print_sizes(const job *j)
 {
-    struct stat info;
     const double before = (double)cr_model_get_info(j->model)->file_bytes;
-    const double after = stat(j->out, &info) ? 0 : (double)info.st_size;
+    const double after = cli_size_of(j->out);
     printf("size         %.2f MB -> %.2f MB (%.1f %%)\n", before / 1e6, after / 1e6,
            before > 0 ? 100 * after / before : 0);
 }
@@ -561,6 +590,8 @@ static void print_report(const job *j)
     print_model(j);
     if (is_half(j)) {
         print_half(j);
+    } else if (palette_bits(j)) {
+        print_palette(j);
     } else {
         print_calibration(j);
         cli_budget_given(&j->budget) ? cli_budget_print(&j->budget) : print_plan(j);
@@ -595,6 +626,7 @@ static int print_help(void)
     fputs(help_head, stdout);
     fputs(cli_plan_help, stdout);
     fputs(cli_budget_help, stdout);
+    fputs(cli_export_help, stdout);
     return cli_help(help_tail);
 }
 
@@ -614,6 +646,7 @@ int cmd_quantize(int argc, char **argv)
     struct option options[CLI_MAX_OPTIONS];
     cli_plan_join(own_options, options);
     cli_budget_join(options);
+    cli_export_join(options);
     for (int c; (c = getopt_long(argc, argv, ":o:", options, NULL)) != -1;) {
         const int status = take_option(c, argv, &j);
         if (status) return status;

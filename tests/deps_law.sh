@@ -12,6 +12,7 @@ allowed() {
     tflite) echo "base graph tflite" ;;
     openvino) echo "base graph openvino" ;;
     torch) echo "base graph torch" ;;
+    coreml) echo "base graph coreml" ;;
     ops) echo "base graph ops" ;;
     kernels) echo "base kernels" ;;
     plot) echo "base plot" ;;
@@ -19,7 +20,7 @@ allowed() {
     quant) echo "base graph kernels ops runtime plot quant" ;;
     eval) echo "base eval" ;;
     vision) echo "base vision" ;;
-    pipeline) echo "base graph onnx openvino tflite torch ops runtime quant vision eval pipeline" ;;
+    pipeline) echo "base graph onnx openvino tflite torch coreml ops runtime quant vision eval pipeline" ;;
     live) echo "base runtime vision pipeline live" ;;
     esac
 }
@@ -37,7 +38,7 @@ breaches=$(
         includes "$dir" | while IFS=: read -r file line header; do
             case $header in
             */*) top=${header%%/*} ;;
-            cr_onnx.pb-c.h) top=onnx ;;
+            cr_*.pb-c.h) top=${header#cr_} && top=${top%.pb-c.h} ;;
             live_page.h) top=live ;;
             *) echo "$file:$line: \"$header\": write the folder too"; continue ;;
             esac

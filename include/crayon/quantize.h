@@ -39,7 +39,10 @@ typedef enum cr_weight_type {
     CR_WEIGHTS_UINT4,
     CR_WEIGHTS_INT2,
     CR_WEIGHTS_UINT2,
-    CR_WEIGHTS_INT1
+    CR_WEIGHTS_INT1,
+    CR_WEIGHTS_PALETTE8, /* these three are cr_model_to_palette's, not cr_quantize's */
+    CR_WEIGHTS_PALETTE6,
+    CR_WEIGHTS_PALETTE4
 } cr_weight_type;
 
 /* 16 bits hold everything that was seen, whatever `calibration` says; int16 is symmetric. */
@@ -244,6 +247,20 @@ typedef struct cr_half_report {
 CR_API cr_status cr_model_to_half(cr_model *model, const cr_half_options *options,
                                   cr_half_report *report, cr_error *err);
 
+/* ---- palettes ---- */
+
+typedef struct cr_palette_report {
+    size_t weights, kept; /* stored as palettes; left as they are, as asked or for their size */
+    double error;         /* squared, in parts of the weights' sum of squares */
+} cr_palette_report;
+
+/* Gives each weight of 512 elements or more 2^bits different values (bits: 1, 2, 4, 6, 8), the centres
+ * of k-means, rounded to float16. The model runs with them; cr_model_export stores them as indices where
+ * the format can (Core ML), else as floats. Of options (may be NULL) keep_float and only count.
+ * CR_ERR_ARGUMENT: the model is quantized already, or a glob matches nothing; it is unchanged then. */
+CR_API cr_status cr_model_to_palette(cr_model *model, int bits, const cr_quantize_options *options,
+                                     cr_palette_report *report, cr_error *err);
+
 /* What tuning did: layers with weights that it could fit, how many of them are better for it on the
  * pictures that check, and the mean of their outputs' squared error there, in parts of the outputs'
  * energy, before and after. */
@@ -281,9 +298,20 @@ CR_API void cr_model_drop_recipe(cr_model *model);
 /* TFLite: the type of inputs and outputs of what is integer inside. */
 typedef enum cr_port_type { CR_PORTS_FLOAT, CR_PORTS_INT8, CR_PORTS_UINT8 } cr_port_type;
 
+typedef enum cr_export_floats {
+    CR_FLOATS_AUTO, /* Core ML: float16 where weights are quantized, else what the model computes in */
+    CR_FLOATS_32,
+    CR_FLOATS_16    /* but for what decodes boxes */
+} cr_export_floats;
+
 typedef struct cr_export_options {
+    const char *format; /* "qdq", "tflite", "coreml"; NULL: from the path's ending */
     cr_port_type ports; /* default float */
-    const char *format; /* "qdq"; NULL: from the path's ending */
+    /* Core ML only. */
+    cr_export_floats floats; /* arithmetic */
+    bool array_input;        /* the input takes numbers as the network does; false: a picture */
+    bool suppress;           /* boxes and scores go through non-maximum suppression */
+    double confidence, iou;  /* its thresholds; .25, .7 */
 } cr_export_options;
 CR_API cr_export_options cr_export_options_default(void);
 

@@ -103,6 +103,10 @@ cr_status cr_quantize(cr_model *m, const cr_stats *stats, const cr_quantize_opti
     cr_recipe *r;
     CR_CHECK(o->target == m->target, err, CR_ERR_ARGUMENT,
              "%s: the plan is for another target than the model's (cr_model_set_target)", m->info.path);
+    CR_CHECK(o->weights < CR_WEIGHTS_PALETTE8, err, CR_ERR_ARGUMENT,
+             "palettes are no plan of integers: cr_model_to_palette makes them");
+    CR_CHECK(!m->palette_bits, err, CR_ERR_ARGUMENT, "%s: its weights are palettes already",
+             m->info.path);
     CR_TRY(cr_plan_from(m->graph, stats, o, m->prior, &r, report, err));
     cr_status st = o->head == CR_HEAD_DETACH ? cr_model_detach(m, r, err) : CR_OK;
     if (st == CR_OK) st = cr_model_attach(m, r, err);
@@ -163,7 +167,10 @@ void cr_model_drop_recipe(cr_model *m)
     (void)cr_model_attach(m, NULL, NULL); /* nothing has to fit: it cannot fail */
 }
 
-cr_export_options cr_export_options_default(void) { return (cr_export_options){0}; }
+cr_export_options cr_export_options_default(void)
+{
+    return (cr_export_options){.confidence = .25, .iou = .7};
+}
 
 cr_status cr_export_check(const char *path, const cr_export_options *options, cr_error *err)
 {

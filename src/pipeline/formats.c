@@ -14,6 +14,7 @@
 #include "onnx/qop.h"
 #include "openvino/openvino.h"
 #include "ops/ref.h"
+#include "pipeline/coreml_out.h"
 #include "pipeline/target.h"
 #include "tflite/tflite_read.h"
 #include "torch/checkpoint.h"
@@ -108,6 +109,7 @@ static const cr_format formats[] = {
     {"TFLite", "tflite", ".tflite", tflite_recognize, tflite_read, cr_tflite_export},
     {"PyTorch checkpoint", "pt", ".pt", is_checkpoint, torch_read, NULL},
     {"OpenVINO IR", "openvino", ".xml", openvino_recognize, openvino_read, NULL},
+    {"Core ML", "coreml", ".mlpackage", NULL, NULL, cr_coreml_export},
 };
 enum { FORMAT_COUNT = sizeof formats / sizeof *formats };
 

@@ -14,6 +14,7 @@ struct cr_model {
     cr_graph *read;        /* what `graph` was before it got a target's form (info has its strings) */
     cr_graph *applied;     /* the same with the recipe's steps and values; NULL: it has none */
     cr_graph *stored;      /* `graph` as it is to be written, with 16-bit floats; NULL: as it is */
+    int palette_bits;      /* the weights' values are palettes of 2^palette_bits; 0: they are not */
     cr_recipe *recipe;     /* NULL: float */
     cr_target target;      /* whose form `graph` has */
     bool bf16;             /* float arithmetic; see cr_precision */
