@@ -83,6 +83,7 @@ sections "ONNX" sh tests/peers/onnx.sh "$build"
 sections "random operators" random_operators
 sections "TFLite operators" "$python" tests/peers/tflite_ops.py "$build/tests/peers-run_model"
 one "weights of few bits" "$python" tests/peers/low_bits.py "$build/crayon" "$build/tests/peers-run_model"
+sections "Core ML" sh tests/peers/coreml.sh "$build"
 sections "vision" sh tests/peers/vision.sh "$build"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ]

@@ -8,9 +8,9 @@ json float.mlpackage/Manifest.json '[e["path"] for e in sorted(j["itemInfoEntrie
 json float.mlpackage/Manifest.json 'j["itemInfoEntries"][j["rootModelIdentifier"]]["name"]'
 bytes() { find "$1" -type f -exec cat {} + | wc -c; }
 "$CRAYON" quantize "$SAMPLE" -o half.mlpackage --mode fp16 | sed -n 2,3p
-"$CRAYON" quantize "$SAMPLE" -o int8.mlpackage --mode weights | sed -n 3,4p
+"$CRAYON" quantize "$SAMPLE" -o int8.mlpackage --mode weights --rounding nearest | grep '^size'
 "$CRAYON" quantize "$SAMPLE" -o pal4.mlpackage --mode weights --weights palette4 --images scenes
-"$CRAYON" quantize "$SAMPLE" -o static.mlpackage --images scenes --rounding nearest | sed -n 4p
+"$CRAYON" quantize "$SAMPLE" -o static.mlpackage --images scenes --rounding nearest | grep '^size'
 "$CRAYON" convert "$SAMPLE" -o nms.mlpackage --nms --nms-conf .3 >/dev/null
 # the same again: the same bytes, and nothing else in the folder
 mkdir again
