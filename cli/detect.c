@@ -45,7 +45,9 @@ static const char help[] =
     "JSON: {\"image\", \"frame\", \"width\", \"height\", \"detections\": [{\"class\", \"name\", "
     "\"score\",\n"
     "\"box\": [x1, y1, x2, y2]}]}, boxes in pixels of the source, best first; pose models add\n"
-    "\"keypoints\": [[x, y, score], ...]; classifiers have no \"box\".\n"
+    "\"keypoints\": [[x, y, score], ...], segmentation \"mask\": {\"size\", \"counts\"} as COCO "
+    "codes\n"
+    "it, --track \"id\"; classifiers have no \"box\".\n"
     "\n"
     "example:\n"
     "  $ crayon detect yolov8n.onnx bus.jpg --save found/\n"
@@ -340,6 +342,21 @@ static void write_keypoints(cli_json *out, const float *keypoints, int count)
     cli_json_close(out, ']');
 }
 
+/* COCO's form; left out if there is no memory for it. */
+static void write_mask(cli_json *out, const cr_mask *mask, int width, int height)
+{
+    char *counts;
+    if (cr_mask_to_rle(mask, width, height, &counts, NULL) != CR_OK) return;
+    cli_json_open(out, "mask", '{');
+    cli_json_open(out, "size", '[');
+    cli_json_integer(out, NULL, height);
+    cli_json_integer(out, NULL, width);
+    cli_json_close(out, ']');
+    cli_json_string(out, "counts", counts);
+    cli_json_close(out, '}');
+    free(counts);
+}
+
 void detect_write_json(detect_job *j, const char *path, long long frame, int width, int height,
                        const cr_detections *found)
 {
@@ -363,6 +380,7 @@ void detect_write_json(detect_job *j, const char *path, long long frame, int wid
             for (int k = 0; k < 4; k++) cli_json_float(&out, NULL, d->box[k]);
             cli_json_close(&out, ']');
         }
+        if (d->mask) write_mask(&out, d->mask, width, height);
         if (d->track) cli_json_integer(&out, "id", d->track);
         if (d->keypoints) write_keypoints(&out, d->keypoints, found->keypoint_count);
         cli_json_close(&out, '}');

@@ -17,11 +17,20 @@
 extern "C" {
 #endif
 
+/* The pixels of an object, within its box. */
+typedef struct cr_mask {
+    int x, y, width, height; /* source pixels; width and height may be 0 */
+    uint8_t *on;             /* [height, width], 0 or 1 */
+} cr_mask;
+
 typedef struct cr_detection {
     int class_id;
     float score;      /* as the network gives it; object times class for YOLOv5 and YOLOX */
     float box[4];     /* x1, y1, x2, y2 in source pixels, inside the picture */
     float *keypoints; /* [keypoint_count, 3] x, y, score in source pixels, or NULL; the list's */
+    const cr_mask *mask; /* of segmentation models, or NULL; the list's */
+    bool oriented;    /* `corners` holds the box as it lies; `box` is the upright one around it */
+    float corners[8]; /* x, y of four corners in source pixels, in turn */
     int track;        /* number given by cr_tracker_update, from 1; 0: none */
     int index;        /* row of the network's output it came from; levels are counted on */
 } cr_detection;
@@ -32,6 +41,8 @@ typedef struct cr_detections {
     int keypoint_count; /* per detection, 0: none */
     float
         *keypoint_block; /* [count, keypoint_count, 3], owned; what items[i].keypoints point into */
+    cr_mask *masks;      /* [mask_count], owned; what items[i].mask point into */
+    size_t mask_count;
 } cr_detections;
 
 CR_API void cr_detections_free(cr_detections *list);
@@ -86,7 +97,7 @@ typedef struct cr_head {
     int classes;
     int keypoints;     /* per detection */
     int keypoint_dims; /* 2 (x, y) or 3 (x, y, score) */
-    int masks;         /* mask coefficients per row; skipped */
+    int masks;         /* mask coefficients per row; their prototypes are output 1 */
     bool oriented;     /* YOLOV8, END2END: the last column is an angle in radians */
     bool fractions;    /* boxes and keypoints are fractions of the input: RT-DETR (END2END: x, y, w, h),
                           Ultralytics' TFLite files; never guessed from shapes */
@@ -118,6 +129,7 @@ typedef struct cr_detect_options {
     int max_candidates;  /* best ones that enter suppression; 30000 */
     bool class_agnostic; /* boxes of different classes suppress each other; false */
     bool multi_label;    /* a row may give several classes, not only its best; false */
+    bool no_masks;       /* of segmentation models the boxes only */
     const int *classes;  /* keep only these; NULL: all */
     size_t class_count;
 } cr_detect_options;
@@ -125,7 +137,7 @@ typedef struct cr_detect_options {
 /* For showing: what `yolo predict` does (IoU .7). */
 CR_API cr_detect_options cr_detect_options_default(void);
 
-/* For measuring: conf .001, IoU .7, 300 detections, multi_label, boxes clipped and not rounded.
+/* For measuring: conf .001, IoU .7, 300 detections, multi_label, no masks, boxes clipped and not rounded.
  * With these, and IoU .65 for YOLOX, ONNX Runtime's outputs give the published figures of the test
  * models (tests/peers/vision_coco.py: yolov8n .4004, yolox_nano .3100; best class only: .3884,
  * .3083). */
@@ -145,7 +157,12 @@ CR_API cr_status cr_head_decode(const cr_head *head, const cr_output *outs, size
                                 const cr_placement *place, const cr_detect_options *options,
                                 cr_detections *out, cr_error *err);
 
-/* Draws boxes, "name 0.87" labels and keypoints (with the COCO skeleton if there are 17) into the
+/* A mask as COCO's compressed run-length code of the whole picture, column by column, ended by 0; free
+ * it with free(). Its "size" is [height, width]. */
+CR_API cr_status cr_mask_to_rle(const cr_mask *mask, int width, int height, char **text,
+                                cr_error *err);
+
+/* Draws masks, boxes, "name 0.87" labels and keypoints (with the COCO skeleton if there are 17) into the
  * picture. Line and text sizes follow the picture's; a class keeps its colour. names[class_id] is
  * UTF-8; classes from name_count on are shown as numbers. */
 CR_API cr_status cr_draw_detections(cr_image *img, const cr_detections *found,

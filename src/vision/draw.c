@@ -53,6 +53,25 @@ static void touch(const cr_pen *p, double x1, double y1, double x2, double y2, d
     if (p->touch) p->touch(p->user, x1 - margin, y1 - margin, x2 + margin, y2 + margin);
 }
 
+/* A veil of the class's colour over the object's pixels. */
+static void draw_mask(const cr_pen *p, const cr_detection *d)
+{
+    const cr_mask *m = d->mask;
+    if (!m->on) return;
+    cairo_surface_t *veil = cairo_image_surface_create(CAIRO_FORMAT_A8, m->width, m->height);
+    uint8_t *to = cairo_image_surface_get_data(veil);
+    const size_t stride = (size_t)cairo_image_surface_get_stride(veil);
+    for (int y = 0; to && y < m->height; y++)
+        for (int x = 0; x < m->width; x++)
+            to[(size_t)y * stride + (size_t)x] =
+                m->on[(size_t)y * (size_t)m->width + (size_t)x] ? 115 : 0;
+    cairo_surface_mark_dirty(veil);
+    touch(p, m->x, m->y, m->x + m->width, m->y + m->height, 1);
+    set_colour(p, class_colour(d->class_id), 1);
+    cairo_mask_surface(p->cr, veil, m->x, m->y);
+    cairo_surface_destroy(veil);
+}
+
 static void draw_box(const cr_pen *p, const cr_detection *d)
 {
     const double half = p->line / 2;
@@ -196,6 +215,8 @@ cr_pen cr_pen_begin(cairo_t *cr, int width, int height)
 void cr_pen_detections(const cr_pen *p, const cr_detections *found, const char *const *names,
                        size_t name_count)
 {
+    for (size_t i = found->count; i-- > 0;)
+        if (found->items[i].mask) draw_mask(p, &found->items[i]);
     for (size_t i = found->count; i-- > 0;) draw_box(p, &found->items[i]);
     for (size_t i = found->count; i-- > 0;)
         if (found->items[i].keypoints)

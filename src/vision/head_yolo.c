@@ -189,6 +189,20 @@ void cr_head_keypoints(const cr_head *h, const cr_output *out, int index, float 
     }
 }
 
+bool cr_head_coefficients(const cr_head *h, const cr_output *out, int index, const float **first,
+                          size_t *step)
+{
+    struct view v;
+    const size_t boxes = h->kind == CR_HEAD_END2END  ? 6
+                         : h->kind == CR_HEAD_YOLOV5 ? 5 + (size_t)h->classes
+                                                     : 4 + (size_t)h->classes;
+    if (!make_view(h, out, &v) || (size_t)index >= v.rows || boxes + (size_t)h->masks > v.channels)
+        return false;
+    *first = v.data + (size_t)index * v.row_step + boxes * v.channel_step;
+    *step = v.channel_step;
+    return true;
+}
+
 cr_status cr_decode_end2end(const cr_head *h, const cr_output *out, const cr_detect_options *o,
                             cr_candidates *list, cr_error *err)
 {

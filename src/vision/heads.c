@@ -30,6 +30,7 @@ cr_detect_options cr_detect_options_eval(void)
     cr_detect_options o = cr_detect_options_default();
     o.conf = .001f;
     o.multi_label = true;
+    o.no_masks = true;
     return o;
 }
 
@@ -38,6 +39,8 @@ void cr_detections_free(cr_detections *list)
     if (!list) return;
     cr_free(list->items);
     cr_free(list->keypoint_block);
+    for (size_t i = 0; i < list->mask_count; i++) cr_free(list->masks[i].on);
+    cr_free(list->masks);
     *list = (cr_detections){0};
 }
 
@@ -455,6 +458,7 @@ static cr_status decode_boxes(const cr_head *h, const cr_output *outs, size_t n,
     }
     out->keypoint_count = h->keypoints;
     st = finish(h, outs, &list, place, out, err);
+    if (st == CR_OK && h->masks && !o->no_masks) st = cr_head_masks(h, outs, n, place, out, err);
 done:
     cr_free(list.items);
     return st;

@@ -41,6 +41,14 @@ cr_status cr_emit(const cr_detect_options *o, const cr_candidate *c, cr_candidat
 /* keypoints[K, 3] of a candidate's row, in input pixels. */
 void cr_head_keypoints(const cr_head *h, const cr_output *out, int index, float *keypoints);
 
+/* The coefficients of a row: coefficients[h->masks], `step` floats apart; false: the output has another
+ * shape. */
+bool cr_head_coefficients(const cr_head *h, const cr_output *out, int index, const float **first,
+                          size_t *step);
+/* Masks of all detections, from output 1. */
+cr_status cr_head_masks(const cr_head *h, const cr_output *outs, size_t n,
+                        const cr_placement *place, cr_detections *found, cr_error *err);
+
 /* Number of cells of an input at strides first, 2*first, ... (count of them). */
 int64_t cr_grid_cells(int width, int height, int first, int count);
 

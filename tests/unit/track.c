@@ -33,10 +33,12 @@ static void pairs_cost_the_least(void **state)
     for (int k = 0; k < 400; k++) {
         float cost[36];
         int column_of[6];
-        const int rows = 1 + (int)cr_rng_range(&rng, 0, 5.99), columns = 1 + (int)cr_rng_range(&rng, 0, 5.99);
+        const int rows = 1 + (int)cr_rng_range(&rng, 0, 5.99),
+                  columns = 1 + (int)cr_rng_range(&rng, 0, 5.99);
         const int fewer = rows < columns ? rows : columns;
         for (int i = 0; i < rows * columns; i++)
-            cost[i] = k % 3 ? (float)cr_rng_range(&rng, 0, 1) : (float)((int)cr_rng_range(&rng, 0, 4));
+            cost[i] =
+                k % 3 ? (float)cr_rng_range(&rng, 0, 1) : (float)((int)cr_rng_range(&rng, 0, 4));
         cr_error err;
         assert_int_equal(cr_assign(cost, rows, columns, INFINITY, column_of, &err), CR_OK);
         double sum = 0;
@@ -69,8 +71,14 @@ typedef struct shot {
     cr_detections list;
 } shot;
 
-static void begin(shot *s) { s->list = (cr_detections){.items = s->items}; }
-static void add(shot *s, cr_detection d) { s->items[s->list.count++] = d; }
+static void begin(shot *s)
+{
+    s->list = (cr_detections){.items = s->items};
+}
+static void add(shot *s, cr_detection d)
+{
+    s->items[s->list.count++] = d;
+}
 
 static cr_tracker *make(void)
 {
@@ -186,7 +194,8 @@ static cr_zone_counts walk(const cr_zone *z, const double (*path)[2], int steps)
     for (int i = 0; i < steps; i++) {
         shot s;
         begin(&s);
-        add(&s, at(0, .9f, path[i][0] - 5, path[i][1] - 10, 10)); /* it stands at the path's point */
+        add(&s,
+            at(0, .9f, path[i][0] - 5, path[i][1] - 10, 10)); /* it stands at the path's point */
         s.items[0].track = 7;
         add(&s, at(0, .9f, 5000 * (i % 2) - 2000, path[i][1], 10)); /* has no number */
         assert_int_equal(cr_zone_counter_update(c, &s.list, &err), CR_OK);
