@@ -123,6 +123,8 @@ fuzz_all() {
     python3 tests/cli/make_video.py "$work/seeds/v.avi" 5 "$work/seeds/images/000000.jpg" "$work/seeds/images/000000.jpg"
     (cd "$work/seeds" && python3 -m zipfile -c v.zip images)
     fuzz source "$FUZZ_RUNS" 1 "$work/seeds/v.avi" "$work/seeds/v.zip"
+    python3 tests/cli/make_checkpoint.py --tiny "$work/seeds"
+    fuzz checkpoint "$FUZZ_RUNS" 1 "$work/seeds/tiny.pt" "$work/seeds/tiny_old.pt"
 }
 
 examples() {

@@ -41,7 +41,8 @@ typedef enum cr_pkl_call {
     CR_CALL_FIRST,     /* gives back its first argument: Parameter(tensor, ...) */
     CR_CALL_SECOND_OF, /* f(function, type, args, state): the call of `function` with args */
     CR_CALL_INSTANCE,  /* copyreg._reconstructor(class, object, None) */
-    CR_CALL_OPAQUE     /* an object that nobody looks into: a path, a device, a NumPy scalar */
+    CR_CALL_METHOD, /* getattr(class, "name"), of a module class only: an object without meaning */
+    CR_CALL_OPAQUE  /* an object that nobody looks into: a path, a device, a NumPy scalar */
 } cr_pkl_call;
 
 typedef struct cr_pkl_name {

@@ -153,6 +153,13 @@ cr_status cr_pkl_refuse_call(cr_pkl_machine *m, const cr_pkl_name *f)
                 f->name);
 }
 
+/* A module's class, or a module. */
+static bool is_record(const cr_pkl *v)
+{
+    if (v && v->kind == CR_PKL_NAME) return v->name.call == CR_CALL_RECORD;
+    return v && v->kind == CR_PKL_OBJECT && v->object.cls->call == CR_CALL_RECORD;
+}
+
 cr_status cr_pkl_call_name(cr_pkl_machine *m, const cr_pkl_name *f, const cr_pkl *args,
                            cr_pkl **out)
 {
@@ -172,6 +179,9 @@ cr_status cr_pkl_call_name(cr_pkl_machine *m, const cr_pkl_name *f, const cr_pkl
         CR_PKL_NEED(first, m, "'%s' without arguments", f->name);
         *out = args->list.item[0];
         return CR_OK;
+    case CR_CALL_METHOD:
+        if (!is_record(first)) return cr_pkl_refuse_call(m, f);
+        return cr_pkl_make_object(m, f, out);
     case CR_CALL_INSTANCE:
         CR_PKL_NEED(first && first->kind == CR_PKL_NAME, m, "an instance of what is no class");
         if (first->name.call != CR_CALL_RECORD) return cr_pkl_refuse_call(m, &first->name);

@@ -25,6 +25,8 @@ static const known_name functions[] = {
     {"builtins", "object", CR_CALL_NEVER},
     {"__builtin__", "slice", CR_CALL_OPAQUE},
     {"builtins", "slice", CR_CALL_OPAQUE},
+    {"__builtin__", "getattr", CR_CALL_METHOD}, /* methods kept as attributes, by fused models */
+    {"builtins", "getattr", CR_CALL_METHOD},
     {"copy_reg", "_reconstructor", CR_CALL_INSTANCE},
     {"copyreg", "_reconstructor", CR_CALL_INSTANCE},
     {"torch", "Size", CR_CALL_TUPLE},

@@ -103,6 +103,7 @@ void cr_torch_trained_size(const cr_pkl *root, const cr_mod *model, int64_t size
 {
     const cr_pkl *args = cr_pkl_get(root, "train_args"), *found = cr_pkl_get(args, "imgsz");
     const cr_mod in_args = {.v = cr_mod_attr(model, "args")}; /* a namespace in older versions */
+    if (!found) found = cr_pkl_get(cr_pkl_get(root, "opt"), "imgsz"); /* YOLOv5 */
     if (!found) found = cr_pkl_get(in_args.v, "imgsz");
     if (!found) found = cr_mod_attr(&in_args, "imgsz");
     const bool list = found && (found->kind == CR_PKL_LIST || found->kind == CR_PKL_TUPLE);

