@@ -72,6 +72,11 @@ cr_status cr_tfl_axis(cr_tfl_import *m, int64_t axis, int rank, int *out, cr_err
 
 /* ---- nodes ---- */
 
+static bool is_fresh(const cr_tensor *t)
+{
+    return !*t->name;
+}
+
 /* A name that no tensor has, made from `stem`. */
 static const char *unique(cr_tfl_import *m, const char *stem)
 {
@@ -322,9 +327,9 @@ static cr_status convert(cr_tfl_import *m, cr_op_kind kind, cr_tensor *x, cr_ten
     return cr_node_infer(n, err);
 }
 
-/* x with a pair behind it; the result's name ends in `suffix`. */
-static cr_status add_pair(cr_tfl_import *m, const cr_tfl_value *v, cr_tensor *x, const char *suffix,
-                          cr_tensor **out, cr_error *err)
+/* x with a pair behind it; the codes and the result have v's name and these endings. */
+static cr_status add_pair(cr_tfl_import *m, const cr_tfl_value *v, cr_tensor *x,
+                          const char *codes_end, const char *end, cr_tensor **out, cr_error *err)
 {
     cr_tensor *scale, *zero, *codes;
     CR_CHECK(v->scale.count == 1, err, CR_ERR_UNSUPPORTED,
@@ -334,8 +339,8 @@ static cr_status add_pair(cr_tfl_import *m, const cr_tfl_value *v, cr_tensor *x,
              "numbers",
              v->name);
     CR_TRY(make_params(m, v, &scale, &zero, err));
-    CR_TRY(convert(m, CR_OP_QuantizeLinear, x, scale, zero, 1, v->name, "_quantized", &codes, err));
-    return convert(m, CR_OP_DequantizeLinear, codes, scale, zero, 1, v->name, suffix, out, err);
+    CR_TRY(convert(m, CR_OP_QuantizeLinear, x, scale, zero, 1, v->name, codes_end, &codes, err));
+    return convert(m, CR_OP_DequantizeLinear, codes, scale, zero, 1, v->name, end, out, err);
 }
 
 cr_status cr_tfl_like(cr_tfl_import *m, const cr_tfl_value *v, cr_tensor *x, cr_tensor **out,
@@ -343,7 +348,7 @@ cr_status cr_tfl_like(cr_tfl_import *m, const cr_tfl_value *v, cr_tensor *x, cr_
 {
     const bool pairs = v->quantized && !v->data && x != v->view[0] && x != v->view[1];
     *out = x; /* may be one of the views */
-    return pairs ? add_pair(m, v, x, "_dequantized", out, err) : CR_OK;
+    return pairs ? add_pair(m, v, x, "_quantized", "_dequantized", out, err) : CR_OK;
 }
 
 /* ---- constants ---- */
@@ -525,19 +530,28 @@ static cr_status turn(cr_tfl_import *m, const cr_tfl_value *v, cr_tfl_layout lay
         CR_TRY(cr_tfl_reshape(m, x, &shape, &y, err));
     else
         CR_TRY(cr_tfl_transpose(m, x, perm, &y, err));
+    const char *name =
+        cr_arena_printf(&m->g->arena, "%s%s", v->name, layout == CR_TFL_PLAIN ? "_nhwc" : "_nchw");
+    if (is_fresh(y) && (!name || !give_name(m, y, name))) return CR_NOMEM(err);
     return cr_tfl_like(m, v, y, out, err);
 }
 
-/* Makes the Pad node that was put off because a convolution might pad by itself. */
+/* Makes the Pad node that was put off because the next operator might pad by itself. */
 static cr_status pad_now(cr_tfl_import *m, cr_tfl_value *v, cr_error *err)
 {
     const int64_t pads[8] = {0, 0, v->pads[0], v->pads[1], 0, 0, v->pads[2], v->pads[3]};
-    cr_tensor *x, *list, *y;
+    cr_node *n;
+    cr_tensor *x, *list, *low;
     CR_TRY(cr_tfl_view(m, v->padded, CR_TFL_NCHW, &x, err));
     CR_TRY(cr_tfl_int_list(m, pads, 8, &list, err));
-    CR_TRY(cr_tfl_binary(m, CR_OP_Pad, x, list, &y, err));
-    if (!give_name(m, y, v->name)) return CR_NOMEM(err);
-    return cr_tfl_like(m, v, y, &v->view[CR_TFL_NCHW], err);
+    CR_TRY(cr_tfl_float(m, v->pads_low ? -3.402823466e38f : 0, &low, err));
+    CR_TRY(cr_tfl_node(m, CR_OP_Pad, v->pads_low ? 3 : 2, 1, 0, &n, err));
+    n->in[0] = x;
+    n->in[1] = list;
+    if (v->pads_low) n->in[2] = low;
+    CR_TRY(cr_node_infer(n, err));
+    if (!give_name(m, n->out[0], v->name)) return CR_NOMEM(err);
+    return cr_tfl_like(m, v, n->out[0], &v->view[CR_TFL_NCHW], err);
 }
 
 cr_status cr_tfl_view(cr_tfl_import *m, cr_tfl_value *v, cr_tfl_layout layout, cr_tensor **out,
@@ -560,11 +574,6 @@ cr_status cr_tfl_input(cr_tfl_import *m, size_t k, cr_tfl_layout layout, cr_tens
 }
 
 /* ---- outputs ---- */
-
-static bool is_fresh(const cr_tensor *t)
-{
-    return !*t->name;
-}
 
 bool cr_tfl_same_params(const cr_tfl_value *a, const cr_tfl_value *b)
 {
@@ -592,23 +601,33 @@ static cr_status check_shape(const cr_tfl_import *m, const cr_tensor *y, cr_erro
     return CR_OK;
 }
 
-/* Of a quantized output the pair's end gets the name: it is what qdq_read.c keeps there. */
+/* Of a quantized output the pair's end gets the name: it is what qdq_read.c keeps there. Outputs of
+ * rank 4 are channels first in the graph, as inputs are. */
 cr_status cr_tfl_finish(cr_tfl_import *m, size_t k, cr_tensor *y, cr_tfl_layout layout,
                         cr_error *err)
 {
     cr_tfl_value *v;
-    CR_TRY(take_output(m, k, layout, &v, err));
+    CR_TRY(cr_tfl_out(m, k, &v, err));
     CR_TRY(check_shape(m, y, err));
+    if (v->is_output && layout == CR_TFL_PLAIN && y->shape.rank == 4 && !m->channels_first) {
+        CR_TRY(cr_tfl_transpose(m, y, to_nchw, &y, err));
+        layout = CR_TFL_NCHW;
+    }
+    CR_TRY(take_output(m, k, layout, &v, err));
     if (!is_fresh(y) && v->is_output && !v->quantized)
         CR_TRY(cr_tfl_unary(m, CR_OP_Identity, y, &y, err));
-    if (is_fresh(y)) {
+    const bool renamed =
+        is_fresh(y); /* else y has the name of another value, and the codes get v's */
+    if (renamed) {
         const char *raw = v->is_output && v->quantized ? "_raw" : "";
         const char *stem = cr_arena_printf(&m->g->arena, "%s%s", v->name, raw);
         if (!stem || !give_name(m, y, stem)) return CR_NOMEM(err);
     }
     v->view[layout] = y;
     if (!v->quantized) return CR_OK;
-    return add_pair(m, v, y, v->is_output ? "" : "_dequantized", &v->view[layout], err);
+    const char *end = v->is_output ? "" : "_dequantized";
+    return add_pair(m, v, y, renamed || v->is_output ? "_quantized" : "", end, &v->view[layout],
+                    err);
 }
 
 cr_status cr_tfl_alias(cr_tfl_import *m, size_t k, const cr_tfl_value *source, cr_tensor *y,

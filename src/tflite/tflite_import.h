@@ -35,6 +35,7 @@ typedef struct cr_tfl_value {
     struct cr_tfl_value *padded; /* NULL, or the value of which this one is the copy with zeros
                                     around its pictures: a node only when it is looked at */
     int64_t pads[4];             /* top, left, bottom, right */
+    bool pads_low;               /* not zeros but the lowest value, for a maximum */
 } cr_tfl_value;
 
 typedef struct cr_tfl_import {
@@ -46,6 +47,7 @@ typedef struct cr_tfl_import {
     size_t budget;          /* bytes of constants that the file may still make us allocate */
     cr_flat_table options;  /* of the operator that is being read */
     cr_flat_vector in, out; /* its inputs and outputs: indices of values */
+    bool channels_first;    /* it makes [N,C,H,W] of [N,H,W,C]: so the file wants it */
     const char *op_name;
     int op; /* cr_tfl_op */
 } cr_tfl_import;

@@ -205,22 +205,35 @@ static cr_status read_member(cr_graph *g, zip_t *z, zip_uint64_t i, cr_error *er
     return st;
 }
 
-/* Does an end of a central directory (PK 5 6) stand in the last 64 KB? */
-static bool has_archive(const unsigned char *bytes, size_t size)
+static size_t word(const unsigned char *p)
+{
+    return (size_t)p[0] | (size_t)p[1] << 8 | (size_t)p[2] << 16 | (size_t)p[3] << 24;
+}
+
+/* Where the offsets of the archive in the last 64 KB count from: 0 if it was written for this
+ * place, as Python's zipfile does, its own beginning if it was glued on. SIZE_MAX: there is none.
+ */
+static size_t find_archive(const unsigned char *bytes, size_t size)
 {
     const size_t reach = size < (1 << 16) + 22 ? size : (1 << 16) + 22;
-    for (size_t back = 22; back <= reach; back++)
-        if (!memcmp(bytes + size - back, "PK\5\6", 4)) return true;
-    return false;
+    for (size_t back = 22; back <= reach; back++) {
+        const unsigned char *end = bytes + size - back;
+        if (memcmp(end, "PK\5\6", 4)) continue;
+        const size_t length = word(end + 12), offset = word(end + 16), at = size - back;
+        return length <= at && offset <= at - length ? at - length - offset : SIZE_MAX;
+    }
+    return SIZE_MAX;
 }
 
 cr_status cr_tfl_read_metadata(cr_graph *g, const void *bytes, size_t size, cr_error *err)
 {
     zip_error_t ignored;
     cr_status st = CR_OK;
-    if (!has_archive(bytes, size)) return CR_OK;
+    const size_t start = find_archive(bytes, size);
+    if (start == SIZE_MAX) return CR_OK;
     zip_error_init(&ignored);
-    zip_source_t *source = zip_source_buffer_create(bytes, size, 0, &ignored);
+    zip_source_t *source =
+        zip_source_buffer_create((const char *)bytes + start, size - start, 0, &ignored);
     zip_t *z = source ? zip_open_from_source(source, ZIP_RDONLY, &ignored) : NULL;
     if (!z && source) zip_source_free(source);
     const zip_int64_t count = z ? zip_get_num_entries(z, 0) : 0;

@@ -192,7 +192,7 @@ cr_status cr_tfl_read_conv(cr_tfl_import *m, cr_error *err)
     cr_tensor *x, *y;
     CR_TRY(describe_conv(m, &c, err));
     const bool valid = cr_flat_i8(&m->options, CR_TFL_CONV_PADDING, 0) == CR_TFL_VALID;
-    if (valid && c.x->padded) {
+    if (valid && c.x->padded && !c.x->pads_low) {
         memcpy(c.window.pads, c.x->pads, sizeof c.window.pads);
         c.x = c.x->padded;
     }
@@ -348,6 +348,14 @@ cr_status cr_tfl_read_batch_matmul(cr_tfl_import *m, cr_error *err)
 
 /* ---- pooling and resizing ---- */
 
+/* A window that lies in the padding alone has no largest value. */
+static bool fits(const window *w, const int64_t *pads)
+{
+    for (int d = 0; d < 4; d++)
+        if (pads[d] >= w->kernel[d % 2]) return false;
+    return true;
+}
+
 cr_status cr_tfl_read_pool(cr_tfl_import *m, cr_error *err)
 {
     cr_tfl_value *x;
@@ -359,10 +367,15 @@ cr_status cr_tfl_read_pool(cr_tfl_import *m, cr_error *err)
     read_strides(m, &w);
     w.kernel[0] = cr_flat_i32(&m->options, CR_TFL_POOL_FILTER_H, 0);
     w.kernel[1] = cr_flat_i32(&m->options, CR_TFL_POOL_FILTER_W, 0);
+    const bool max = m->op == CR_TFL_MAX_POOL_2D;
+    const bool valid = cr_flat_i8(&m->options, CR_TFL_CONV_PADDING, 0) == CR_TFL_VALID;
+    if (max && valid && x->padded && x->pads_low && fits(&w, x->pads)) {
+        memcpy(w.pads, x->pads, sizeof w.pads);
+        x = x->padded;
+    }
     const cr_shape in = cr_tfl_shape(x);
     CR_TRY(set_padding(m, &in.dim[1], &w, err));
     CR_TRY(cr_tfl_view(m, x, CR_TFL_NCHW, &view, err));
-    const bool max = m->op == CR_TFL_MAX_POOL_2D;
     CR_TRY(cr_tfl_node(m, max ? CR_OP_MaxPool : CR_OP_AveragePool, 1, 1, 4, &n, err));
     n->in[0] = view;
     CR_TRY(set_window(m, n->attrs, &w, err));

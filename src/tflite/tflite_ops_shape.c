@@ -131,8 +131,10 @@ cr_status cr_tfl_read_transpose(cr_tfl_import *m, cr_error *err)
     CR_CHECK(count == (size_t)rank, err, CR_ERR_FORMAT, "%s: %zu axes of %d", m->op_name, count,
              rank);
     const cr_tfl_layout from = v->native;
+    m->channels_first = rank == 4;
     for (int d = 0; d < rank; d++) {
         CR_TRY(cr_tfl_axis(m, given[d], rank, &axis, err));
+        m->channels_first &= rank == 4 && axis == to_nchw[d];
         perm[d] = cr_tfl_axis_in(axis, from);
     }
     CR_TRY(cr_tfl_view(m, v, from, &x, err));
@@ -339,13 +341,28 @@ static cr_status read_pads(cr_tfl_import *m, const cr_tfl_value *v, int64_t *pad
     return CR_OK;
 }
 
-/* Zeros around pictures, which a convolution behind may put there by itself: no node yet. */
-static bool put_off(cr_tfl_value *y, cr_tfl_value *x, const int64_t *pads)
+/* Is the constant that PADV2 pads with below everything else: the lowest float or code? */
+static bool is_lowest(cr_tfl_import *m)
+{
+    const cr_tfl_value *v = cr_tfl_optional(m, 2);
+    if (!v || !v->data) return false;
+    if (v->type == CR_TFL_I8) return v->bytes == 1 && v->data[0] == 0x80;
+    if (v->type == CR_TFL_U8) return v->bytes == 1 && v->data[0] == 0;
+    const cr_flat_vector list = {&m->file, (size_t)(v->data - m->file.bytes), 1, 4};
+    return v->type == CR_TFL_F32 && v->bytes == 4 && cr_flat_item_f32(&list, 0) < -3e38f;
+}
+
+/* Zeros around pictures, which a convolution behind may put there by itself, or the lowest value
+ * and a maximum: no node yet. */
+static bool put_off(cr_tfl_import *m, cr_tfl_value *y, cr_tfl_value *x, const int64_t *pads)
 {
     const bool pictures = !pads[0] && !pads[1] && !pads[4] && !pads[5];
-    if (x->native != CR_TFL_NCHW || !pictures || x->data || x->padded || y->is_output) return false;
+    const bool low = m->op == CR_TFL_PADV2 && is_lowest(m);
+    if (!pictures || (m->op != CR_TFL_PAD && !low) || !cr_tfl_same_params(y, x)) return false;
+    if (x->native != CR_TFL_NCHW || x->data || x->padded || y->is_output) return false;
     const int64_t four[4] = {pads[2], pads[3], pads[6], pads[7]};
     memcpy(y->pads, four, sizeof four);
+    y->pads_low = low;
     y->padded = x;
     y->native = CR_TFL_NCHW;
     return true;
@@ -366,8 +383,7 @@ cr_status cr_tfl_read_pad(cr_tfl_import *m, cr_error *err)
     CR_CHECK(!mirror || cr_flat_i8(&m->options, CR_TFL_MIRROR_MODE, 0) == CR_TFL_REFLECT, err,
              CR_ERR_UNSUPPORTED, "%s: symmetric padding", m->op_name);
     CR_CHECK(!cr_tfl_is_there(y), err, CR_ERR_FORMAT, "tensor '%s' is written twice", y->name);
-    if (m->op == CR_TFL_PAD && rank == 4 && cr_tfl_same_params(y, v) && put_off(y, v, pads))
-        return CR_OK;
+    if (rank == 4 && put_off(m, y, v, pads)) return CR_OK;
     CR_TRY(cr_tfl_view(m, v, v->native, &x, err));
     CR_TRY(cr_tfl_int_list(m, pads, 2 * rank, &list, err));
     if (m->op == CR_TFL_PADV2) CR_TRY(cr_tfl_input(m, 2, CR_TFL_PLAIN, &value, err));

@@ -417,6 +417,7 @@ static cr_status read_operator(reader *r, size_t i, cr_error *err)
                                        operator_name(m->op, &code, text, sizeof text));
     if (!name) return CR_NOMEM(err);
     m->op_name = name;
+    m->channels_first = false;
     CR_TRY(find_reader(m->op)(m, err));
     return cr_flat_check(&m->file, err);
 }

@@ -11,9 +11,10 @@
  *                                  DynamicQuantizeLinear ─ ConvInteger ─ Cast ─ Mul ─ Add
  *     a fused activation           a node of its own; the pair stands behind it
  *
- * Rank 4 inputs and outputs that convolutions read or wrote are [N,C,H,W] in the graph where the
- * file has [N,H,W,C]. The bytes are untrusted: flatbuffer_read.h checks what they claim, and what a
- * file makes us allocate is bounded by its size. */
+ * Inputs and outputs of rank 4 are [N,C,H,W] in the graph where the file has [N,H,W,C]; a file that
+ * itself transposes its input at once, or its output at last, has them in that order already. The
+ * bytes are untrusted: flatbuffer_read.h checks what they claim, and what a file makes us allocate
+ * is bounded by its size. */
 #ifndef CR_TFLITE_TFLITE_READ_H
 #define CR_TFLITE_TFLITE_READ_H
 
