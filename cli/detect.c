@@ -47,7 +47,7 @@ static const char help[] =
     "\"box\": [x1, y1, x2, y2]}]}, boxes in pixels of the source, best first; pose models add\n"
     "\"keypoints\": [[x, y, score], ...], segmentation \"mask\": {\"size\", \"counts\"} as COCO "
     "codes\n"
-    "it, --track \"id\"; classifiers have no \"box\".\n"
+    "it, oriented boxes \"corners\": [[x, y], ...], --track \"id\"; classifiers have no \"box\".\n"
     "\n"
     "example:\n"
     "  $ crayon detect yolov8n.onnx bus.jpg --save found/\n"
@@ -342,6 +342,18 @@ static void write_keypoints(cli_json *out, const float *keypoints, int count)
     cli_json_close(out, ']');
 }
 
+static void write_corners(cli_json *out, const float corners[8])
+{
+    cli_json_open(out, "corners", '[');
+    for (int k = 0; k < 4; k++) {
+        cli_json_open(out, NULL, '[');
+        cli_json_float(out, NULL, corners[2 * k]);
+        cli_json_float(out, NULL, corners[2 * k + 1]);
+        cli_json_close(out, ']');
+    }
+    cli_json_close(out, ']');
+}
+
 /* COCO's form; left out if there is no memory for it. */
 static void write_mask(cli_json *out, const cr_mask *mask, int width, int height)
 {
@@ -380,6 +392,7 @@ void detect_write_json(detect_job *j, const char *path, long long frame, int wid
             for (int k = 0; k < 4; k++) cli_json_float(&out, NULL, d->box[k]);
             cli_json_close(&out, ']');
         }
+        if (d->oriented) write_corners(&out, d->corners);
         if (d->mask) write_mask(&out, d->mask, width, height);
         if (d->track) cli_json_integer(&out, "id", d->track);
         if (d->keypoints) write_keypoints(&out, d->keypoints, found->keypoint_count);

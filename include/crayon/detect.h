@@ -148,9 +148,9 @@ CR_API cr_detect_options cr_detect_options_eval(void);
  * Suppression is Ultralytics' non_max_suppression around torchvision's CPU kernel, in float32:
  * boxes are shifted by class * 7680, sorted by score (ties keep the order of rows, then classes),
  * and a box is dropped if inter / (a + b - inter) > iou with a better one. CR_HEAD_END2END is
- * already suppressed and only filtered; CR_HEAD_CLASSIFY gives the five best classes whatever conf
- * is, with the whole picture as box, after a softmax unless the values already sum to 1. An
- * oriented box is replaced by the smallest upright one around it, before suppression. Rows with a
+ * already suppressed and only filtered; oriented boxes suppress each other by ProbIoU, as Ultralytics'
+ * do; CR_HEAD_CLASSIFY gives the five best classes whatever conf
+ * is, with the whole picture as box, after a softmax unless the values already sum to 1. Rows with a
  * box that is not finite are skipped. On success the caller frees *out; CR_ERR_FORMAT if the
  * outputs do not have the head's shape. */
 CR_API cr_status cr_head_decode(const cr_head *head, const cr_output *outs, size_t n,

@@ -72,6 +72,29 @@ static void draw_mask(const cr_pen *p, const cr_detection *d)
     cairo_surface_destroy(veil);
 }
 
+static void draw_turned(const cr_pen *p, const cr_detection *d)
+{
+    const struct colour black = {0, 0, 0};
+    const float *c = d->corners;
+    for (int k = 0; k < 4; k++) {
+        const int n = (k + 1) % 4;
+        touch(p, fmin(c[2 * k], c[2 * n]), fmin(c[2 * k + 1], c[2 * n + 1]),
+              fmax(c[2 * k], c[2 * n]), fmax(c[2 * k + 1], c[2 * n + 1]), p->line * 2);
+        if (!k)
+            cairo_move_to(p->cr, c[0], c[1]);
+        else
+            cairo_line_to(p->cr, c[2 * k], c[2 * k + 1]);
+    }
+    cairo_close_path(p->cr);
+    set_colour(p, black, .5);
+    cairo_set_line_join(p->cr, CAIRO_LINE_JOIN_ROUND);
+    cairo_set_line_width(p->cr, p->line * 1.7);
+    cairo_stroke_preserve(p->cr);
+    set_colour(p, class_colour(d->class_id), 1);
+    cairo_set_line_width(p->cr, p->line);
+    cairo_stroke(p->cr);
+}
+
 static void draw_box(const cr_pen *p, const cr_detection *d)
 {
     const double half = p->line / 2;
@@ -217,7 +240,8 @@ void cr_pen_detections(const cr_pen *p, const cr_detections *found, const char *
 {
     for (size_t i = found->count; i-- > 0;)
         if (found->items[i].mask) draw_mask(p, &found->items[i]);
-    for (size_t i = found->count; i-- > 0;) draw_box(p, &found->items[i]);
+    for (size_t i = found->count; i-- > 0;)
+        (found->items[i].oriented ? draw_turned : draw_box)(p, &found->items[i]);
     for (size_t i = found->count; i-- > 0;)
         if (found->items[i].keypoints)
             draw_keypoints(p, found->items[i].keypoints, found->keypoint_count);

@@ -189,6 +189,18 @@ void cr_head_keypoints(const cr_head *h, const cr_output *out, int index, float 
     }
 }
 
+void cr_head_turned(const cr_head *h, const cr_output *out, int index, float turned[5])
+{
+    struct view v;
+    memset(turned, 0, 5 * sizeof *turned);
+    if (!make_view(h, out, &v)) return;
+    const float *p = v.data + (size_t)index * v.row_step;
+    const float w = h->fractions ? (float)h->input_width : 1;
+    const float ht = h->fractions ? (float)h->input_height : 1;
+    for (size_t k = 0; k < 4; k++) turned[k] = p[k * v.channel_step] * (k % 2 ? ht : w);
+    turned[4] = p[(v.channels - 1) * v.channel_step];
+}
+
 bool cr_head_coefficients(const cr_head *h, const cr_output *out, int index, const float **first,
                           size_t *step)
 {

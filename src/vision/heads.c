@@ -318,23 +318,52 @@ static cr_status rank(cr_candidates *list, int max_candidates, cr_error *err)
     return CR_OK;
 }
 
-/* Leaves the survivors at the front of the list. */
-static cr_status suppress(cr_candidates *list, const cr_detect_options *o, cr_error *err)
+static cr_status keep_upright(const cr_candidates *list, const cr_detect_options *o, size_t *keep,
+                              size_t *kept, cr_error *err)
 {
     const size_t n = list->count;
-    if (!n) return CR_OK;
     float *boxes = cr_malloc(n * 4 * sizeof *boxes);
-    size_t *keep = cr_malloc(n * sizeof *keep), kept = 0;
-    cr_status st = boxes && keep ? CR_OK : CR_NOMEM(err);
-    for (size_t i = 0; st == CR_OK && i < n; i++) {
+    if (!boxes) return CR_NOMEM(err);
+    for (size_t i = 0; i < n; i++) {
         const float shift = o->class_agnostic ? 0 : (float)list->items[i].class_id * CLASS_SHIFT;
         for (int k = 0; k < 4; k++) boxes[4 * i + (size_t)k] = list->items[i].box[k] + shift;
     }
-    if (st == CR_OK) st = cr_nms(boxes, n, o->iou, (size_t)o->max_detections, keep, &kept, err);
+    const cr_status st = cr_nms(boxes, n, o->iou, (size_t)o->max_detections, keep, kept, err);
+    cr_free(boxes);
+    return st;
+}
+
+static cr_status keep_turned(const cr_head *h, const cr_output *out, const cr_candidates *list,
+                             const cr_detect_options *o, size_t *keep, size_t *kept, cr_error *err)
+{
+    const size_t n = list->count;
+    float *turned = cr_malloc(n * 5 * sizeof *turned);
+    int *classes = cr_malloc(n * sizeof *classes);
+    cr_status st = turned && classes ? CR_OK : CR_NOMEM(err);
+    for (size_t i = 0; st == CR_OK && i < n; i++) {
+        cr_head_turned(h, out, list->items[i].index, turned + 5 * i);
+        classes[i] = list->items[i].class_id;
+    }
+    if (st == CR_OK)
+        st = cr_nms_turned(turned, o->class_agnostic ? NULL : classes, n, o->iou,
+                           (size_t)o->max_detections, keep, kept, err);
+    cr_free(turned);
+    cr_free(classes);
+    return st;
+}
+
+/* Leaves the survivors at the front of the list. */
+static cr_status suppress(const cr_head *h, const cr_output *out, cr_candidates *list,
+                          const cr_detect_options *o, cr_error *err)
+{
+    size_t *keep = cr_malloc((list->count + 1) * sizeof *keep), kept = 0;
+    if (!keep) return CR_NOMEM(err);
+    const cr_status st = !list->count   ? CR_OK
+                         : h->oriented ? keep_turned(h, out, list, o, keep, &kept, err)
+                                       : keep_upright(list, o, keep, &kept, err);
     for (size_t i = 0; i < kept; i++) list->items[i] = list->items[keep[i]];
     list->count = kept;
     cr_free(keep);
-    cr_free(boxes);
     return st;
 }
 
@@ -347,6 +376,22 @@ static void place_keypoints(const cr_placement *place, int count, float *k)
         cr_placement_box(place, box);
         k[0] = box[0];
         k[1] = box[1];
+    }
+}
+
+/* The four corners, in source pixels: they may lie outside the picture. */
+static void place_turned(const cr_head *h, const cr_output *out, const cr_placement *place,
+                         cr_detection *d)
+{
+    float t[5];
+    cr_head_turned(h, out, d->index, t);
+    const float c = cosf(t[4]), s = sinf(t[4]);
+    static const float ends[4][2] = {{1, 1}, {1, -1}, {-1, -1}, {-1, 1}};
+    d->oriented = true;
+    for (int k = 0; k < 4; k++) {
+        const float u = ends[k][0] * t[2] / 2, v = ends[k][1] * t[3] / 2;
+        d->corners[2 * k] = (t[0] + u * c - v * s - place->pad_x) / place->gain_x;
+        d->corners[2 * k + 1] = (t[1] + u * s + v * c - place->pad_y) / place->gain_y;
     }
 }
 
@@ -364,6 +409,7 @@ static cr_status finish(const cr_head *h, const cr_output *outs, const cr_candid
         *d = (cr_detection){.class_id = c->class_id, .score = c->score, .index = c->index};
         memcpy(d->box, c->box, sizeof d->box);
         cr_placement_box(place, d->box);
+        if (h->oriented) place_turned(h, &outs[0], place, d);
         if (!per) continue;
         d->keypoints = out->keypoint_block + i * per;
         if (h->kind == CR_HEAD_BRANCHES)
@@ -454,7 +500,7 @@ static cr_status decode_boxes(const cr_head *h, const cr_output *outs, size_t n,
     if (h->kind == CR_HEAD_END2END) {
         if (list.count > (size_t)o->max_detections) list.count = (size_t)o->max_detections;
     } else {
-        CR_TRY_GOTO(suppress(&list, o, err), done);
+        CR_TRY_GOTO(suppress(h, &outs[0], &list, o, err), done);
     }
     out->keypoint_count = h->keypoints;
     st = finish(h, outs, &list, place, out, err);

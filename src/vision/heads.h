@@ -41,6 +41,9 @@ cr_status cr_emit(const cr_detect_options *o, const cr_candidate *c, cr_candidat
 /* keypoints[K, 3] of a candidate's row, in input pixels. */
 void cr_head_keypoints(const cr_head *h, const cr_output *out, int index, float *keypoints);
 
+/* Centre x, y, width, height in input pixels and angle of an oriented head's row. */
+void cr_head_turned(const cr_head *h, const cr_output *out, int index, float turned[5]);
+
 /* The coefficients of a row: coefficients[h->masks], `step` floats apart; false: the output has another
  * shape. */
 bool cr_head_coefficients(const cr_head *h, const cr_output *out, int index, const float **first,

@@ -406,6 +406,9 @@ static void oriented_boxes_stand_upright(void **state)
     found = decode(&h, &chosen, 1, &same, &o);
     assert_int_equal(found.count, 1);
     expect_box(&found.items[0], 14, 6, 18, 14);
+    static const float corners[8] = {14, 14, 18, 14, 18, 6, 14, 6}; /* its length points down */
+    assert_true(found.items[0].oriented);
+    for (int k = 0; k < 8; k++) assert_true(fabsf(found.items[0].corners[k] - corners[k]) < 1e-5f);
     cr_detections_free(&found);
 }
 

@@ -1,4 +1,5 @@
 /* Suppression by cases worked out by hand, and against the quadratic definition on random boxes. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -100,12 +101,48 @@ static void no_memory_is_an_error(void **state)
     assert_int_equal(kept, 0);
 }
 
+/* ultralytics.utils.metrics.batch_probiou of the same boxes gave these. */
+static const float turned[5][5] = {{16, 10, 8, 4, .5f},
+                                   {17, 11, 8, 4, .7f},
+                                   {16, 10, 4, 8, .5f + 1.57079633f},
+                                   {30, 10, 8, 4, .5f},
+                                   {16, 10, 20, 3, -.3f}};
+
+static void overlap_of_turned_boxes(void **state)
+{
+    static const float wanted[5][5] = {{.999532f, .753305f, .999532f, .000213f, .368385f},
+                                       {.753305f, .999532f, .753305f, .0001f, .302044f},
+                                       {.999532f, .753305f, .999532f, .000213f, .368385f},
+                                       {.000213f, .0001f, .000213f, .999532f, .044109f},
+                                       {.368385f, .302044f, .368385f, .044109f, .999532f}};
+    for (int i = 0; i < 5; i++)
+        for (int k = 0; k < 5; k++)
+            assert_true(fabsf(cr_probiou(turned[i], turned[k]) - wanted[i][k]) < 2e-6f);
+}
+
+/* Any better box of the class drops one, even if it was dropped itself. */
+static void turned_boxes_are_suppressed(void **state)
+{
+    static const int classes[5] = {0, 0, 1, 0, 0};
+    size_t keep[5], kept;
+    assert_int_equal(cr_nms_turned(turned[0], classes, 5, .7f, 5, keep, &kept, NULL), CR_OK);
+    assert_int_equal(kept, 4); /* the second is too near to the first, the third of another class */
+    assert_true(keep[0] == 0 && keep[1] == 2 && keep[2] == 3 && keep[3] == 4);
+    assert_int_equal(cr_nms_turned(turned[0], NULL, 5, .3f, 5, keep, &kept, NULL), CR_OK);
+    assert_int_equal(kept, 2);
+    assert_true(keep[0] == 0 && keep[1] == 3);
+    assert_int_equal(cr_nms_turned(turned[0], classes, 5, .7f, 2, keep, &kept, NULL), CR_OK);
+    assert_int_equal(kept, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(known_cases),           cmocka_unit_test(equal_overlap_is_kept),
         cmocka_unit_test(empty_boxes_are_kept),  cmocka_unit_test(equals_the_definition),
         cmocka_unit_test(no_memory_is_an_error),
+        cmocka_unit_test(overlap_of_turned_boxes),
+        cmocka_unit_test(turned_boxes_are_suppressed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
