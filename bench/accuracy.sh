@@ -22,13 +22,18 @@ yolov8n-pose
 yolov8n --rounding nearest
 yolox_nano --rounding nearest
 nanodet_m_320 --rounding nearest
+nanodet_m_320 --equalize off
+nanodet_m_320 --equalize off --rounding nearest
+yolox_nano --equalize all
+yolov8n --equalize all
 yolov8n --granularity tensor --symmetric
 yolov8n --activations int16
 yolox_nano --activations int16
 yolov8n --weights int4
 yolov8n --weights int4 --activations float
 yolov8n --int16-layers 8
-yolox_nano --int16-layers 12'
+yolox_nano --int16-layers 12
+nanodet_m_320 --int16-layers 12'
 
 judge() { # model, options...
     model=$1
