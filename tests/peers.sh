@@ -40,6 +40,21 @@ one() { # name, command...
     fi
 }
 
+# PASS, FAIL and SKIP lines are tests.
+lines_of() { # name, command...
+    name=$1
+    shift
+    "$@" >"$work/log" 2>&1
+    status=$?
+    cat "$work/log"
+    set -- "$(grep -c '^PASS' "$work/log")" "$(grep -c '^FAIL' "$work/log")" "$(grep -c '^SKIP' "$work/log")"
+    if [ $status != 0 ] && [ "$2" = 0 ]; then
+        echo "FAIL $name (exit status $status)"
+        set -- "$1" 1 "$3"
+    fi
+    count "$@"
+}
+
 # A script that ends its sections with "N passed, N failed, N skipped". Sections titled "the same,"
 # repeat tests in another form, where what that form cannot say is left out by design: their skips
 # are not counted.
@@ -75,6 +90,12 @@ python_package() {
     fi
 }
 
+# A page is driven in Chromium, where there is one.
+live_page() {
+    "$build/crayon" synth "$work/frames" -n 8 --seed 5 --size 640x480 >/dev/null &&
+        python3 tests/peers/live_page.py "$build/crayon" sample/shapes.onnx "$work/frames/images"
+}
+
 one "Python package" python_package
 one "COCO metrics of random cases" "$python" tests/peers/coco_random.py "$build/tests/peers-coco_eval" 200
 one "keypoint agreement of random cases" "$python" tests/peers/keypoints_random.py "$build/tests/peers-coco_eval" 100
@@ -84,6 +105,7 @@ sections "random operators" random_operators
 sections "TFLite operators" "$python" tests/peers/tflite_ops.py "$build/tests/peers-run_model"
 one "weights of few bits" "$python" tests/peers/low_bits.py "$build/crayon" "$build/tests/peers-run_model"
 sections "Core ML" sh tests/peers/coreml.sh "$build"
+lines_of "live page" live_page
 sections "vision" sh tests/peers/vision.sh "$build"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ]
