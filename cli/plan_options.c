@@ -16,7 +16,11 @@ const char cli_plan_help[] =
     "  --weight-scales M    how scales of weights are found: max (largest weight), mse (least error)\n"
     "                       or auto: mse for fewer than 8 bits (auto)\n"
     "  --block N            weights of fewer than 8 bits: a scale for N input channels, where a layer\n"
-    "                       has as many (0: one per output channel)\n"
+    "                       has as many (0: one per output channel; without it 64 where activations\n"
+    "                       are float)\n"
+    "  --small-layers PCT   where others have fewer than 8 bits, the smallest layers keep 8, as many as\n"
+    "                       together have at most PCT per cent of the weights (10; where activations\n"
+    "                       are float 25)\n"
     "  --activations T      uint8, int8, int16, uint16 or float: only weights are quantized (uint8)\n"
     "  --granularity G      one weight scale per output channel or per tensor: channel, tensor\n"
     "                       (channel)\n"
@@ -92,6 +96,11 @@ static int take_block(const char *name, cli_plan *p)
     return CLI_DONE;
 }
 
+static int take_small_layers(const char *name, cli_plan *p)
+{
+    return cli_real(name, optarg, 0, 100, &p->options.small_layers) ? CLI_DONE : CLI_USAGE;
+}
+
 static int take_calibration(const char *name, cli_plan *p)
 {
     int index;
@@ -153,6 +162,7 @@ static const plan_option table[] = {
     {"first-last", first_last, AT(first_last), NULL, false},
     {"weight-scales", scale_methods, AT(weight_scales), NULL, false},
     {"block", NULL, 0, take_block, false},
+    {"small-layers", NULL, 0, take_small_layers, false},
     {"equalize", equalizations, AT(equalize), NULL, false},
     {"activations", activation_types, AT(activations), NULL, false},
     {"granularity", granularities, AT(granularity), NULL, false},

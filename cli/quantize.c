@@ -208,7 +208,8 @@ static int check_half(const job *j)
 {
     const cr_quantize_options *o = &j->plan.options, d = cr_quantize_options_default();
     const bool types = o->weights != d.weights || o->activations != d.activations ||
-                       o->granularity != d.granularity || o->layer_count || o->block ||
+                       o->granularity != d.granularity || o->layer_count || o->block != d.block ||
+                       o->small_layers != d.small_layers ||
                        o->weight_scales != d.weight_scales || o->first_last != d.first_last;
     const bool ranges = o->symmetric || o->reduce_range || o->calibration != d.calibration;
     if (j->stats_in || j->stats_out || j->recipe_in || j->recipe_out || types || ranges)
@@ -481,9 +482,10 @@ static void print_plan(const job *j)
     printf("quantized    %zu of %zu convolutions and gemms: weights ", r->convs_quantized, r->convs);
     if (j->fix) printf("%zu of %zu as in the file", r->kept_weights, r->weights);
     else printf("%s per %s", cli_weights_name(o->weights), cli_granularity_name(o->granularity));
-    if (o->block) printf(" or %lld input channels", (long long)o->block);
+    if (o->block > 0) printf(" or %lld input channels", (long long)o->block);
     const bool floats = j->mode == MODE_WEIGHTS || o->activations == CR_ACTIVATIONS_FLOAT;
     if (j->fix) printf(", %zu of %zu ranges as well", r->kept_activations, r->activations);
+    if (r->wider_weights) printf(", %zu small ones and ends int8", r->wider_weights);
     printf(", activations %s%s", floats ? "float" : activation_text(o),
            j->mode == MODE_DYNAMIC ? " by the ranges of each run" : "");
     if (r->excluded) printf("; %zu nodes kept float as asked", r->excluded);

@@ -122,6 +122,10 @@ typedef enum cr_target {
     CR_TARGET_EDGETPU, /* Coral: 8 bits alone; ends at the branches unless `head` says otherwise */
     CR_TARGET_NPU_NXP  /* i.MX 8M Plus: likewise */
 } cr_target;
+/* Where activations are float, so that no integer kernel minds blocks: 64, and 25 per cent (granularity
+ * per channel). Else none, and 10 per cent. */
+#define CR_BLOCK_AUTO        (-1)
+#define CR_SMALL_LAYERS_AUTO (-1.0)
 
 typedef struct cr_quantize_options {
     cr_target target;                /* default CRAYON */
@@ -131,7 +135,10 @@ typedef struct cr_quantize_options {
     cr_weight_scales_method weight_scales; /* default auto */
     int64_t block;                   /* weights of fewer than 8 bits: so many neighbours along the
                                       * input channels share a scale, in layers that have as many;
-                                      * 0: none, as granularity says. Default 0 */
+                                      * 0: none, as granularity says. Default CR_BLOCK_AUTO */
+    double small_layers;             /* 0..100: where others have fewer than 8 bits, weights of the
+                                      * smallest layers keep 8, as many as together have at most so
+                                      * many per cent of all. Default CR_SMALL_LAYERS_AUTO */
     cr_first_last first_last;        /* default int8 */
     cr_activation_type activations;  /* default uint8 */
     cr_granularity granularity;      /* of weights; default per output channel */
@@ -195,6 +202,7 @@ typedef struct cr_quantize_report {
     size_t head_nodes, last_convs;      /* nodes kept float behind the last convolutions; how many */
     size_t activations, weights;        /* entries in the recipe */
     size_t excluded;                    /* by keep_float / only */
+    size_t wider_weights;               /* that keep 8 bits where others have fewer */
     size_t kept_activations, kept_weights; /* entries taken over from before cr_model_unquantize */
     size_t equalized;                   /* channels with a factor */
 } cr_quantize_report;

@@ -16,6 +16,8 @@ cr_quantize_options cr_quantize_options_default(void)
     return (cr_quantize_options){.calibration = CR_CALIB_AUTO,
                                  .percentile = 99.999,
                                  .norm = 4,
+                                 .block = CR_BLOCK_AUTO,
+                                 .small_layers = CR_SMALL_LAYERS_AUTO,
                                  .samples = 128,
                                  .equalize = CR_EQUALIZE_FOLD,
                                  .rounding = CR_ROUNDING_LEARNED};

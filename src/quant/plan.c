@@ -27,6 +27,7 @@ typedef struct planner {
     cr_placement_map map;
     cr_role *roles;
     bool *first;         /* by node index: has weights, and nothing in front of it has */
+    bool *small;         /* by node index: of the smallest layers */
     cr_qparams *params;  /* by tensor id: of activations with an entry; count 0 else */
     const char **method; /* by tensor id: the calibration method that gave them */
     cr_arena arena;      /* of params */
@@ -175,6 +176,12 @@ static bool is_end(const planner *p, const cr_node *n)
     return p->first[n->index] || p->roles[n->index] == CR_ROLE_LAST_CONV;
 }
 
+/* Does n keep 8 bits where others have fewer? */
+static bool is_precious(const planner *p, const cr_node *n)
+{
+    return p->small[n->index] || (is_end(p, n) && p->options->first_last == CR_FIRST_LAST_INT8);
+}
+
 /* Unsigned codes by channel of dynamic mode are signed ones around 128: ONNX Runtime's ConvInteger takes one zero
  * point for all channels. */
 static void shift_codes(const cr_quantize_options *o, cr_qparams *q)
@@ -193,7 +200,9 @@ static cr_status plan_weight(planner *p, const cr_node *n, cr_quantize_report *r
     const bool shifted = o.mode == CR_MODE_DYNAMIC && o.granularity == CR_PER_CHANNEL;
     if (shifted) o.weights = CR_WEIGHTS_INT8; /* shift_codes makes them unsigned */
     const cr_weight_form form =
-        cr_weight_form_of(n, &o, p->map.precision[n->index], is_end(p, n));
+        cr_weight_form_of(n, &o, p->map.precision[n->index], is_precious(p, n));
+    const cr_weight_form usual = cr_weight_form_of(n, &o, CR_LAYER_PLANNED, false);
+    report->wider_weights += form.type == CR_DT_I8 && usual.type != CR_DT_I8;
     const cr_recipe_entry *before = cr_prior_weight(p->prior, n, &form);
     if (before) {
         report->kept_weights++;
@@ -241,6 +250,7 @@ static bool has_entry(const cr_recipe *r, const char *tensor)
 static cr_status plan_weights(planner *p, cr_quantize_report *report, cr_error *err)
 {
     const cr_graph *g = p->graph;
+    CR_TRY(cr_small_layers(g, p->map.node, p->options, &p->small, err));
     for (size_t i = 0; i < g->node_count; i++) {
         if (!p->map.node[i]) continue;
         report->convs_quantized++;
@@ -307,7 +317,7 @@ static void write_facts(const planner *p)
     if (o->mode == CR_MODE_DYNAMIC) cr_recipe_set_fact(r, "mode", "dynamic");
     cr_recipe_set_fact(r, "weight_scales", scales[o->weight_scales]);
     snprintf(text, sizeof text, "%lld", (long long)o->block);
-    if (o->block) cr_recipe_set_fact(r, "block", text);
+    if (o->block > 0) cr_recipe_set_fact(r, "block", text);
     cr_recipe_set_fact(r, "granularity", o->granularity == CR_PER_CHANNEL ? "channel" : "tensor");
     cr_recipe_set_fact(r, "head", head_name(o->head));
     if (o->reduce_range) cr_recipe_set_fact(r, "reduce_range", "true");
@@ -391,7 +401,7 @@ cr_status cr_plan_from(const cr_graph *g, const cr_stats *stats, const cr_quanti
              "lp norm %g: must be 1 to 16", o->norm);
     CR_CHECK(o->percentile > 50 && o->percentile <= 100, err, CR_ERR_ARGUMENT,
              "percentile %g: must be above 50 and at most 100", o->percentile);
-    CR_CHECK(o->block >= 0, err, CR_ERR_ARGUMENT, "a block of %lld weights", (long long)o->block);
+    CR_CHECK(o->block >= CR_BLOCK_AUTO, err, CR_ERR_ARGUMENT, "a block of %lld weights", (long long)o->block);
     CR_CHECK(stats || o->mode != CR_MODE_STATIC || (prior && o->head != CR_HEAD_QUANTIZE), err, CR_ERR_ARGUMENT,
              "statistics are missing: only modes weights and dynamic need none");
     if (o->mode == CR_MODE_DYNAMIC) CR_TRY(check_dynamic(o, err));
@@ -435,6 +445,7 @@ done:
     cr_free(p.method);
     cr_arena_free(&p.arena);
     cr_free(p.first);
+    cr_free(p.small);
     cr_free(p.roles);
     cr_graph_free(&p.equalized);
     cr_stats_release(&p.scaled);

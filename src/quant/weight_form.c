@@ -1,5 +1,12 @@
 #include "quant/weight_form.h"
 
+#include <stdlib.h>
+
+#include "base/error.h"
+
+enum { AUTO_BLOCK = 64 };
+static const double AUTO_SHARE = 10, AUTO_SHARE_FLOAT = 25;
+
 static int channel_axis(const cr_node *n)
 {
     const cr_shape *w = &n->in[1]->shape;
@@ -39,28 +46,85 @@ static bool is_small(cr_dtype t)
     return t == CR_DT_I4 || t == CR_DT_U4 || t == CR_DT_I2 || t == CR_DT_U2 || t == CR_DT_I1;
 }
 
-/* A layer whose precision is given has that precision; the others follow `weights`, but the first and
- * the last have 8 bits where that says fewer. */
-static cr_dtype layer_type(const cr_quantize_options *o, cr_layer_precision precision, bool is_end)
+/* A layer whose precision is given has that precision; the others follow `weights`. */
+static cr_dtype layer_type(const cr_quantize_options *o, cr_layer_precision precision, bool precious)
 {
     const cr_dtype asked = type_of(o->weights);
     if (precision == CR_LAYER_INT4) return asked == CR_DT_U4 ? CR_DT_U4 : CR_DT_I4;
-    const bool eight = precision == CR_LAYER_INT8 || precision == CR_LAYER_INT16 ||
-                       (is_end && o->first_last == CR_FIRST_LAST_INT8);
+    const bool eight =
+        precision == CR_LAYER_INT8 || precision == CR_LAYER_INT16 || precious;
     return eight && is_small(asked) ? CR_DT_I8 : asked;
 }
 
-cr_weight_form cr_weight_form_of(const cr_node *n, const cr_quantize_options *o,
-                                 cr_layer_precision precision, bool is_end)
+static bool has_float_activations(const cr_quantize_options *o)
 {
-    cr_weight_form f = {.type = layer_type(o, precision, is_end), .reduced = o->reduce_range};
+    return o->mode == CR_MODE_WEIGHTS || o->activations == CR_ACTIVATIONS_FLOAT;
+}
+
+static int64_t block_of(const cr_quantize_options *o)
+{
+    if (o->block != CR_BLOCK_AUTO) return o->block;
+    return has_float_activations(o) && o->granularity == CR_PER_CHANNEL ? AUTO_BLOCK : 0;
+}
+
+cr_weight_form cr_weight_form_of(const cr_node *n, const cr_quantize_options *o,
+                                 cr_layer_precision precision, bool precious)
+{
+    const int64_t block = block_of(o);
+    cr_weight_form f = {.type = layer_type(o, precision, precious), .reduced = o->reduce_range};
     const int along = input_axis(n);
     f.axis = o->granularity == CR_PER_CHANNEL ? channel_axis(n) : -1;
     f.least_error = o->weight_scales == CR_SCALES_MSE ||
                     (o->weight_scales == CR_SCALES_AUTO && is_small(f.type));
-    if (o->block && is_small(f.type) && along >= 0 && n->in[1]->shape.dim[along] >= o->block) {
+    if (block && is_small(f.type) && along >= 0 && n->in[1]->shape.dim[along] >= block) {
         f.axis = along;
-        f.block = o->block;
+        f.block = block;
     }
     return f;
+}
+
+/* ---- small layers ---- */
+
+typedef struct sized {
+    int64_t weights;
+    int node;
+} sized;
+
+static int by_size(const void *a, const void *b)
+{
+    const sized *x = a, *y = b;
+    if (x->weights != y->weights) return x->weights < y->weights ? -1 : 1;
+    return (x->node > y->node) - (x->node < y->node);
+}
+
+static double share_of(const cr_quantize_options *o)
+{
+    if (o->small_layers != CR_SMALL_LAYERS_AUTO) return o->small_layers;
+    return has_float_activations(o) ? AUTO_SHARE_FLOAT : AUTO_SHARE;
+}
+
+cr_status cr_small_layers(const cr_graph *g, const bool *planned, const cr_quantize_options *o,
+                          bool **small, cr_error *err)
+{
+    size_t n = 0;
+    double all = 0, taken = 0;
+    *small = cr_calloc(g->node_count + 1, sizeof **small);
+    sized *list = cr_calloc(g->node_count + 1, sizeof *list);
+    if (!*small || !list) {
+        cr_free(list);
+        return CR_NOMEM(err);
+    }
+    for (size_t i = 0; i < g->node_count; i++) {
+        if (!planned[i]) continue;
+        list[n] = (sized){cr_shape_count(&g->nodes[i]->in[1]->shape), (int)i};
+        all += (double)list[n++].weights;
+    }
+    if (n) qsort(list, n, sizeof *list, by_size);
+    for (size_t i = 0; i < n; i++) {
+        taken += (double)list[i].weights;
+        if (taken > all * share_of(o) / 100) break;
+        (*small)[list[i].node] = true;
+    }
+    cr_free(list);
+    return CR_OK;
 }

@@ -26,6 +26,14 @@ for plan in '--weights int4' '--weights int4 --first-last same' '--weights int4 
     "$CRAYON" inspect other.onnx --json >w.json
     echo "$plan: $(json w.json 'j["precision"]')"
 done
+plain='--mode weights --weights int4 --first-last same'
+for plan in '--small-layers 0 --block 0' '--small-layers 0' '--small-layers 50'; do
+    "$CRAYON" quantize "$SAMPLE" -o bits.onnx $plain $plan >bits.txt
+    [ $(size bits.onnx) -gt ${before:-0} ] && echo "$plan: more bytes"
+    before=$(size bits.onnx)
+done
+sed -n 's/.*\(weights int4.*int8\).*/\1/p' bits.txt
+fails "$CRAYON" quantize "$SAMPLE" -o w.onnx --mode weights --small-layers 101
 fails "$CRAYON" quantize "$SAMPLE" -o w.onnx --mode weights --stats stats.json
 fails "$CRAYON" quantize "$SAMPLE" -o w.onnx --mode weights --weights int3
 fails "$CRAYON" quantize "$SAMPLE" -o w.onnx --mode weights --block -1

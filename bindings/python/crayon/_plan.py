@@ -163,8 +163,12 @@ def _are_paths(images: Any) -> bool:
 
 
 def tune(model: Model, images: Any, plan: Plan, progress: Optional[Progress]) -> None:
-    """Rounds the planned weights by pictures: a folder (list, pattern) or a list of files."""
+    """Rounds the planned weights by pictures: a folder (list, pattern) or a list of files; None: without
+    pictures, so that errors cancel in sums."""
     watch = Watch(progress)
+    if images is None:
+        watch.call("cr_py_tune_images", model.pointer, strings([]), 0, plan.pointer, watch.function)
+        return
     if isinstance(images, (str, os.PathLike)):
         watch.call("cr_py_tune_folder", model.pointer, path_bytes(images), plan.pointer,
                    watch.function)
@@ -201,7 +205,8 @@ def plan_and_export(model: Model, stats: Optional[Stats], plan: Plan, output: An
     figures = (c_size_t * 7)()
     before = Path(model.path).stat().st_size
     call("cr_py_quantize", model.pointer, stats.pointer if stats else None, plan.pointer, figures)
-    tune(model, images, plan, progress)
+    if images is not None or stats is None:
+        tune(model, images, plan, progress)
     call("cr_model_export", model.pointer, path_bytes(output), None)
     return Report(*figures, samples=stats.samples if stats else 0, bytes_before=before,
                   bytes_after=Path(output).stat().st_size)
