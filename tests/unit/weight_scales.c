@@ -193,13 +193,39 @@ static void forms(void **state)
     assert_false(f.least_error);
     assert_int_equal(cr_weight_form_of(a, &o, CR_LAYER_INT8, false).type, CR_DT_I8);
     assert_int_equal(cr_weight_form_of(a, &o, CR_LAYER_INT4, true).type, CR_DT_I4);
-    o.first_last = CR_FIRST_LAST_SAME;
-    assert_int_equal(cr_weight_form_of(a, &o, CR_LAYER_PLANNED, true).type, CR_DT_I4);
+    o.block = CR_BLOCK_AUTO;
+    assert_int_equal(cr_weight_form_of(a, &o, CR_LAYER_PLANNED, false).block, 0);
+    o.activations = CR_ACTIVATIONS_FLOAT;
+    assert_true(cr_weight_form_of(a, &o, CR_LAYER_PLANNED, false).block > 0);
     o = (cr_quantize_options){.weights = CR_WEIGHTS_UINT8, .granularity = CR_PER_TENSOR};
     f = cr_weight_form_of(a, &o, CR_LAYER_PLANNED, true);
     assert_int_equal(f.type, CR_DT_U8);
     assert_int_equal(f.axis, -1);
     assert_int_equal(cr_weight_form_of(a, &o, CR_LAYER_INT4, false).type, CR_DT_I4);
+    cr_graph_free(&g);
+}
+
+/* Of 256 and 9216 weights the smaller layer is small at 3 per cent of all, not at 2. */
+static void small_layers(void **state)
+{
+    (void)state;
+    cr_graph *g = graph_new();
+    cr_tensor *x = graph_input(g, "x", shape_of(4, 1, 64, 8, 8));
+    cr_tensor *wide = cr_graph_new_const(g, "w", CR_DT_F32, shape_of(4, 16, 64, 3, 3));
+    cr_tensor *narrow = cr_graph_new_const(g, "n", CR_DT_F32, shape_of(4, 16, 16, 1, 1));
+    cr_tensor *y = apply2(g, CR_OP_Conv, x, wide);
+    graph_output(g, apply2(g, CR_OP_Conv, y, narrow));
+    graph_ready(g);
+    const double share[] = {0, 2, 3, 99, 100, CR_SMALL_LAYERS_AUTO};
+    const bool expected[][2] = {{0, 0}, {0, 0}, {0, 1}, {0, 1}, {1, 1}, {0, 1}};
+    const bool planned[2] = {true, true};
+    for (int i = 0; i < 6; i++) {
+        const cr_quantize_options o = {.weights = CR_WEIGHTS_INT4, .small_layers = share[i]};
+        bool *small;
+        assert_int_equal(cr_small_layers(g, planned, &o, &small, NULL), CR_OK);
+        assert_true(small[0] == expected[i][0] && small[1] == expected[i][1]);
+        cr_free(small);
+    }
     cr_graph_free(&g);
 }
 
@@ -209,6 +235,7 @@ int main(void)
         cmocka_unit_test(largest_value), cmocka_unit_test(least_error),
         cmocka_unit_test(ternary_and_binary), cmocka_unit_test(odd_values),
         cmocka_unit_test(forms),
+        cmocka_unit_test(small_layers),
     };
     return cmocka_run_group_tests(tests, NULL, drop_arena);
 }
