@@ -39,7 +39,9 @@ static const char help_tail[] =
     "  --save-stats FILE    write what calibration saw\n"
     "  --target T           crayon: best for this library and ONNX runtimes; tflite: full integer, every\n"
     "                       tensor of integers, decoding 16 bits wide; edgetpu, npu-nxp: 8 bits\n"
-    "                       alone, the model ends at its branches (tflite where OUT ends so)\n"
+    "                       alone, the model ends at its branches (tflite where OUT ends so); ort:\n"
+    "                       what ONNX Runtime fuses into integer kernels (with --format qoperator);\n"
+    "                       openvino: as crayon\n"
     "  --io T               TFLite: inputs and outputs as float, int8 or uint8 (float;\n"
     "                       accelerators: int8)\n"
     "  --activation A       keep, or hard-swish in place of SiLU: faster where TFLite has it as one\n"
@@ -61,7 +63,7 @@ typedef enum mode { MODE_STATIC, MODE_WEIGHTS, MODE_DYNAMIC, MODE_FP16, MODE_BF1
 static const char *const modes[] = {"static", "weights", "dynamic", "fp16", "bf16", "fp16-graph", NULL};
 
 /* In the order of cr_target, cr_port_type. */
-static const char *const targets[] = {"crayon", "tflite", "edgetpu", "npu-nxp", NULL};
+static const char *const targets[] = {"crayon", "tflite", "edgetpu", "npu-nxp", "ort", "openvino", NULL};
 static const char *const ios[] = {"float", "int8", "uint8", NULL};
 static const char *const activations[] = {"keep", "hard-swish", NULL};
 
@@ -239,6 +241,8 @@ static void choose_target(job *j)
 {
     cr_quantize_options *o = &j->plan.options;
     if (!j->target_given && ends_in_tflite(j) && j->mode == MODE_STATIC) j->target = CR_TARGET_TFLITE;
+    const bool operators = j->export.format && !strcmp(j->export.format, "qoperator");
+    if (!j->target_given && operators && j->mode == MODE_STATIC) j->target = CR_TARGET_ORT;
     o->target = (cr_target)j->target;
     o->byte_ports = j->io != CR_PORTS_FLOAT;
     j->export.ports = (cr_port_type)j->io;
@@ -463,9 +467,15 @@ static void print_calibration(const job *j)
         printf(", %.1f s\n", j->calibration_s);
 }
 
+/* Targets that know integers alone. */
+static bool is_full(cr_target t)
+{
+    return t == CR_TARGET_TFLITE || t == CR_TARGET_EDGETPU || t == CR_TARGET_NPU_NXP;
+}
+
 static const char *activation_text(const cr_quantize_options *o)
 {
-    const bool bytes = o->target && o->activations == CR_ACTIVATIONS_UINT8; /* theirs are signed */
+    const bool bytes = is_full(o->target) && o->activations == CR_ACTIVATIONS_UINT8; /* theirs are signed */
     return cli_activations_name(bytes ? CR_ACTIVATIONS_INT8 : o->activations);
 }
 
@@ -489,12 +499,14 @@ static void print_plan(const job *j)
     printf(", activations %s%s", floats ? "float" : activation_text(o),
            j->mode == MODE_DYNAMIC ? " by the ranges of each run" : "");
     if (r->excluded) printf("; %zu nodes kept float as asked", r->excluded);
-    const bool full = o->target && j->mode == MODE_STATIC && o->head != CR_HEAD_FLOAT;
+    const bool full = is_full(o->target) && j->mode == MODE_STATIC && o->head != CR_HEAD_FLOAT;
     if (full && o->head != CR_HEAD_DETACH)
         printf("; every tensor, decoding in %d bits", o->target == CR_TARGET_TFLITE ? 16 : 8);
     if (o->head == CR_HEAD_AUTO && !full)
         printf("; head float: %zu nodes behind %zu last convolutions", r->head_nodes,
                r->last_convs);
+    if (o->target == CR_TARGET_ORT && j->mode == MODE_STATIC)
+        printf("; one scale per activation, as ONNX Runtime's integer operators have it");
     if (o->head == CR_HEAD_DETACH)
         printf("; ends at %zu last convolutions: decoding is the host's", r->last_convs);
     if (o->head == CR_HEAD_FLOAT)

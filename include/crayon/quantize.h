@@ -120,7 +120,10 @@ typedef enum cr_target {
     CR_TARGET_CRAYON,  /* this library, and runtimes of ONNX */
     CR_TARGET_TFLITE,  /* full integer; decoding in 16 bits */
     CR_TARGET_EDGETPU, /* Coral: 8 bits alone; ends at the branches unless `head` says otherwise */
-    CR_TARGET_NPU_NXP  /* i.MX 8M Plus: likewise */
+    CR_TARGET_NPU_NXP, /* i.MX 8M Plus: likewise */
+    CR_TARGET_ORT,     /* ONNX Runtime: entries wherever it fuses Q/DQ into integer kernels, that is around
+                        * each operator of the body; one scale per activation; decoding in float */
+    CR_TARGET_OPENVINO /* as CRAYON: OpenVINO fuses what follows a convolution itself */
 } cr_target;
 /* Where activations are float, so that no integer kernel minds blocks: 64, and 25 per cent (granularity
  * per channel). Else none, and 10 per cent. */

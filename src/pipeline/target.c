@@ -65,6 +65,14 @@ cr_status cr_target_graph(const cr_graph *source, const cr_recipe *r, cr_head *h
     return st;
 }
 
+static cr_status split_graph(const cr_graph *source, bool hard_swish, cr_graph **out, cr_error *err)
+{
+    CR_TRY(cr_graph_clone(source, out, err));
+    const cr_status st = cr_graph_split_activations(*out, hard_swish, err);
+    if (st != CR_OK) cr_graph_free(out);
+    return st;
+}
+
 cr_status cr_model_set_target(cr_model *m, cr_target target, bool hard_swish, cr_error *err)
 {
     cr_head head = m->head;
@@ -72,8 +80,12 @@ cr_status cr_model_set_target(cr_model *m, cr_target target, bool hard_swish, cr
     cr_role *roles;
     CR_CHECK(!m->recipe && !m->stored, err, CR_ERR_ARGUMENT,
              "%s: has a recipe or 16-bit floats already; choose the target first", m->info.path);
-    if (!cr_target_is_full(target)) return CR_OK;
-    CR_TRY(cr_target_graph(m->graph, NULL, &head, hard_swish, &g, err));
+    if (!cr_target_splits(target)) {
+        m->target = target;
+        return CR_OK;
+    }
+    CR_TRY(cr_target_is_full(target) ? cr_target_graph(m->graph, NULL, &head, hard_swish, &g, err)
+                                     : split_graph(m->graph, hard_swish, &g, err));
     const cr_status st = cr_roles_find(g, &roles, err);
     if (st != CR_OK) {
         cr_graph_free(&g);

@@ -44,6 +44,11 @@ bool cr_target_is_full(cr_target t)
     return t == CR_TARGET_TFLITE || t == CR_TARGET_EDGETPU || t == CR_TARGET_NPU_NXP;
 }
 
+bool cr_target_splits(cr_target t)
+{
+    return cr_target_is_full(t) || t == CR_TARGET_ORT;
+}
+
 static const cr_recipe_entry *entry_of(const planner *p, const cr_tensor *t)
 {
     for (size_t i = 0; p->known[t->id] && i < p->recipe->count; i++)
@@ -77,6 +82,8 @@ static bool is_output(const planner *p, const cr_tensor *t)
 static cr_dtype type_of(const planner *p, const cr_node *n, const cr_tensor *t)
 {
     const bool wide = p->options->target == CR_TARGET_TFLITE;
+    if (p->options->target == CR_TARGET_ORT && p->options->activations != CR_ACTIVATIONS_INT8)
+        return CR_DT_U8;
     if (!wide) return CR_DT_I8;
     if (p->options->activations == CR_ACTIVATIONS_INT16) return CR_DT_I16;
     if (is_output(p, t) && p->options->byte_ports) return CR_DT_I8;
@@ -199,7 +206,7 @@ static cr_status range_of(const planner *p, const cr_node *n, const cr_tensor *t
     CR_CHECK(s, err, CR_ERR_ARGUMENT,
              "the statistics have no tensor '%s': they were made with another model or target",
              t->name);
-    const bool body = p->roles[n->index] == CR_ROLE_BODY && type == CR_DT_I8;
+    const bool body = p->roles[n->index] == CR_ROLE_BODY && type != CR_DT_I16;
     const cr_range_want want = {body ? p->options->calibration : CR_CALIB_MINMAX,
                                 p->options->percentile, p->options->norm,
                                 type == CR_DT_I16 ? 65536 : 256, type == CR_DT_I16};
@@ -224,10 +231,10 @@ static cr_status add_range(planner *p, const cr_node *n, const cr_tensor *t, cr_
     double lo = 0, hi = 0;
     float scale;
     int32_t zero;
-    const bool half = type == CR_DT_I8 && s && feeds_silu(p, t);
+    const bool byte = type != CR_DT_I16, half = byte && s && feeds_silu(p, t);
     CR_TRY(range_of(p, n, t, type, &lo, &hi, err));
     if (half) silu_range(s, &lo, &hi);
-    if (type == CR_DT_I8 && only_scores(p, t)) lo = fmax(lo, background_logit);
+    if (byte && only_scores(p, t)) lo = fmax(lo, background_logit);
     cr_range_to_params(lo, hi, type, type == CR_DT_I16, &scale, &zero);
     return add_one(p, t, type, scale, zero, half ? "in front of SiLU" : "every tensor", err);
 }
@@ -291,6 +298,8 @@ static cr_status plan_tensor(planner *p, const cr_node *n, const cr_tensor *t, c
     if (keeps_codes(n)) return before ? add(p, t, &before->q, "moved", err) : CR_OK;
     if (kind == CR_OP_Sigmoid || kind == CR_OP_Softmax || kind == CR_OP_Tanh) {
         const bool wide = type_of(p, n, t) == CR_DT_I16, both = kind == CR_OP_Tanh;
+        if (type_of(p, n, t) == CR_DT_U8) /* any scale would do; this one has 1 among its codes */
+            return add_one(p, t, CR_DT_U8, (both ? 2.f : 1.f) / 255, both ? 128 : 0, "of the function", err);
         return add_one(p, t, wide ? CR_DT_I16 : CR_DT_I8,
                        wide   ? 0x1p-15f
                        : both ? 0x1p-7f
@@ -335,6 +344,7 @@ static bool stays_float(const planner *p, const cr_node *n)
 {
     const cr_head_mode head = p->options->head;
     const cr_role role = p->roles[n->index];
+    if (p->options->target == CR_TARGET_ORT && role == CR_ROLE_DECODE) return true;
     if (head == CR_HEAD_DETACH) return role == CR_ROLE_DECODE && !ends_branch(p, n);
     return head == CR_HEAD_FLOAT && (role == CR_ROLE_DECODE || role == CR_ROLE_LAST_CONV);
 }

@@ -9,6 +9,8 @@
 
 /* Does this target want it? */
 bool cr_target_is_full(cr_target t);
+/* Does its plan need SiLU in two nodes? Full targets, and ONNX Runtime. */
+bool cr_target_splits(cr_target t);
 
 /* Adds to the recipe, which has the body's entries, those of all other tensors that integer kernels
  * of such a target make. */

@@ -310,7 +310,7 @@ static void write_facts(const planner *p)
     static const char *const scales[] = {"auto", "max", "mse"};
     char text[32];
     cr_recipe *r = p->recipe;
-    static const char *const targets[] = {"crayon", "tflite", "edgetpu", "npu-nxp"};
+    static const char *const targets[] = {"crayon", "tflite", "edgetpu", "npu-nxp", "ort", "openvino"};
     if (o->target) cr_recipe_set_fact(r, "target", targets[o->target]);
     if (p->stats) write_calibration(p, r);
     if (only_weights(o)) cr_recipe_set_fact(r, "mode", "weights");
@@ -423,7 +423,7 @@ cr_status cr_plan_from(const cr_graph *g, const cr_stats *stats, const cr_quanti
     else if (!only_weights(o))
         CR_TRY_GOTO(plan_activations(&p, rep, err), done);
     CR_TRY_GOTO(plan_weights(&p, rep, err), done);
-    if (cr_target_is_full(o->target) && o->mode == CR_MODE_STATIC && !only_weights(o))
+    if (cr_target_splits(o->target) && o->mode == CR_MODE_STATIC && !only_weights(o))
         CR_TRY_GOTO(cr_plan_full(g, p.roles, stats, o, p.recipe, rep, err), done);
     else if (o->head == CR_HEAD_QUANTIZE && !only_weights(o))
         CR_TRY_GOTO(cr_plan_head(g, p.roles, stats, o, p.recipe, rep, err), done);
