@@ -1,9 +1,10 @@
 #!/bin/sh
 # Long fuzzing: run.sh BUILD_ASAN N [SEED]
 #
-# N mutations of each seed model (tests/golden/tiny.onnx, sample/shapes.onnx if it is there) go the
-# way of a real model, N of TFLite models made here too, and N of each JSON file are read, under the sanitizers that BUILD_ASAN was
-# configured with (-DCRAYON_SANITIZE=ON). Any finding stops the program that made it; exit status 1.
+# N mutations of each seed model (tests/golden/tiny.onnx, sample/shapes.onnx if it is there) and of
+# TFLite models made here go the way of a real model, and N of each JSON file are read, under the
+# sanitizers that BUILD_ASAN was configured with (-DCRAYON_SANITIZE=ON). Any finding stops the program
+# that made it; exit status 1.
 set -u
 build=$(cd "${1:?usage: tests/fuzz/run.sh BUILD_ASAN N [SEED]}" && pwd) || exit 2
 n=${2:?usage: tests/fuzz/run.sh BUILD_ASAN N [SEED]}
