@@ -38,7 +38,7 @@ END
 # at least .981 (yolov8n), .940 (yolox_nano), .909 (nanodet_m_320); the limits leave room for the noise of 80
 # pictures.
 quantize() { # model, float mAP, least agreement
-    python3 tests/real/cost.py 60 500 "$crayon" quantize "$data/models/$1.onnx" \
+    python3 tests/real/cost.py 60 300 "$crayon" quantize "$data/models/$1.onnx" \
         -o "$work/$1-int8.onnx" --images "$data/coco-calib/images" --save-recipe "$work/$1.json"
     [ -e "$work/$1-int8.onnx" ] || return
     own_agreement "$1" "$2" "$3"
