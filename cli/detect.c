@@ -25,6 +25,9 @@ static const char help[] =
     "                       also the file to write: out.mp4\n"
     "  --json FILE|-        write one JSON object per picture and line; - is standard "
     "output\n"
+    "  --preset NAME        --save: libx264's effort: ultrafast, superfast (half the bytes for "
+    "half\n"
+    "                       as much time again), veryfast, ... (ultrafast)\n"
     "  --start S            video: leave out the first S seconds\n"
     "  --stride N           video: look at every N-th frame only (1)\n"
     "  --limit N            video: stop after N frames\n"
@@ -79,6 +82,7 @@ enum {
     OPT_TOKEN,
     OPT_VERSUS,
     OPT_TRACK,
+    OPT_PRESET,
     OPT_COUNT
 };
 
@@ -101,10 +105,21 @@ static const struct option options[] = {{"conf", required_argument, NULL, OPT_CO
                                         {"serve", required_argument, NULL, OPT_SERVE},
                                         {"token", required_argument, NULL, OPT_TOKEN},
                                         {"versus", required_argument, NULL, OPT_VERSUS},
+                                        {"preset", required_argument, NULL, OPT_PRESET},
                                         {"track", no_argument, NULL, OPT_TRACK},
                                         {"count", required_argument, NULL, OPT_COUNT},
                                         CLI_PRECISION_OPTION,
                                         CLI_COMMON_OPTIONS};
+
+static int take_preset(const char *text, cr_live_options *o)
+{
+    static const char *const presets[] = {"ultrafast", "superfast", "veryfast", "faster",
+                                          "fast",      "medium",    "slow",     NULL};
+    int which;
+    if (!cli_choice("preset", text, presets, &which)) return CLI_USAGE;
+    o->preset = presets[which];
+    return CLI_DONE;
+}
 
 /* "0,360,1280,360": points of a line or zone. */
 static int take_zone(const char *text, cr_live_options *o)
@@ -151,6 +166,8 @@ static int take_video_option(int code, char **argv, detect_settings *s)
     case OPT_RAW:
         s->live.raw = optarg;
         return CLI_DONE;
+    case OPT_PRESET:
+        return take_preset(optarg, &s->live);
     case OPT_TRACK:
         s->live.track = true;
         return CLI_DONE;

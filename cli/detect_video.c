@@ -77,7 +77,8 @@ static void print_summary(const detect_job *j, const view *v, const char *saved,
     fprintf(to, "%s %dx%d: %lld frames in %.1f s, %.1f FPS, model %.1f ms a frame",
             cli_base_name(v->source), v->width, v->height, r->frames, r->seconds,
             r->seconds > 0 ? (double)r->frames / r->seconds : 0, r->model_ms);
-    if (r->dropped) fprintf(to, ", %lld newer ones preferred", r->dropped);
+    if (r->newest) fprintf(to, ", shown %.1f ms after it came", r->latency_ms);
+    if (r->dropped) fprintf(to, ", %lld dropped for newer ones", r->dropped);
     if (r->losses) fprintf(to, ", lost %d times", r->losses);
     fputc('\n', to);
     print_counts(j, r, to);

@@ -7,7 +7,8 @@ capture, letterbox, ONNX Runtime static INT8, NumPy suppression, OpenCV drawing 
 Interleaved: each round runs one after the other the loop with DATA/models/foreign/
 yolov8n_ort_static_qdq.onnx and with the float model, Crayon with --save and without, and Crayon's
 session alone (`crayon bench`). Prints medians, the ratio to the loop and the share of the session's own
-rate. Each in a process of its own.
+rate; and the delay of a live source: the video at its own pace, newest frame only, from a frame's arrival to
+the end of its output, beside what one frame and one inference take. Each in a process of its own.
 """
 import argparse
 import json
@@ -70,6 +71,13 @@ def session(args):
     return 1000 / json.loads(text)[0]["median_ms"]
 
 
+def delay(args):
+    """Milliseconds that a frame of a live source takes, and that the model takes of it."""
+    text = printed([args.crayon, "detect", args.model, args.video, "--threads", str(args.threads),
+                    "--limit", str(args.frames), "--realtime"])
+    return float(re.search(r"shown ([0-9.]+) ms", text)[1]), float(re.search(r"model ([0-9.]+) ms", text)[1])
+
+
 def in_child(args, model):
     text = printed([sys.executable, __file__, "--loop", args.crayon, model, args.data, "--threads",
                     str(args.threads), "--frames", str(args.frames), "--out", args.out])
@@ -104,15 +112,19 @@ def main():
             "crayon detect": lambda: detect(args),
             "crayon bench (the session alone)": lambda: session(args),
         }
-        rates = {name: [] for name in rows}
+        rates, delays = {name: [] for name in rows}, []
         for _ in range(args.rounds):
             for name, run in rows.items():
                 rates[name].append(run())
+            delays.append(delay(args))
     median = {name: statistics.median(r) for name, r in rates.items()}
     base, alone = list(median.values())[0], list(median.values())[-1]
     print(f"{'frames per second':40s} {'median':>7s} {'x loop':>7s} {'of session':>10s}")
     for name, rate in median.items():
         print(f"{name:40s} {rate:7.1f} {rate / base:7.2f} {rate / alone:10.2f}")
+    took, model = (statistics.median(column) for column in zip(*delays))
+    print(f"live at 30 frames a second: shown {took:.1f} ms after arrival; one frame and one inference: "
+          f"{1000 / 30 + model:.1f} ms")
 
 
 if __name__ == "__main__":

@@ -38,6 +38,8 @@ typedef struct cr_live_options {
     bool realtime;            /* frames of a file come at their times, as from a camera */
     double start;             /* seconds to leave out at the start of a file */
     const char *save;         /* video file to write, with what was found drawn in; NULL */
+    const char *preset; /* of libx264: more effort, fewer bytes: "superfast", "veryfast", ...; NULL:
+                           "ultrafast" */
     bool pictures;            /* see() gets the drawn picture */
     bool panel;               /* frames per second and milliseconds in the picture */
     const char *const *names; /* of classes; NULL: the model's */
@@ -84,7 +86,8 @@ typedef struct cr_live_report {
     int losses;
     double seconds;    /* from the first frame's arrival to the last one's end */
     double model_ms;   /* mean */
-    double latency_ms; /* mean */
+    double latency_ms;   /* mean, from a frame's arrival, decoded, to the end of its output */
+    bool newest;         /* the mode that it ran in */
     int tracks;        /* objects numbered */
     cr_zone_counts zones[CR_MAX_ZONES];
     const char *codec;   /* of the file written; "" */

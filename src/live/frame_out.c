@@ -171,7 +171,8 @@ static cr_status open_writer(cr_frame_out *w, const cr_slot *s, cr_error *err)
                                .aspect_num = s->frame->sample_aspect_ratio.num,
                                .aspect_den = s->frame->sample_aspect_ratio.den,
                                .audio = w->live || !w->video ? NULL : cr_video_audio(w->video),
-                               .threads = 1};
+                               .threads = 1,
+                               .preset = w->o->preset};
     CR_TRY(cr_video_writer_open(w->o->save, &f, &w->writer, err));
     w->width = f.width;
     w->height = f.height;

@@ -256,6 +256,7 @@ static void count(cr_live *l, const cr_slot *s, double now, double first)
     r->latency_ms += (now - s->arrival_ms - r->latency_ms) / n;
     r->seconds = (now - first) / 1e3;
     r->losses = atomic_load(&l->losses);
+    r->newest = l->queue.newest;
 }
 
 /* A running mean over about a second of the time between frames. */

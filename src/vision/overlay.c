@@ -10,11 +10,30 @@
 #include "base/error.h"
 #include "base/mem.h"
 
-enum { MAX_RECTS = 2048 };
+enum { MAX_RECTS = 2048, SHADES = 1024 };
 
 typedef struct rect {
     int x1, y1, x2, y2; /* even but at the frame's edge; x2 and y2 exclusive */
 } rect;
+
+/* In 1/65536: rows are Y, U, V, columns R, G, B; Y's offset and the others' 128 come on top. */
+typedef struct matrix {
+    int32_t m[3][3];
+    int offset;
+} matrix;
+
+/* What a pixel of the layer adds to Y, U and V, in 1/65536, and its alpha. A frame has few colours,
+ * most of them edges of letters: they are kept by a hash. */
+typedef struct shade {
+    uint32_t argb;
+    int alpha;
+    int32_t yuv[3];
+} shade;
+
+typedef struct palette {
+    matrix k;
+    shade shades[SHADES];
+} palette;
 
 struct cr_overlay {
     cairo_surface_t *surface;
@@ -22,13 +41,8 @@ struct cr_overlay {
     int width, height;
     rect rects[MAX_RECTS];
     int count;
+    palette palette;
 };
-
-/* In 1/65536: rows are Y, U, V, columns R, G, B; Y's offset and the others' 128 come on top. */
-typedef struct matrix {
-    int32_t m[3][3];
-    int offset;
-} matrix;
 
 static matrix matrix_for(const cr_yuv *f)
 {
@@ -108,26 +122,23 @@ cr_pen cr_overlay_pen(cr_overlay *o)
     return p;
 }
 
-/* What a pixel of the layer adds to Y, U and V, in 1/65536, and its alpha. Labels are of few
- * colours: the last one is kept. */
-typedef struct shade {
-    uint32_t argb;
-    int alpha;
-    int32_t yuv[3];
-} shade;
-
-static const shade *shade_of(shade *last, const matrix *k, uint32_t argb)
+static void mix_shade(const matrix *k, uint32_t argb, shade *s)
 {
-    if (last->argb == argb) return last;
     const int32_t rgb[3] = {argb >> 16 & 255, argb >> 8 & 255, argb & 255};
-    last->argb = argb;
-    last->alpha = (int)(argb >> 24);
+    s->argb = argb;
+    s->alpha = (int)(argb >> 24);
     for (int p = 0; p < 3; p++) {
         const int offset = p ? 128 : k->offset;
-        last->yuv[p] = k->m[p][0] * rgb[0] + k->m[p][1] * rgb[1] + k->m[p][2] * rgb[2] +
-                       offset * last->alpha * 65536 / 255;
+        s->yuv[p] = k->m[p][0] * rgb[0] + k->m[p][1] * rgb[1] + k->m[p][2] * rgb[2] +
+                    offset * s->alpha * 65536 / 255;
     }
-    return last;
+}
+
+static inline const shade *shade_of(palette *c, uint32_t argb)
+{
+    shade *s = &c->shades[argb * 2654435761u >> 22];
+    if (s->argb != argb) mix_shade(&c->k, argb, s);
+    return s;
 }
 
 /* below * (255 - alpha) / 255 + added / 65536, rounded. */
@@ -137,55 +148,64 @@ static uint8_t mix(int below, int alpha, int32_t added)
     return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
 }
 
-/* One 2x2 block at (x, y), cut at the frame's edge. */
-static void blend_block(const cr_yuv *f, const matrix *k, shade *last, const uint8_t *layer,
-                        size_t stride, int x, int y)
+/* n pixels of the frame's luma under one colour of the layer. */
+static void blend_run(uint8_t *luma, int n, const shade *s)
 {
-    int alpha = 0, u = 0, v = 0, count = 0;
-    for (int j = y; j < y + 2 && j < f->height; j++)
-        for (int i = x; i < x + 2 && i < f->width; i++, count++) {
-            uint32_t argb;
-            memcpy(&argb, layer + (size_t)j * stride + 4 * (size_t)i, 4);
-            if (!argb) continue;
-            const shade *s = shade_of(last, k, argb);
-            uint8_t *luma = f->plane[0] + (size_t)j * (size_t)f->stride[0] + i;
-            *luma = mix(*luma, s->alpha, s->yuv[0]);
+    const int keep = (255 - s->alpha) * 257, add = s->yuv[0] + 32768;
+    for (int i = 0; i < n; i++) {
+        const int v = (luma[i] * keep + add) >> 16;
+        luma[i] = (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
+    }
+}
+
+static int run_length(const uint32_t *row, int n)
+{
+    int i = 1;
+    while (i < n && row[i] == row[0]) i++;
+    return i;
+}
+
+static void blend_luma(const cr_yuv *f, palette *c, const uint32_t *row, int y, int x1, int x2)
+{
+    uint8_t *luma = f->plane[0] + (size_t)y * (size_t)f->stride[0];
+    for (int x = x1, n; x < x2; x += n) {
+        n = run_length(row + x, x2 - x);
+        if (row[x]) blend_run(luma + x, n, shade_of(c, row[x]));
+    }
+}
+
+/* The mean of 2x2 pixels over each place of the chroma; at an odd frame's edge the last row and
+ * column count twice. */
+static void blend_chroma(const cr_yuv *f, palette *c, const uint32_t *upper, const uint32_t *lower,
+                         int y, int x1, int x2)
+{
+    uint8_t *pu = f->plane[1] + (size_t)(y / 2) * (size_t)f->stride[1];
+    uint8_t *pv = f->plane[2] + (size_t)(y / 2) * (size_t)f->stride[2];
+    for (int x = x1; x < x2; x += 2) {
+        const int next = x + 1 < f->width ? x + 1 : x;
+        const uint32_t block[4] = {upper[x], upper[next], lower[x], lower[next]};
+        if (!(block[0] | block[1] | block[2] | block[3])) continue;
+        int alpha = 0, u = 0, v = 0;
+        for (int i = 0; i < 4; i++) {
+            const shade *s = shade_of(c, block[i]);
             alpha += s->alpha;
             u += s->yuv[1];
             v += s->yuv[2];
         }
-    if (!alpha) return;
-    const size_t at = (size_t)(y / 2), column = (size_t)(x / 2);
-    uint8_t *pu = f->plane[1] + at * (size_t)f->stride[1] + column;
-    uint8_t *pv = f->plane[2] + at * (size_t)f->stride[2] + column;
-    *pu = mix(*pu, alpha / count, u / count);
-    *pv = mix(*pv, alpha / count, v / count);
-}
-
-/* The next block of the two rows at y that is not empty, from x on; x2 if there is none. */
-static int next_block(const uint8_t *layer, size_t stride, int x, int x2, int y, int height)
-{
-    const uint8_t *upper = layer + (size_t)y * stride;
-    const uint8_t *lower = y + 1 < height ? upper + stride : upper;
-    for (; x + 1 < x2; x += 2) {
-        uint64_t a, b;
-        memcpy(&a, upper + 4 * (size_t)x, 8);
-        memcpy(&b, lower + 4 * (size_t)x, 8);
-        if (a | b) return x;
+        pu[x / 2] = mix(pu[x / 2], alpha / 4, u / 4);
+        pv[x / 2] = mix(pv[x / 2], alpha / 4, v / 4);
     }
-    return x;
 }
 
-static void blend_rect(const cr_yuv *f, const matrix *k, uint8_t *layer, size_t stride,
-                       const rect *r)
+static void blend_rect(const cr_yuv *f, palette *c, uint8_t *layer, size_t stride, const rect *r)
 {
-    shade last = {0};
     for (int y = r->y1; y < r->y2; y += 2) {
-        int x = r->x1;
-        while ((x = next_block(layer, stride, x, r->x2, y, f->height)) < r->x2) {
-            blend_block(f, k, &last, layer, stride, x, y);
-            x += 2;
-        }
+        const bool pair = y + 1 < f->height;
+        const uint32_t *upper = (const uint32_t *)(const void *)(layer + (size_t)y * stride);
+        const uint32_t *lower = pair ? upper + stride / 4 : upper;
+        blend_luma(f, c, upper, y, r->x1, r->x2);
+        if (pair) blend_luma(f, c, lower, y + 1, r->x1, r->x2);
+        blend_chroma(f, c, upper, lower, y, r->x1, r->x2);
     }
     for (int y = r->y1; y < r->y2; y++) /* wiped: where rectangles overlap, the first has it all */
         memset(layer + (size_t)y * stride + 4 * (size_t)r->x1, 0, 4 * (size_t)(r->x2 - r->x1));
@@ -194,6 +214,10 @@ static void blend_rect(const cr_yuv *f, const matrix *k, uint8_t *layer, size_t 
 cr_status cr_overlay_blend(cr_overlay *o, const cr_yuv *f, cr_error *err)
 {
     const matrix k = matrix_for(f);
+    if (memcmp(&k, &o->palette.k, sizeof k)) {
+        memset(&o->palette, 0, sizeof o->palette);
+        o->palette.k = k;
+    }
     cairo_surface_flush(o->surface);
     uint8_t *layer = cairo_image_surface_get_data(o->surface);
     const size_t stride = (size_t)cairo_image_surface_get_stride(o->surface);
@@ -203,7 +227,7 @@ cr_status cr_overlay_blend(cr_overlay *o, const cr_yuv *f, cr_error *err)
     CR_CHECK(f->width == o->width && f->height == o->height, err, CR_ERR_ARGUMENT,
              "a layer of %dx%d pixels does not fit a frame of %dx%d", o->width, o->height, f->width,
              f->height);
-    for (int i = 0; i < o->count; i++) blend_rect(f, &k, layer, stride, &o->rects[i]);
+    for (int i = 0; i < o->count; i++) blend_rect(f, &o->palette, layer, stride, &o->rects[i]);
     o->count = 0;
     cairo_surface_mark_dirty(o->surface);
     return CR_OK;

@@ -21,7 +21,8 @@ typedef struct cr_video_format {
     int space, range;             /* AVColorSpace, AVColorRange */
     int aspect_num, aspect_den;   /* of a pixel; 0: square */
     const struct AVStream *audio; /* copied if the container can hold it; NULL: none */
-    int threads;                  /* of the encoder */
+    int threads; /* of the encoder */
+    const char *preset; /* of libx264; NULL: "ultrafast" */
 } cr_video_format;
 
 /* The container comes from the ending of `path`. CR_ERR_ARGUMENT: no such container, or odd sizes
