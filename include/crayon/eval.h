@@ -1,4 +1,4 @@
-/* How well does a detector see: labels, the twelve COCO numbers, agreement between two models, and
+/* How well does a detector see: labels, COCO's numbers, agreement between two models, and
  * signal-to-noise ratios between two tensors.
  *
  *     cr_labels *truth = NULL;
@@ -22,6 +22,12 @@ extern "C" {
 
 typedef struct cr_labels cr_labels;
 
+/* The pixels of an object in its picture. */
+typedef struct cr_coco_mask {
+    int height, width;  /* of the picture */
+    const char *counts; /* COCO's compressed run lengths, ended by 0 */
+} cr_coco_mask;
+
 typedef struct cr_label_image {
     int64_t id;
     const char *file_name; /* as written in COCO form; below the picture folder in data.yaml form */
@@ -39,6 +45,10 @@ typedef struct cr_label_box {
     double x, y, w, h;
     double area; /* of the object (COCO: of its mask); w*h when the file does not say */
     bool crowd;  /* a region of many objects: detections inside it are neither right nor wrong */
+    bool ignored; /* one object that need not be found: who finds it is neither right nor wrong */
+    const cr_coco_mask *mask; /* NULL: not labelled or not loaded */
+    const double *keypoints;  /* [keypoint_count, 3] x, y, 0: not labelled, 1: hidden, 2: visible */
+    size_t keypoint_count;    /* 0: not labelled or not loaded */
 } cr_label_box;
 
 /* Reads ground truth; the ending of `path` decides the form.
@@ -51,6 +61,17 @@ typedef struct cr_label_box {
  * JSON or YAML, wrong types, missing keys, numbers that are not finite, repeated ids, an annotation
  * of an unknown image or category. The caller owns *out; it is NULL on failure. */
 CR_API cr_status cr_labels_load(const char *path, cr_labels **out, cr_error *err);
+
+/* The same with more than boxes. CR_LABEL_MASKS: polygons and run lengths become masks, the pixels
+ * that pycocotools makes of them; a picture without width and height is then CR_ERR_FORMAT; `area`
+ * is the mask's where the file does not say. CR_LABEL_KEYPOINTS: keypoints as well. What is not
+ * asked for is not looked at. */
+enum { CR_LABEL_MASKS = 1, CR_LABEL_KEYPOINTS = 2 };
+CR_API cr_status cr_labels_load_parts(const char *path, unsigned parts, cr_labels **out,
+                                      cr_error *err);
+
+/* Which of them were loaded: masks if every object has one, keypoints if any object has some. */
+CR_API unsigned cr_labels_parts(const cr_labels *labels);
 CR_API void cr_labels_free(cr_labels **labels); /* NULL is fine; nulls the handle */
 
 /* Everything that these return lives as long as the labels; NULL beyond the count. Images and boxes
@@ -104,6 +125,7 @@ typedef struct cr_coco_metrics {
     double ap_small, ap_medium, ap_large; /* area < 32^2, 32^2..96^2, > 96^2 pixels */
     double ar1, ar10, ar100; /* recall with 1, 10, 100 detections per image and class */
     double ar_small, ar_medium, ar_large; /* recall with 100 */
+    double ar50, ar75; /* recall with 100 at IoU .50, .75: COCO's keypoint evaluation names them */
 } cr_coco_metrics;
 
 typedef struct cr_coco_class {
@@ -131,6 +153,40 @@ CR_API cr_status cr_coco_evaluate_classes(const cr_labels *truth, const cr_coco_
                                           cr_coco_class *classes, cr_coco_metrics *out,
                                           cr_error *err);
 
+/* ---- masks and keypoints --------------------------------------------------------------------- */
+
+typedef enum cr_coco_metric { CR_COCO_BOXES, CR_COCO_MASKS, CR_COCO_KEYPOINTS } cr_coco_metric;
+
+/* Detections with more than boxes. */
+typedef struct cr_coco_results {
+    cr_coco_box *boxes;
+    size_t count;
+    cr_coco_mask *masks; /* [count], or NULL */
+    double *points;      /* [count, keypoints, 3] x, y, score in pixels, or NULL */
+    size_t keypoints;
+} cr_coco_results;
+
+/* The numbers of COCOeval with iouType "bbox", "segm" or "keypoints", equal to it on the same
+ * results file. Masks: overlap of pixels; areas are those of the masks. Keypoints: object keypoint
+ * similarity with COCO's sigmas for 17 points (1 / K for K others), the best 20 detections per image
+ * and category; a detection's area is that of its keypoints' extent, truth without a labelled
+ * keypoint is ignored. The labels must have what is compared (cr_labels_load_parts). classes: as for
+ * cr_coco_evaluate_classes, or NULL. CR_ERR_ARGUMENT also: a mask that is none or not of its
+ * picture's size; keypoints that are not finite; truth with more keypoints than the results. */
+CR_API cr_status cr_coco_evaluate_results(const cr_labels *truth, const cr_coco_results *results,
+                                          cr_coco_metric metric, const int64_t *image_ids,
+                                          size_t image_count, cr_coco_class *classes,
+                                          cr_coco_metrics *out, cr_error *err);
+
+/* Results form with "bbox", "segmentation" {"size", "counts"} or "keypoints"; what the first element
+ * has, all must have. A missing bbox is the extent of the mask or the keypoints. */
+CR_API cr_status cr_coco_results_read(const char *path, cr_coco_results *out, cr_error *err);
+CR_API void cr_coco_results_free(cr_coco_results *results);
+/* Writes what the metric compares and nothing else: pycocotools takes areas from a bbox where there
+ * is one. */
+CR_API cr_status cr_coco_results_write(const char *path, const cr_coco_results *results,
+                                       cr_coco_metric metric, cr_error *err);
+
 /* ---- agreement ------------------------------------------------------------------------------- */
 
 #define CR_AGREEMENT_CONF 0.25
@@ -157,6 +213,11 @@ CR_API cr_status cr_coco_agreement_keypoints(
     const cr_coco_box *reference, const float *reference_points, size_t reference_count,
     const cr_coco_box *candidate, const float *candidate_points, size_t candidate_count,
     size_t keypoints, double conf, cr_coco_metrics *out, cr_error *err);
+
+/* The same for segmentation models: the overlap is that of the masks, the area the mask's. */
+CR_API cr_status cr_coco_agreement_masks(const cr_coco_results *reference,
+                                         const cr_coco_results *candidate, double conf,
+                                         cr_coco_metrics *out, cr_error *err);
 
 /* ---- tensors --------------------------------------------------------------------------------- */
 

@@ -20,6 +20,7 @@
 #include "base/mem.h"
 #include "eval/coco_match.h"
 #include "eval/label_store.h"
+#include "eval/mask_runs.h"
 
 enum { RECALLS = 101 };
 
@@ -41,13 +42,13 @@ typedef struct coco_case {
     const cr_coco_box *dets;
     det_ref *refs;
     size_t ref_count;
-    const cr_coco_pose *pose; /* NULL: boxes */
+    cr_coco_shapes shapes;
 } coco_case;
 
 /* Sums over the categories that have truth in the range. */
 typedef struct coco_sums {
     double precision[CR_COCO_AREAS], precision50, precision75;
-    double recall[CR_COCO_AREAS], recall1, recall10;
+    double recall[CR_COCO_AREAS], recall1, recall10, recall50, recall75;
     size_t categories[CR_COCO_AREAS];
 } coco_sums;
 
@@ -147,9 +148,19 @@ static int by_truth(const void *a, const void *b)
 
 static cr_coco_truth make_truth(const cr_label_box *b, const truth_key *k)
 {
-    const uint8_t outside = b->crowd ? 0xf : cr_coco_outside(b->area);
-    return (cr_coco_truth){k->category, k->image,  b->x,       b->y,    b->w, b->h,
-                           outside,     b->crowd, b->id == 0, b->area, NULL};
+    return (cr_coco_truth){.category = k->category,
+                           .image = k->image,
+                           .x = b->x,
+                           .y = b->y,
+                           .w = b->w,
+                           .h = b->h,
+                           .ignored = b->crowd || b->ignored ? 0xf : cr_coco_outside(b->area),
+                           .crowd = b->crowd,
+                           .unnamed = b->id == 0,
+                           .area = b->area,
+                           .points = b->keypoints,
+                           .keypoints = b->keypoint_count,
+                           .mask = b->mask};
 }
 
 static cr_status sort_truth(coco_case *c, const cr_label_box *boxes, size_t n, cr_error *err)
@@ -169,11 +180,10 @@ static cr_status sort_truth(coco_case *c, const cr_label_box *boxes, size_t n, c
     }
     if (c->truth_count) qsort(keys, c->truth_count, sizeof *keys, by_truth);
     for (size_t i = 0; i < c->truth_count; i++) {
-        const cr_label_box *b = &boxes[keys[i].index];
-        c->truth[i] = make_truth(b, &keys[i]);
-        if (!c->pose) continue;
-        c->truth[i].points = c->pose->reference + (size_t)(b->id - 1) * c->pose->keypoints * 3;
-        if (!cr_coco_has_visible(c->truth[i].points, c->pose->keypoints)) c->truth[i].ignored = 0xf;
+        c->truth[i] = make_truth(&boxes[keys[i].index], &keys[i]);
+        if (c->shapes.metric == CR_COCO_KEYPOINTS &&
+            !cr_coco_has_visible(&c->truth[i], c->shapes.visible))
+            c->truth[i].ignored = 0xf;
     }
     cr_free(keys);
     return CR_OK;
@@ -210,7 +220,8 @@ static cr_status match_image(const coco_case *c, size_t from, size_t to, const c
                              size_t truth_count, category_run *run, cr_error *err)
 {
     const cr_coco_box *best[CR_COCO_MAX_DETS];
-    const size_t most = c->pose ? CR_COCO_MAX_POSES : CR_COCO_MAX_DETS;
+    const bool poses = c->shapes.metric == CR_COCO_KEYPOINTS;
+    const size_t most = poses ? CR_COCO_MAX_POSES : CR_COCO_MAX_DETS;
     const size_t n = to - from < most ? to - from : most;
     for (size_t i = 0; i < n; i++) {
         if (!cr_grow((void **)&run->verdicts, &run->cap, run->count + i, sizeof *run->verdicts))
@@ -222,7 +233,7 @@ static cr_status match_image(const coco_case *c, size_t from, size_t to, const c
         v->rank = (uint8_t)i;
     }
     if (n)
-        CR_TRY(cr_coco_match(truth, truth_count, best, n, c->pose, &run->scratch,
+        CR_TRY(cr_coco_match(truth, truth_count, best, n, &c->shapes, &run->scratch,
                              &run->verdicts[run->count], err));
     run->count += n;
     return CR_OK;
@@ -299,7 +310,10 @@ static void sum_range(category_run *run, int a, size_t truth, coco_sums *sums, c
 {
     double precision = 0, recall = 0;
     for (int t = 0; t < CR_COCO_THRESHOLDS; t++) {
-        recall += make_curve(run, a, t, truth);
+        const double last = make_curve(run, a, t, truth);
+        recall += last;
+        if (a == 0 && t == 0) sums->recall50 += last;
+        if (a == 0 && t == 5) sums->recall75 += last;
         const double mean = mean_precision(run);
         precision += mean;
         if (a == 0 && t == 0) out->ap50 = mean;
@@ -361,6 +375,8 @@ static void to_metrics(const coco_sums *s, cr_coco_metrics *out)
         .ar_small = mean_of(s->recall[1], n[1]),
         .ar_medium = mean_of(s->recall[2], n[2]),
         .ar_large = mean_of(s->recall[3], n[3]),
+        .ar50 = mean_of(s->recall50, n[0]),
+        .ar75 = mean_of(s->recall75, n[0]),
     };
 }
 
@@ -422,12 +438,55 @@ static cr_status collect_ids(const cr_labels *truth, const int64_t *image_ids, s
     return CR_OK;
 }
 
-cr_status cr_coco_evaluate_classes(const cr_labels *truth, const cr_coco_box *dets, size_t n,
-                                   const int64_t *image_ids, size_t image_count,
-                                   cr_coco_class *classes, cr_coco_metrics *out, cr_error *err)
+/* Have truth and results what the metric compares? */
+static cr_status check_masks(const cr_labels *truth, const cr_coco_results *r, cr_error *err)
 {
-    CR_TRY(check_dets(truth, dets, n, err));
-    coco_case c = {.category_count = truth->category_count};
+    CR_CHECK(r->masks || !r->count, err, CR_ERR_ARGUMENT, "the detections have no masks");
+    CR_CHECK(cr_labels_parts(truth) & CR_LABEL_MASKS, err, CR_ERR_ARGUMENT,
+             "not every object of the labels has a mask");
+    for (size_t i = 0; i < r->count; i++) {
+        const cr_label_image *image = cr_labels_find_id(truth, r->boxes[i].image_id);
+        CR_CHECK(r->masks[i].width == image->width && r->masks[i].height == image->height, err,
+                 CR_ERR_ARGUMENT,
+                 "detection %zu has a mask of %dx%d pixels, image %lld of the labels has %dx%d", i,
+                 r->masks[i].width, r->masks[i].height, (long long)image->id, image->width,
+                 image->height);
+    }
+    return CR_OK;
+}
+
+static cr_status check_points(const cr_coco_results *r, const char *kind, cr_error *err)
+{
+    CR_CHECK(!r->count || (r->points && r->keypoints > 0 && r->keypoints <= 1000), err, CR_ERR_ARGUMENT,
+             "%zu keypoints", r->keypoints);
+    for (size_t i = 0; i < r->count * r->keypoints * 3; i++)
+        CR_CHECK(isfinite(r->points[i]), err, CR_ERR_ARGUMENT, "%s: a keypoint is not finite",
+                 kind);
+    return CR_OK;
+}
+
+static cr_status check_poses(const cr_labels *truth, const cr_coco_results *r, cr_error *err)
+{
+    CR_CHECK(cr_labels_parts(truth) & CR_LABEL_KEYPOINTS, err, CR_ERR_ARGUMENT,
+             "the labels have no keypoints");
+    CR_TRY(check_points(r, "detections", err));
+    for (size_t i = 0; r->count && i < truth->box_count; i++)
+        CR_CHECK(truth->boxes[i].keypoint_count <= r->keypoints, err, CR_ERR_ARGUMENT,
+                 "the labels have %zu keypoints, the detections %zu",
+                 truth->boxes[i].keypoint_count, r->keypoints);
+    return CR_OK;
+}
+
+cr_status cr_coco_evaluate_results(const cr_labels *truth, const cr_coco_results *results,
+                                   cr_coco_metric metric, const int64_t *image_ids,
+                                   size_t image_count, cr_coco_class *classes,
+                                   cr_coco_metrics *out, cr_error *err)
+{
+    CR_TRY(check_dets(truth, results->boxes, results->count, err));
+    if (metric == CR_COCO_MASKS) CR_TRY(check_masks(truth, results, err));
+    if (metric == CR_COCO_KEYPOINTS) CR_TRY(check_poses(truth, results, err));
+    coco_case c = {.category_count = truth->category_count,
+                   .shapes = {metric, results, DBL_MIN, false}};
     int64_t *images = NULL, *categories = NULL;
     cr_status st;
     CR_TRY_GOTO(
@@ -436,13 +495,22 @@ cr_status cr_coco_evaluate_classes(const cr_labels *truth, const cr_coco_box *de
     c.images = images;
     c.categories = categories;
     CR_TRY_GOTO(sort_truth(&c, truth->boxes, truth->box_count, err), done);
-    CR_TRY_GOTO(sort_dets(&c, dets, n, err), done);
+    CR_TRY_GOTO(sort_dets(&c, results->boxes, results->count, err), done);
     st = evaluate(&c, classes, out, err);
 done:
     case_free(&c);
     cr_free(images);
     cr_free(categories);
     return st;
+}
+
+cr_status cr_coco_evaluate_classes(const cr_labels *truth, const cr_coco_box *dets, size_t n,
+                                   const int64_t *image_ids, size_t image_count,
+                                   cr_coco_class *classes, cr_coco_metrics *out, cr_error *err)
+{
+    const cr_coco_results results = {.boxes = (cr_coco_box *)dets, .count = n};
+    return cr_coco_evaluate_results(truth, &results, CR_COCO_BOXES, image_ids, image_count, classes,
+                                    out, err);
 }
 
 cr_status cr_coco_evaluate(const cr_labels *truth, const cr_coco_box *dets, size_t n,
@@ -452,43 +520,54 @@ cr_status cr_coco_evaluate(const cr_labels *truth, const cr_coco_box *dets, size
     return cr_coco_evaluate_classes(truth, dets, n, image_ids, image_count, NULL, out, err);
 }
 
-/* The reference's boxes of score >= conf as truth: count into *n. share: of a box, an object's. */
-static cr_status make_reference(const cr_coco_box *boxes, size_t count, double conf, double share,
+/* The reference's detections of score >= conf as truth: count into *n. */
+static cr_status make_reference(const cr_coco_results *r, cr_coco_metric metric, double conf,
                                 cr_label_box **out, size_t *n, cr_error *err)
 {
-    *out = cr_calloc(count, sizeof **out);
+    const double share = metric == CR_COCO_KEYPOINTS ? CR_COCO_BODY_SHARE : 1;
+    *out = cr_calloc(r->count, sizeof **out);
     if (!*out) return CR_NOMEM(err);
-    for (size_t i = 0; i < count; i++) {
-        const cr_coco_box *b = &boxes[i];
+    for (size_t i = 0; i < r->count; i++) {
+        const cr_coco_box *b = &r->boxes[i];
         CR_TRY(check_box(b, "reference detection", i, err));
         if (b->score < conf) continue;
-        (*out)[(*n)++] = (cr_label_box){.id = (int64_t)i + 1,
-                                        .image_id = b->image_id,
-                                        .category_id = b->category_id,
-                                        .x = b->x,
-                                        .y = b->y,
-                                        .w = b->w,
-                                        .h = b->h,
-                                        .area = b->w * b->h * share};
+        cr_label_box *t = &(*out)[(*n)++];
+        *t = (cr_label_box){.id = (int64_t)i + 1,
+                            .image_id = b->image_id,
+                            .category_id = b->category_id,
+                            .x = b->x,
+                            .y = b->y,
+                            .w = b->w,
+                            .h = b->h,
+                            .area = b->w * b->h * share};
+        if (metric == CR_COCO_KEYPOINTS) {
+            t->keypoints = r->points + i * r->keypoints * 3;
+            t->keypoint_count = r->keypoints;
+        }
+        if (metric != CR_COCO_MASKS) continue;
+        cr_runs runs = {0};
+        t->mask = &r->masks[i];
+        CR_TRY(cr_mask_runs(t->mask, "reference detection", i, &runs, err));
+        t->area = (double)cr_runs_area(&runs);
+        cr_runs_free(&runs);
     }
     return CR_OK;
 }
 
-static cr_status agree(const cr_coco_box *reference, size_t reference_count,
-                       const cr_coco_box *candidate, size_t candidate_count,
-                       const cr_coco_pose *pose, double conf, cr_coco_metrics *out, cr_error *err)
+static cr_status agree(const cr_coco_results *reference, const cr_coco_results *candidate,
+                       cr_coco_metric metric, double conf, cr_coco_metrics *out, cr_error *err)
 {
     CR_CHECK(isfinite(conf), err, CR_ERR_ARGUMENT, "the confidence limit is not finite");
-    for (size_t i = 0; i < candidate_count; i++)
-        CR_TRY(check_box(&candidate[i], "candidate detection", i, err));
-    coco_case c = {.pose = pose};
+    for (size_t i = 0; i < candidate->count; i++)
+        CR_TRY(check_box(&candidate->boxes[i], "candidate detection", i, err));
+    /* a keypoint of the reference counts if its score is .5 or more */
+    coco_case c = {.shapes = {metric, candidate, .5, metric == CR_COCO_KEYPOINTS}};
     cr_label_box *truth = NULL;
     int64_t *images = NULL, *categories = NULL;
     size_t n = 0;
     cr_status st;
-    const double share = pose ? CR_COCO_BODY_SHARE : 1;
-    CR_TRY_GOTO(make_reference(reference, reference_count, conf, share, &truth, &n, err), done);
-    images = cr_calloc(n + candidate_count, sizeof *images);
+    CR_TRY_GOTO(make_reference(reference, metric, conf, &truth, &n, err), done);
+    images = cr_calloc(n + candidate->count, sizeof *images);
     categories = cr_calloc(n, sizeof *categories);
     if (!images || !categories) {
         st = CR_NOMEM(err);
@@ -496,13 +575,13 @@ static cr_status agree(const cr_coco_box *reference, size_t reference_count,
     }
     for (size_t i = 0; i < n; i++) images[i] = truth[i].image_id;
     for (size_t i = 0; i < n; i++) categories[i] = truth[i].category_id;
-    for (size_t i = 0; i < candidate_count; i++) images[n + i] = candidate[i].image_id;
-    c.image_count = unique_ids(images, n + candidate_count);
+    for (size_t i = 0; i < candidate->count; i++) images[n + i] = candidate->boxes[i].image_id;
+    c.image_count = unique_ids(images, n + candidate->count);
     c.category_count = unique_ids(categories, n);
     c.images = images;
     c.categories = categories;
     CR_TRY_GOTO(sort_truth(&c, truth, n, err), done);
-    CR_TRY_GOTO(sort_dets(&c, candidate, candidate_count, err), done);
+    CR_TRY_GOTO(sort_dets(&c, candidate->boxes, candidate->count, err), done);
     st = evaluate(&c, NULL, out, err);
 done:
     case_free(&c);
@@ -516,14 +595,28 @@ cr_status cr_coco_agreement(const cr_coco_box *reference, size_t reference_count
                             const cr_coco_box *candidate, size_t candidate_count, double conf,
                             cr_coco_metrics *out, cr_error *err)
 {
-    return agree(reference, reference_count, candidate, candidate_count, NULL, conf, out, err);
+    const cr_coco_results a = {.boxes = (cr_coco_box *)reference, .count = reference_count};
+    const cr_coco_results b = {.boxes = (cr_coco_box *)candidate, .count = candidate_count};
+    return agree(&a, &b, CR_COCO_BOXES, conf, out, err);
 }
 
-static cr_status check_points(const float *points, size_t n, const char *kind, cr_error *err)
+cr_status cr_coco_agreement_masks(const cr_coco_results *reference,
+                                  const cr_coco_results *candidate, double conf,
+                                  cr_coco_metrics *out, cr_error *err)
 {
-    for (size_t i = 0; i < n; i++)
-        CR_CHECK(isfinite(points[i]), err, CR_ERR_ARGUMENT, "%s: a keypoint is not finite", kind);
-    return CR_OK;
+    CR_CHECK((reference->masks || !reference->count) && (candidate->masks || !candidate->count),
+             err, CR_ERR_ARGUMENT, "the detections have no masks");
+    return agree(reference, candidate, CR_COCO_MASKS, conf, out, err);
+}
+
+static cr_status widen(const cr_coco_box *boxes, const float *points, size_t n, size_t keypoints,
+                       const char *kind, cr_coco_results *out, cr_error *err)
+{
+    *out = (cr_coco_results){.boxes = (cr_coco_box *)boxes, .count = n, .keypoints = keypoints};
+    out->points = cr_calloc(n * keypoints * 3, sizeof *out->points);
+    if (!out->points) return CR_NOMEM(err);
+    for (size_t i = 0; i < n * keypoints * 3; i++) out->points[i] = (double)points[i];
+    return check_points(out, kind, err);
 }
 
 cr_status cr_coco_agreement_keypoints(const cr_coco_box *reference, const float *reference_points,
@@ -532,9 +625,16 @@ cr_status cr_coco_agreement_keypoints(const cr_coco_box *reference, const float 
                                       size_t keypoints, double conf, cr_coco_metrics *out,
                                       cr_error *err)
 {
-    const cr_coco_pose pose = {candidate, candidate_points, reference_points, keypoints};
+    cr_coco_results a = {0}, b = {0};
+    cr_status st;
     CR_CHECK(keypoints > 0 && keypoints <= 1000, err, CR_ERR_ARGUMENT, "%zu keypoints", keypoints);
-    CR_TRY(check_points(reference_points, reference_count * keypoints * 3, "reference", err));
-    CR_TRY(check_points(candidate_points, candidate_count * keypoints * 3, "candidate", err));
-    return agree(reference, reference_count, candidate, candidate_count, &pose, conf, out, err);
+    CR_TRY_GOTO(
+        widen(reference, reference_points, reference_count, keypoints, "reference", &a, err), done);
+    CR_TRY_GOTO(
+        widen(candidate, candidate_points, candidate_count, keypoints, "candidate", &b, err), done);
+    st = agree(&a, &b, CR_COCO_KEYPOINTS, conf, out, err);
+done:
+    cr_free(a.points);
+    cr_free(b.points);
+    return st;
 }

@@ -11,8 +11,6 @@
 
 #include "eval/coco_match.h"
 
-static const double visible = .5; /* score from which the reference vouches for a point */
-
 static double sigma(size_t k, size_t count)
 {
     static const double coco[17] = {.026, .025, .025, .035, .035, .079, .079, .072, .072,
@@ -20,11 +18,26 @@ static double sigma(size_t k, size_t count)
     return count == 17 ? coco[k] : 1 / (double)count;
 }
 
-bool cr_coco_has_visible(const float *points, size_t keypoints)
+static bool is_visible(const cr_coco_truth *g, size_t k, double visible)
 {
-    for (size_t k = 0; k < keypoints; k++)
-        if ((double)points[3 * k + 2] >= visible) return true;
+    return k < g->keypoints && g->points[3 * k + 2] >= visible;
+}
+
+bool cr_coco_has_visible(const cr_coco_truth *g, double visible)
+{
+    for (size_t k = 0; k < g->keypoints; k++)
+        if (is_visible(g, k, visible)) return true;
     return false;
+}
+
+void cr_coco_points_box(const double *points, size_t keypoints, double out[4])
+{
+    double x0 = points[0], x1 = x0, y0 = points[1], y1 = y0;
+    for (size_t k = 1; k < keypoints; k++) {
+        x0 = fmin(x0, points[3 * k]), x1 = fmax(x1, points[3 * k]);
+        y0 = fmin(y0, points[3 * k + 1]), y1 = fmax(y1, points[3 * k + 1]);
+    }
+    out[0] = x0, out[1] = y0, out[2] = x1 - x0, out[3] = y1 - y0;
 }
 
 static double outside(double x, double from, double to)
@@ -32,19 +45,20 @@ static double outside(double x, double from, double to)
     return fmax(0, from - x) + fmax(0, x - to);
 }
 
-double cr_coco_oks(const cr_coco_pose *p, const cr_coco_box *det, const cr_coco_truth *g)
+double cr_coco_oks(const cr_coco_shapes *s, size_t det, const cr_coco_truth *g)
 {
-    const float *d = p->points + (size_t)(det - p->dets) * p->keypoints * 3;
-    const bool any = cr_coco_has_visible(g->points, p->keypoints);
+    const size_t keypoints = s->results->keypoints;
+    const double *d = s->results->points + det * keypoints * 3;
+    const bool any = cr_coco_has_visible(g, s->visible);
     double sum = 0;
     size_t n = 0;
-    for (size_t k = 0; k < p->keypoints; k++, d += 3) {
-        const float *t = g->points + 3 * k;
-        if (any && (double)t[2] < visible) continue;
-        const double x = d[0], y = d[1], s = 2 * sigma(k, p->keypoints);
-        const double dx = any ? x - (double)t[0] : outside(x, g->x - g->w, g->x + 2 * g->w);
-        const double dy = any ? y - (double)t[1] : outside(y, g->y - g->h, g->y + 2 * g->h);
-        sum += exp(-((dx * dx + dy * dy) / (s * s) / (g->area + DBL_EPSILON) / 2));
+    for (size_t k = 0; k < keypoints; k++, d += 3) {
+        if (any && !is_visible(g, k, s->visible)) continue;
+        const double *t = any ? g->points + 3 * k : NULL;
+        const double x = d[0], y = d[1], width = 2 * sigma(k, keypoints);
+        const double dx = t ? x - t[0] : outside(x, g->x - g->w, g->x + 2 * g->w);
+        const double dy = t ? y - t[1] : outside(y, g->y - g->h, g->y + 2 * g->h);
+        sum += exp(-((dx * dx + dy * dy) / (width * width) / (g->area + DBL_EPSILON) / 2));
         n++;
     }
     return n ? sum / (double)n : 0;

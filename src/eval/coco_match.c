@@ -13,6 +13,7 @@
 #include <math.h>
 
 #include "base/mem.h"
+#include "eval/mask_runs.h"
 
 typedef struct cr_coco_overlap {
     double iou;
@@ -21,6 +22,8 @@ typedef struct cr_coco_overlap {
 
 void cr_coco_scratch_free(cr_coco_scratch *s)
 {
+    for (size_t g = 0; s->masks && g < s->cap; g++) cr_runs_free(&s->masks[g]);
+    cr_free(s->masks);
     cr_free(s->overlaps);
     cr_free(s->taken);
     *s = (cr_coco_scratch){0};
@@ -60,7 +63,8 @@ static cr_status reserve(cr_coco_scratch *s, size_t n, cr_error *err)
         cr_coco_scratch_free(s);
         s->overlaps = cr_calloc(n, sizeof *s->overlaps);
         s->taken = cr_calloc(n, sizeof *s->taken);
-        if (!s->overlaps || !s->taken) return CR_NOMEM(err);
+        s->masks = cr_calloc(n, sizeof *s->masks);
+        if (!s->overlaps || !s->taken || !s->masks) return CR_NOMEM(err);
         s->cap = n;
     }
     for (size_t g = 0; g < n; g++)
@@ -68,17 +72,58 @@ static cr_status reserve(cr_coco_scratch *s, size_t n, cr_error *err)
     return CR_OK;
 }
 
+static cr_status read_truth_masks(const cr_coco_truth *truth, size_t n, cr_coco_scratch *s,
+                                  cr_error *err)
+{
+    for (size_t g = 0; g < n; g++) {
+        cr_runs_free(&s->masks[g]);
+        CR_TRY(cr_mask_runs(truth[g].mask, "truth", g, &s->masks[g], err));
+    }
+    return CR_OK;
+}
+
+/* A detection as it is compared. */
+typedef struct subject {
+    const cr_coco_shapes *shapes;
+    const cr_coco_box *box;
+    size_t index;
+    const cr_coco_scratch *scratch;
+    cr_runs mask;
+} subject;
+
+static double overlap(const subject *d, const cr_coco_truth *truth, size_t g)
+{
+    switch (d->shapes->metric) {
+    case CR_COCO_MASKS:
+        return cr_runs_overlap(&d->mask, &d->scratch->masks[g], truth[g].crowd);
+    case CR_COCO_KEYPOINTS:
+        return cr_coco_oks(d->shapes, d->index, &truth[g]);
+    default:
+        return box_iou(d->box, &truth[g]);
+    }
+}
+
+static double area_of(const subject *d)
+{
+    const cr_coco_results *r = d->shapes->results;
+    double box[4];
+    if (d->shapes->box_areas || d->shapes->metric == CR_COCO_BOXES) return d->box->w * d->box->h;
+    if (d->shapes->metric == CR_COCO_MASKS) return (double)cr_runs_area(&d->mask);
+    cr_coco_points_box(r->points + d->index * r->keypoints * 3, r->keypoints, box);
+    return box[2] * box[3];
+}
+
 /* The truth that can be the best at some threshold, in order. An IoU that is not a number beats
  * every threshold and is then beaten by whatever follows, as comparisons with it are false; to stay
  * equal in that corner, nothing behind it is dropped. */
-static size_t find_overlaps(const cr_coco_box *det, const cr_coco_truth *truth, size_t n,
-                            const cr_coco_pose *pose, cr_coco_overlap *out)
+static size_t find_overlaps(const subject *det, const cr_coco_truth *truth, size_t n,
+                            cr_coco_overlap *out)
 {
     const double lowest = cr_coco_threshold(0);
     size_t count = 0;
     bool all = false;
     for (size_t g = 0; g < n; g++) {
-        const double iou = pose ? cr_coco_oks(pose, det, &truth[g]) : box_iou(det, &truth[g]);
+        const double iou = overlap(det, truth, g);
         all = all || isnan(iou);
         if (all || iou >= lowest) out[count++] = (cr_coco_overlap){iou, g};
     }
@@ -129,19 +174,33 @@ static void judge(const match_state *m, int a, int t, bool outside, cr_coco_verd
         out->miss[a] |= bit;
 }
 
+static cr_status judge_one(const cr_coco_truth *truth, size_t n, subject *d, cr_coco_scratch *s,
+                           cr_coco_verdict *out, cr_error *err)
+{
+    if (d->shapes->metric == CR_COCO_MASKS)
+        CR_TRY(cr_mask_runs(&d->shapes->results->masks[d->index], "detection", d->index, &d->mask,
+                            err));
+    match_state m = {truth, s->overlaps, 0, s->taken};
+    m.overlap_count = find_overlaps(d, truth, n, s->overlaps);
+    const uint8_t outside = cr_coco_outside(area_of(d));
+    for (int a = 0; a < CR_COCO_AREAS; a++) {
+        out->hit[a] = out->miss[a] = 0;
+        for (int t = 0; t < CR_COCO_THRESHOLDS; t++) judge(&m, a, t, outside >> a & 1, out);
+    }
+    return CR_OK;
+}
+
 cr_status cr_coco_match(const cr_coco_truth *truth, size_t n, const cr_coco_box *const *dets,
-                        size_t det_count, const cr_coco_pose *pose, cr_coco_scratch *s,
+                        size_t det_count, const cr_coco_shapes *shapes, cr_coco_scratch *s,
                         cr_coco_verdict *out, cr_error *err)
 {
     CR_TRY(reserve(s, n, err));
-    for (size_t d = 0; d < det_count; d++) {
-        match_state m = {truth, s->overlaps, 0, s->taken};
-        m.overlap_count = find_overlaps(dets[d], truth, n, pose, s->overlaps);
-        const uint8_t outside = cr_coco_outside(dets[d]->w * dets[d]->h);
-        for (int a = 0; a < CR_COCO_AREAS; a++) {
-            out[d].hit[a] = out[d].miss[a] = 0;
-            for (int t = 0; t < CR_COCO_THRESHOLDS; t++) judge(&m, a, t, outside >> a & 1, &out[d]);
-        }
+    if (shapes->metric == CR_COCO_MASKS) CR_TRY(read_truth_masks(truth, n, s, err));
+    cr_status st = CR_OK;
+    for (size_t i = 0; i < det_count && st == CR_OK; i++) {
+        subject d = {shapes, dets[i], (size_t)(dets[i] - shapes->results->boxes), s, {0}};
+        st = judge_one(truth, n, &d, s, &out[i], err);
+        cr_runs_free(&d.mask);
     }
-    return CR_OK;
+    return st;
 }

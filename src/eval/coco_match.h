@@ -4,6 +4,7 @@
 #define CR_EVAL_COCO_MATCH_H
 
 #include "base/error.h"
+#include "base/runs.h"
 #include "crayon/eval.h"
 
 enum {
@@ -20,23 +21,27 @@ typedef struct cr_coco_truth {
     bool crowd;
     bool unnamed; /* annotation id 0: takes a detection but does not count as found */
     double area;
-    const float *points; /* [keypoints, 3] x, y, score, or NULL: boxes are compared */
+    const double *points; /* [keypoints, 3] x, y, visible or not, or NULL */
+    size_t keypoints;
+    const cr_coco_mask *mask; /* or NULL */
 } cr_coco_truth;
 
-/* Keypoints of the detections, in place of their boxes (coco_keypoints.c). */
-typedef struct cr_coco_pose {
-    const cr_coco_box *dets;          /* the first of all detections */
-    const float *points;              /* [detections, keypoints, 3] */
-    const float *reference;           /* [reference's detections, keypoints, 3] */
-    size_t keypoints;
-} cr_coco_pose;
+/* What detections are compared by, and how the area of one is measured. */
+typedef struct cr_coco_shapes {
+    cr_coco_metric metric;
+    const cr_coco_results *results;
+    double visible;  /* score from which a point of the truth counts */
+    bool box_areas;  /* else those of what is compared */
+} cr_coco_shapes;
 
 enum { CR_COCO_MAX_POSES = 20 }; /* per image and category, best first */
 
 /* Object keypoint similarity, 0..1. */
-double cr_coco_oks(const cr_coco_pose *p, const cr_coco_box *det, const cr_coco_truth *truth);
+double cr_coco_oks(const cr_coco_shapes *s, size_t det, const cr_coco_truth *truth);
 /* Is any keypoint visible: can this truth be found at all? */
-bool cr_coco_has_visible(const float *points, size_t keypoints);
+bool cr_coco_has_visible(const cr_coco_truth *truth, double visible);
+/* Extent of a detection's keypoints: x, y, w, h. */
+void cr_coco_points_box(const double *points, size_t keypoints, double out[4]);
 
 /* What became of one detection: bit t of hit[a] (miss[a]): a true (false) positive at threshold t
  * in range a; neither: ignored. */
@@ -51,6 +56,7 @@ typedef struct cr_coco_verdict {
 typedef struct cr_coco_scratch {
     struct cr_coco_overlap *overlaps;
     uint16_t (*taken)[CR_COCO_AREAS];
+    cr_runs *masks; /* of the truth */
     size_t cap;
 } cr_coco_scratch;
 
@@ -62,9 +68,9 @@ uint8_t cr_coco_outside(double area);
 double cr_coco_threshold(int t);
 
 /* truth: n boxes of one image and category in the file's order. dets: pointers to the (at most 100)
- * best detections, best first. pose: NULL for boxes. Fills hit and miss of out[0..det_count-1]. */
+ * best detections, best first. Fills hit and miss of out[0..det_count-1]. */
 cr_status cr_coco_match(const cr_coco_truth *truth, size_t n, const cr_coco_box *const *dets,
-                        size_t det_count, const cr_coco_pose *pose, cr_coco_scratch *s,
+                        size_t det_count, const cr_coco_shapes *shapes, cr_coco_scratch *s,
                         cr_coco_verdict *out, cr_error *err);
 
 #endif

@@ -1,4 +1,4 @@
-/* Labels in memory, and what the two readers need to fill them. */
+/* Labels in memory, and what the readers need to fill them. */
 #ifndef CR_EVAL_LABEL_STORE_H
 #define CR_EVAL_LABEL_STORE_H
 
@@ -17,8 +17,26 @@ typedef struct cr_name_ref {
     size_t index;
 } cr_name_ref;
 
+/* One or more polygons: corners[i] of them, x and y each, one polygon behind the other in xy. */
+typedef struct cr_polygons {
+    const double *xy;
+    const size_t *corners;
+    size_t count;
+} cr_polygons;
+
+/* Polygons of a box whose picture may not be known yet; `annotation` is its place in the file. */
+typedef struct cr_waiting_mask {
+    size_t box, annotation;
+    bool take_area;
+    cr_polygons polygons;
+} cr_waiting_mask;
+
 struct cr_labels {
     cr_arena arena; /* all strings */
+    unsigned parts; /* CR_LABEL_...: what the readers shall look at besides boxes */
+    cr_waiting_mask *waiting;
+    size_t waiting_count, waiting_cap;
+    cr_arena waiting_memory;
     cr_label_image *images;
     cr_label_category *categories;
     cr_label_box *boxes;
@@ -39,7 +57,7 @@ cr_status cr_labels_finish(cr_labels *l, const char *path, cr_error *err);
 /* Index of the category with that id (categories sorted), or SIZE_MAX. */
 size_t cr_labels_category_index(const cr_labels *l, int64_t id);
 
-/* The two readers; both fill an empty cr_labels and do not finish it. */
+/* The readers; all fill an empty cr_labels and do not finish it. */
 cr_status cr_labels_read_coco(const char *path, cr_labels *l, cr_error *err);
 cr_status cr_labels_read_yolo(const char *path, cr_labels *l, cr_error *err);
 

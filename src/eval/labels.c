@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "eval/label_store.h"
+#include "eval/label_shapes.h"
 
 cr_status cr_labels_add_image(cr_labels *l, const cr_label_image *image, cr_error *err)
 {
@@ -143,7 +143,8 @@ cr_status cr_labels_finish(cr_labels *l, const char *path, cr_error *err)
 {
     CR_TRY(sort_categories(l, path, err));
     CR_TRY(index_images(l, path, err));
-    return check_boxes(l, path, err);
+    CR_TRY(check_boxes(l, path, err));
+    return cr_labels_make_masks(l, path, err);
 }
 
 static bool is_yaml(const char *path)
@@ -154,9 +155,15 @@ static bool is_yaml(const char *path)
 
 cr_status cr_labels_load(const char *path, cr_labels **out, cr_error *err)
 {
+    return cr_labels_load_parts(path, 0, out, err);
+}
+
+cr_status cr_labels_load_parts(const char *path, unsigned parts, cr_labels **out, cr_error *err)
+{
     *out = NULL;
     cr_labels *l = cr_calloc(1, sizeof *l);
     if (!l) return CR_NOMEM(err);
+    l->parts = parts;
     cr_status st =
         is_yaml(path) ? cr_labels_read_yolo(path, l, err) : cr_labels_read_coco(path, l, err);
     if (st == CR_OK) st = cr_labels_finish(l, path, err);
@@ -172,6 +179,8 @@ void cr_labels_free(cr_labels **labels)
     if (!labels || !*labels) return;
     cr_labels *l = *labels;
     cr_arena_free(&l->arena);
+    cr_arena_free(&l->waiting_memory);
+    cr_free(l->waiting);
     cr_free(l->images);
     cr_free(l->categories);
     cr_free(l->boxes);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "eval/json_walk.h"
-#include "eval/label_store.h"
+#include "eval/label_shapes.h"
 
 static const size_t LIMIT = (size_t)1 << 30;
 
@@ -51,8 +51,21 @@ static cr_status read_crowd(const cr_json_item *item, bool *crowd, cr_error *err
     return CR_OK;
 }
 
+/* An object whose num_keypoints is 0 has none, whatever the list says. */
+static cr_status read_points(cr_labels *l, const cr_json_item *item, cr_label_box *box,
+                             cr_error *err)
+{
+    int64_t labelled = 1;
+    if (cr_json_has(item, "num_keypoints"))
+        CR_TRY(cr_json_int(item, "num_keypoints", &labelled, err));
+    CR_TRY(cr_json_points(item, &l->arena, &box->keypoints, &box->keypoint_count, err));
+    if (!labelled) box->keypoint_count = 0;
+    return CR_OK;
+}
+
 static cr_status on_annotation(void *ctx, const cr_json_item *item, cr_error *err)
 {
+    cr_labels *l = ctx;
     cr_label_box box = {0};
     double xywh[4];
     CR_TRY(cr_json_int(item, "id", &box.id, err));
@@ -61,9 +74,13 @@ static cr_status on_annotation(void *ctx, const cr_json_item *item, cr_error *er
     CR_TRY(cr_json_bbox(item, xywh, err));
     box.x = xywh[0], box.y = xywh[1], box.w = xywh[2], box.h = xywh[3];
     box.area = box.w * box.h;
-    if (cr_json_has(item, "area")) CR_TRY(cr_json_real(item, "area", &box.area, err));
+    const bool has_area = cr_json_has(item, "area");
+    if (has_area) CR_TRY(cr_json_real(item, "area", &box.area, err));
     CR_TRY(read_crowd(item, &box.crowd, err));
-    return cr_labels_add_box(ctx, &box, err);
+    if (l->parts & CR_LABEL_MASKS)
+        CR_TRY(cr_labels_read_segmentation(l, item, &box, !has_area, err));
+    if (l->parts & CR_LABEL_KEYPOINTS) CR_TRY(read_points(l, item, &box, err));
+    return cr_labels_add_box(l, &box, err);
 }
 
 static const struct {

@@ -7,11 +7,10 @@
  * the box cuts away. (Rejected: thresholds at the network's resolution, enlarged afterwards: stairs
  * at every edge.) */
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "base/runs.h"
 #include "vision/heads.h"
 
 /* The cells that one detection needs. */
@@ -146,75 +145,26 @@ cr_status cr_head_masks(const cr_head *h, const cr_output *outs, size_t n,
 
 /* ---- run lengths ---- */
 
-typedef struct runs {
-    uint32_t *length;
-    size_t count, capacity;
-    uint8_t value; /* of the run that is being counted */
-    uint32_t now;
-} runs;
-
-static bool end_run(runs *r)
+static bool count_runs(const cr_mask *m, int width, int height, cr_runs *r)
 {
-    if (r->count == r->capacity) {
-        const size_t capacity = r->capacity ? 2 * r->capacity : 64;
-        uint32_t *bigger = realloc(r->length, capacity * sizeof *bigger);
-        if (!bigger) return false;
-        r->length = bigger;
-        r->capacity = capacity;
-    }
-    r->length[r->count++] = r->now;
-    r->value = !r->value;
-    r->now = 0;
-    return true;
-}
-
-static bool add_run(runs *r, uint8_t value, uint32_t count)
-{
-    if (!count) return true;
-    if (value != r->value && !end_run(r)) return false;
-    r->now += count;
-    return true;
-}
-
-static bool count_runs(const cr_mask *m, int width, int height, runs *r)
-{
-    bool ok = add_run(r, 0, (uint32_t)m->x * (uint32_t)height);
+    bool ok = cr_runs_add(r, false, (uint32_t)m->x * (uint32_t)height);
     for (int x = 0; ok && x < m->width; x++) {
-        ok = add_run(r, 0, (uint32_t)m->y);
+        ok = cr_runs_add(r, false, (uint32_t)m->y);
         for (int y = 0; ok && y < m->height; y++)
-            ok = add_run(r, m->on[(size_t)y * (size_t)m->width + (size_t)x], 1);
-        ok = ok && add_run(r, 0, (uint32_t)(height - m->y - m->height));
+            ok = cr_runs_add(r, m->on[(size_t)y * (size_t)m->width + (size_t)x], 1);
+        ok = ok && cr_runs_add(r, false, (uint32_t)(height - m->y - m->height));
     }
-    return ok && add_run(r, 0, (uint32_t)(width - m->x - m->width) * (uint32_t)height) &&
-           end_run(r);
-}
-
-/* COCO's text: from the third on, differences to the one before the last; five bits a character,
- * the sixth says that more follow; counted from '0'. */
-static char *write_runs(const runs *r)
-{
-    char *text = malloc(7 * r->count + 1), *to = text;
-    for (size_t i = 0; text && i < r->count; i++) {
-        int64_t v = (int64_t)r->length[i] - (i > 2 ? (int64_t)r->length[i - 2] : 0);
-        for (bool more = true; more;) {
-            const int bits = (int)(v & 31);
-            v >>= 5;
-            more = bits & 16 ? v != -1 : v != 0;
-            *to++ = (char)('0' + (bits | (more ? 32 : 0)));
-        }
-    }
-    if (text) *to = 0;
-    return text;
+    return ok && cr_runs_add(r, false, (uint32_t)(width - m->x - m->width) * (uint32_t)height);
 }
 
 cr_status cr_mask_to_rle(const cr_mask *m, int width, int height, char **text, cr_error *err)
 {
-    runs r = {0};
+    cr_runs r = {0};
     *text = NULL;
     CR_CHECK(m->x >= 0 && m->y >= 0 && m->width >= 0 && m->height >= 0 &&
                  m->width <= width - m->x && m->height <= height - m->y,
              err, CR_ERR_ARGUMENT, "the mask reaches beyond the picture of %dx%d", width, height);
-    if (count_runs(m, width, height, &r)) *text = write_runs(&r);
-    free(r.length);
+    if (count_runs(m, width, height, &r)) *text = cr_runs_to_text(&r);
+    cr_runs_free(&r);
     return *text ? CR_OK : CR_NOMEM(err);
 }

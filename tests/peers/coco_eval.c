@@ -1,10 +1,12 @@
 /* The metrics as a program that the peer tests compare with pycocotools:
  *
- *     peers-coco_eval LABELS RESULTS [IMAGE_ID...]         twelve numbers, then "ID AP AP50" per
- * class peers-coco_eval --agreement REFERENCE RESULTS CONF   twelve numbers peers-coco_eval --copy
- * RESULTS OUT                   reads and writes results peers-coco_eval --list LABELS "NAME WIDTH
- * HEIGHT" per image, then boxes
- */
+ *     LABELS RESULTS [IMAGE_ID...]             twelve numbers, AR50, AR75, then "ID AP AP50" per class
+ *     --segm|--keypoints LABELS RESULTS        the same of masks or keypoints
+ *     --agreement[-masks] REFERENCE RESULTS CONF
+ *     --poses REFERENCE RESULTS CONF COUNT     agreement of keypoints, of texts
+ *     --copy[-masks] RESULTS OUT               reads and writes results
+ *     --masks LABELS OUT                       the labels' masks as results
+ *     --list LABELS                            "NAME WIDTH HEIGHT" per image, then boxes */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,9 +23,10 @@ static int fail(void)
 
 static void print_metrics(const cr_coco_metrics *m)
 {
-    const double v[12] = {m->ap,  m->ap50, m->ap75,  m->ap_small, m->ap_medium, m->ap_large,
-                          m->ar1, m->ar10, m->ar100, m->ar_small, m->ar_medium, m->ar_large};
-    for (int i = 0; i < 12; i++) printf("%.17g%c", v[i], i == 11 ? '\n' : ' ');
+    const double v[14] = {m->ap,        m->ap50,      m->ap75,     m->ap_small, m->ap_medium,
+                          m->ap_large,  m->ar1,       m->ar10,     m->ar100,    m->ar_small,
+                          m->ar_medium, m->ar_large,  m->ar50,     m->ar75};
+    for (int i = 0; i < 14; i++) printf("%.17g%c", v[i], i == 13 ? '\n' : ' ');
 }
 
 static int evaluate(int argc, char **argv)
@@ -54,6 +57,61 @@ static int evaluate(int argc, char **argv)
     cr_coco_boxes_free(&boxes);
     cr_labels_free(&labels);
     return st == CR_OK ? 0 : fail();
+}
+
+static int evaluate_shapes(char **argv, unsigned parts, cr_coco_metric metric)
+{
+    cr_labels *labels = NULL;
+    cr_coco_results found = {0};
+    cr_coco_metrics m;
+    const bool ok =
+        !cr_labels_load_parts(argv[2], parts, &labels, &err) &&
+        !cr_coco_results_read(argv[3], &found, &err) &&
+        !cr_coco_evaluate_results(labels, &found, metric, NULL, 0, NULL, &m, &err);
+    if (ok) print_metrics(&m);
+    cr_coco_results_free(&found);
+    cr_labels_free(&labels);
+    return ok ? 0 : fail();
+}
+
+static int agree_masks(char **argv)
+{
+    cr_coco_results a = {0}, b = {0};
+    cr_coco_metrics m;
+    const bool ok = !cr_coco_results_read(argv[2], &a, &err) &&
+                    !cr_coco_results_read(argv[3], &b, &err) &&
+                    !cr_coco_agreement_masks(&a, &b, strtod(argv[4], NULL), &m, &err);
+    if (ok) print_metrics(&m);
+    cr_coco_results_free(&a);
+    cr_coco_results_free(&b);
+    return ok ? 0 : fail();
+}
+
+static int copy_masks(char **argv)
+{
+    cr_coco_results r = {0};
+    const bool ok = !cr_coco_results_read(argv[2], &r, &err) &&
+                    !cr_coco_results_write(argv[3], &r, CR_COCO_MASKS, &err);
+    cr_coco_results_free(&r);
+    return ok ? 0 : fail();
+}
+
+static int label_masks(char **argv)
+{
+    cr_labels *labels = NULL;
+    if (cr_labels_load_parts(argv[2], CR_LABEL_MASKS, &labels, &err)) return fail();
+    const size_t n = cr_labels_box_count(labels);
+    cr_coco_results r = {calloc(n + 1, sizeof *r.boxes), n, calloc(n + 1, sizeof *r.masks), NULL, 0};
+    for (size_t i = 0; r.boxes && r.masks && i < n; i++) {
+        const cr_label_box *b = cr_labels_box(labels, i);
+        r.boxes[i] = (cr_coco_box){b->image_id, b->category_id, b->x, b->y, b->w, b->h, 1};
+        r.masks[i] = *b->mask;
+    }
+    const bool ok = r.boxes && r.masks && !cr_coco_results_write(argv[3], &r, CR_COCO_MASKS, &err);
+    free(r.boxes);
+    free(r.masks);
+    cr_labels_free(&labels);
+    return ok ? 0 : fail();
 }
 
 static int agree(char **argv)
@@ -144,6 +202,13 @@ static int list(char **argv)
 int main(int argc, char **argv)
 {
     if (argc == 5 && !strcmp(argv[1], "--agreement")) return agree(argv);
+    if (argc == 4 && !strcmp(argv[1], "--segm"))
+        return evaluate_shapes(argv, CR_LABEL_MASKS, CR_COCO_MASKS);
+    if (argc == 4 && !strcmp(argv[1], "--keypoints"))
+        return evaluate_shapes(argv, CR_LABEL_KEYPOINTS, CR_COCO_KEYPOINTS);
+    if (argc == 5 && !strcmp(argv[1], "--agreement-masks")) return agree_masks(argv);
+    if (argc == 4 && !strcmp(argv[1], "--copy-masks")) return copy_masks(argv);
+    if (argc == 4 && !strcmp(argv[1], "--masks")) return label_masks(argv);
     if (argc == 6 && !strcmp(argv[1], "--poses")) return agree_poses(argv);
     if (argc == 4 && !strcmp(argv[1], "--copy")) return copy(argv);
     if (argc == 3 && !strcmp(argv[1], "--list")) return list(argv);

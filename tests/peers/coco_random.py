@@ -142,7 +142,7 @@ def reference_numbers(truth, detections, subset):
 def our_numbers(driver, args):
     text = subprocess.run([driver] + [str(a) for a in args], check=True, capture_output=True,
                           text=True).stdout.splitlines()
-    numbers = [float(x) for x in text[0].split()]
+    numbers = [float(x) for x in text[0].split()[:12]]
     for line in text[1:]:
         numbers += [float(x) for x in line.split()[1:]]
     return numbers
