@@ -20,7 +20,7 @@ static const char help[] =
     "  --iou P              of two boxes of one class that overlap more, keep the better (0.7)\n"
     "  --max-det N          at most so many per picture (300)\n"
     "  --classes LIST       only these classes: names or numbers, separated by commas\n"
-    "  --labels FILE        class names, one per line, for a model that has none\n"
+    "  --labels FILE        class names for a model that has none: one per line, or a data.yaml\n"
     "  --save DIR           write pictures and videos there, with the boxes drawn; of one video\n"
     "                       also the file to write: out.mp4\n"
     "  --json FILE|-        write one JSON object per picture and line; - is standard "
@@ -43,6 +43,12 @@ static const char help[] =
     "                       (:8080 is this machine alone), at the pace of the video\n"
     "  --token T            what --serve asks of viewers; needed for other machines\n"
     "  --versus MODEL       --serve: another model on the same frames, side by side\n"
+    "  --view               video: a window; space pauses, + and - move the confidence, s saves the\n"
+    "                       frame as PNG (beside --save's), q quits\n"
+    "  --on-detect COMMAND  video: run it by sh when something appears: a new track, else a class\n"
+    "                       that the frame before had not. The frame's JSON line is its standard\n"
+    "                       input, and {json} in it one parameter. One at a time\n"
+    "  --every S            --on-detect: at least S seconds from one command to the next (0)\n"
     "  --no-panel           do not draw frames per second and milliseconds\n" CLI_PRECISION_HELP
         CLI_COMMON_HELP "\n"
     "JSON: {\"image\", \"frame\", \"width\", \"height\", \"detections\": [{\"class\", \"name\", "
@@ -83,7 +89,10 @@ enum {
     OPT_VERSUS,
     OPT_TRACK,
     OPT_PRESET,
-    OPT_COUNT
+    OPT_COUNT,
+    OPT_VIEW,
+    OPT_ON_DETECT,
+    OPT_EVERY
 };
 
 static const struct option options[] = {{"conf", required_argument, NULL, OPT_CONF},
@@ -108,6 +117,9 @@ static const struct option options[] = {{"conf", required_argument, NULL, OPT_CO
                                         {"preset", required_argument, NULL, OPT_PRESET},
                                         {"track", no_argument, NULL, OPT_TRACK},
                                         {"count", required_argument, NULL, OPT_COUNT},
+                                        {"view", no_argument, NULL, OPT_VIEW},
+                                        {"on-detect", required_argument, NULL, OPT_ON_DETECT},
+                                        {"every", required_argument, NULL, OPT_EVERY},
                                         CLI_PRECISION_OPTION,
                                         CLI_COMMON_OPTIONS};
 
@@ -186,6 +198,14 @@ static int take_video_option(int code, char **argv, detect_settings *s)
     case OPT_VERSUS:
         s->versus = optarg;
         return CLI_DONE;
+    case OPT_VIEW:
+        s->view = true;
+        return CLI_DONE;
+    case OPT_ON_DETECT:
+        s->on_detect = optarg;
+        return CLI_DONE;
+    case OPT_EVERY:
+        return cli_real("every", optarg, 0, 1e9, &s->every) ? CLI_DONE : CLI_USAGE;
     case OPT_NO_PANEL:
         s->no_panel = true;
         return CLI_DONE;
@@ -230,45 +250,12 @@ static int take_option(int code, char **argv, detect_settings *s)
 
 /* ---- class names ---- */
 
-enum { MAX_LABEL_BYTES = 1 << 20 };
-
-static char *read_text(const char *path, cr_error *err)
-{
-    FILE *f = fopen(path, "rb");
-    char *text = f ? malloc(MAX_LABEL_BYTES + 1) : NULL;
-    const size_t n = text ? fread(text, 1, MAX_LABEL_BYTES, f) : 0;
-    if (f) fclose(f);
-    if (text) text[n] = 0;
-    if (!f)
-        cli_error(err, CR_ERR_IO, "%s: cannot read the label file", path);
-    else if (!text)
-        cli_error(err, CR_ERR_MEMORY, "out of memory");
-    else if (!n || memchr(text, 0, n) || n == MAX_LABEL_BYTES) {
-        cli_error(err, CR_ERR_FORMAT, "%s: not a text file of class names, one per line", path);
-        free(text);
-        return NULL;
-    }
-    return text;
-}
-
 static cr_status load_labels(detect_job *j, cr_error *err)
 {
-    j->label_text = read_text(j->set.label_path, err);
-    if (!j->label_text) return err->status;
-    size_t lines = 1, n = 0;
-    for (const char *s = j->label_text; *s; s++) lines += *s == '\n';
-    j->label_names = calloc(lines, sizeof *j->label_names);
-    if (!j->label_names) return cli_error(err, CR_ERR_MEMORY, "out of memory");
-    for (char *line = j->label_text; *line;) {
-        const size_t length = strcspn(line, "\r\n");
-        char *next = line + length + strspn(line + length, "\r\n");
-        line[length] = 0;
-        j->label_names[n++] = line;
-        line = next;
-    }
-    j->names = (const char *const *)j->label_names;
-    j->name_count = n;
-    return CR_OK;
+    const cr_status st = cr_class_names_read(j->set.label_path, &j->labels, err);
+    j->names = (const char *const *)j->labels.items;
+    j->name_count = j->labels.count;
+    return st;
 }
 
 static int class_by_name(const detect_job *j, const char *name)
@@ -386,11 +373,11 @@ static void write_mask(cli_json *out, const cr_mask *mask, int width, int height
     free(counts);
 }
 
-void detect_write_json(detect_job *j, const char *path, long long frame, int width, int height,
-                       const cr_detections *found)
+void detect_write_json(const detect_job *j, FILE *to, const char *path, long long frame, int width,
+                       int height, const cr_detections *found)
 {
     const bool classify = cr_model_get_info(j->model)->head.kind == CR_HEAD_CLASSIFY;
-    cli_json out = {.out = j->json.stream};
+    cli_json out = {.out = to};
     char number[16];
     cli_json_open(&out, NULL, '{');
     cli_json_string(&out, "image", path);
@@ -417,7 +404,7 @@ void detect_write_json(detect_job *j, const char *path, long long frame, int wid
     }
     cli_json_close(&out, ']');
     cli_json_close(&out, '}');
-    fputc('\n', j->json.stream);
+    fputc('\n', to);
 }
 
 void detect_print_counts(const detect_job *j, const cr_detections *found, FILE *to)
@@ -488,7 +475,8 @@ static cr_status run_picture(detect_job *j, size_t index, cr_error *err)
                                 err);
     if (st == CR_OK && j->set.save) st = save_picture(j, path, picture, &found, err);
     if (st == CR_OK && j->json.stream)
-        detect_write_json(j, path, (long long)index, picture->width, picture->height, &found);
+        detect_write_json(j, j->json.stream, path, (long long)index, picture->width,
+                          picture->height, &found);
     if (st == CR_OK && j->json.stream != stdout) print_line(j, path, fitted, &found, classify);
     cr_detections_free(&found);
     if (st == CR_OK && !cli_step("detecting", index + 1, j->path_count))
@@ -531,6 +519,9 @@ static cr_status detect_all(detect_job *j, int count, char **sources, cr_error *
     for (int i = 0; i < count; i++) videos += j->set.live.raw || cr_live_is_source(sources[i]);
     if (j->set.serve && (!videos || count > 1))
         return cli_error(err, CR_ERR_ARGUMENT, "--serve shows one video, camera or stream");
+    if (!videos && (j->set.view || j->set.on_detect))
+        return cli_error(err, CR_ERR_ARGUMENT, "--%s is for videos, cameras and streams",
+                         j->set.view ? "view" : "on-detect");
     if (!videos) return detect_pictures(j, count, sources, err);
     if (videos < count)
         return cli_error(err, CR_ERR_ARGUMENT, "pictures and videos in one run: run them apart");
@@ -548,8 +539,7 @@ static void release(detect_job *j)
     for (int i = 0; i < j->source_count; i++) cr_image_list_free(&j->sources[i]);
     free(j->sources);
     free(j->paths);
-    free(j->label_text);
-    free(j->label_names);
+    cr_class_names_free(&j->labels);
     free(j->classes);
 }
 
@@ -566,6 +556,7 @@ int cmd_detect(int argc, char **argv)
     if (argc - optind < 1) return cli_usage("a model file is missing");
     if ((j.set.token || j.set.versus) && !j.set.serve)
         return cli_usage("--%s goes with --serve", j.set.token ? "token" : "versus");
+    if (j.set.every > 0 && !j.set.on_detect) return cli_usage("--every goes with --on-detect");
     if (argc - optind < 2) return cli_usage("a picture, folder, video or other source is missing");
     j.set.model_path = argv[optind];
     cr_status st = prepare(&j, &err);

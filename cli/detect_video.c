@@ -1,4 +1,5 @@
 /* crayon detect on video: frames through crayon/live.h, a line of summary. */
+#define _POSIX_C_SOURCE 200809L
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -41,7 +42,85 @@ typedef struct view {
     long long frames, most; /* frames: so far; most: expected, 0 if unknown */
     int width, height;
     cr_server *server; /* NULL without --serve */
+    cr_live *live;
+    cli_window *window;       /* NULL without --view */
+    cr_detect_options detect; /* as the window's keys have left it */
+    cli_on_detect *hook;      /* NULL without --on-detect */
+    cr_status status;         /* of what went wrong in see() */
+    cr_error err;
 } view;
+
+/* ---- --view ---- */
+
+/* The frame as it is drawn, beside --save's files or here. */
+static cr_status save_frame(const view *v, const cr_live_frame *f, cr_error *err)
+{
+    const char *save = v->job->set.save, *base = cli_base_name(v->source);
+    struct stat s;
+    char path[1200];
+    const bool folder = save && !stat(save, &s) && S_ISDIR(s.st_mode);
+    const char *slash = save && !folder ? strrchr(save, '/') : NULL;
+    const int n = folder ? (int)strlen(save) : slash ? (int)(slash - save) : 1;
+    cr_image picture = {0};
+    snprintf(path, sizeof path, "%.*s/%.200s-%06lld.png", n, folder || slash ? save : ".",
+             strcmp(base, "-") ? base : "live", f->index);
+    cr_status st = cr_live_picture_to_image(f->picture, &picture, err);
+    if (st == CR_OK) st = cr_image_write(path, &picture, err);
+    cr_image_free(&picture);
+    cli_progress_clear();
+    if (st == CR_OK) fprintf(stderr, "crayon: saved %s\n", path);
+    return st;
+}
+
+static cr_status move_conf(view *v, int steps, cr_error *err)
+{
+    const float conf = v->detect.conf + .05f * (float)steps;
+    v->detect.conf = conf < .01f ? .01f : conf > .95f ? .95f : conf;
+    return cr_live_set_detect(v->live, &v->detect, err);
+}
+
+/* Shows the frame and does what keys ask for, for as long as the view is paused; *on: do not quit.
+ * A picture that cannot be saved is a warning, not the end of a run. */
+static cr_status show_window(view *v, const cr_live_frame *f, bool *on, cr_error *err)
+{
+    char title[320];
+    cli_wish wish;
+    snprintf(title, sizeof title, "%.200s  %.1f FPS  confidence %.2f", v->source, f->fps,
+             (double)v->detect.conf);
+    cr_status st = cli_window_show(v->window, f->picture, title, err);
+    do {
+        if (st != CR_OK) return st;
+        wish = cli_window_poll(v->window);
+        if (wish.conf_steps) st = move_conf(v, wish.conf_steps, err);
+        cr_error why;
+        if (wish.save && save_frame(v, f, &why) != CR_OK) cli_warn("%s", why.message);
+        *on = !wish.quit && cli_step("detecting", (uint64_t)v->frames, (uint64_t)v->most);
+    } while (wish.paused && *on);
+    return st;
+}
+
+/* ---- --on-detect ---- */
+
+static char *json_line(const view *v, const cr_live_frame *f)
+{
+    char *line = NULL;
+    size_t size;
+    FILE *to = open_memstream(&line, &size);
+    if (!to) return NULL;
+    detect_write_json(v->job, to, v->source, f->index, f->width, f->height, f->found);
+    return fclose(to) ? NULL : line;
+}
+
+static void tell_hook(const view *v, const cr_live_frame *f)
+{
+    if (cli_on_detect_is_new(v->hook, f->found)) {
+        char *line = json_line(v, f);
+        if (line) cli_on_detect_take(v->hook, line);
+    }
+    cli_on_detect_step(v->hook);
+}
+
+/* ---- a run ---- */
 
 static bool see(void *user, const cr_live_frame *f)
 {
@@ -49,9 +128,14 @@ static bool see(void *user, const cr_live_frame *f)
     v->width = f->width;
     v->height = f->height;
     if (v->job->json.stream)
-        detect_write_json(v->job, v->source, f->index, f->width, f->height, f->found);
+        detect_write_json(v->job, v->job->json.stream, v->source, f->index, f->width, f->height,
+                          f->found);
     if (v->server) cr_server_show(v->server, f);
-    return cli_step("detecting", (uint64_t)++v->frames, (uint64_t)v->most) &&
+    if (v->hook) tell_hook(v, f);
+    bool on = true;
+    if (v->window) v->status = show_window(v, f, &on, &v->err);
+    return on && v->status == CR_OK &&
+           cli_step("detecting", (uint64_t)++v->frames, (uint64_t)v->most) &&
            !(v->job->json.stream && ferror(v->job->json.stream));
 }
 
@@ -82,6 +166,7 @@ static void print_summary(const detect_job *j, const view *v, const char *saved,
     if (r->losses) fprintf(to, ", lost %d times", r->losses);
     fputc('\n', to);
     print_counts(j, r, to);
+    if (v->hook) cli_on_detect_print(v->hook, to);
     if (saved) fprintf(to, "saved        %s (%s)\n", saved, r->codec);
     if (r->audio_left_out) cli_warn("%s: cannot hold the source's sound, which is left out", saved);
 }
@@ -109,7 +194,8 @@ static cr_status open_server(view *v, cr_live *live, cr_error *err)
     return st;
 }
 
-static cr_live_options options_of(const detect_job *j, const char *saved)
+/* A file in the window runs at its own pace, every frame of it, so that it can be paused. */
+static cr_live_options options_of(const detect_job *j, const char *source, const char *saved)
 {
     cr_live_options o = j->set.live;
     o.threads = j->set.common.threads;
@@ -119,33 +205,45 @@ static cr_live_options options_of(const detect_job *j, const char *saved)
     o.save = saved;
     o.panel = !j->set.no_panel;
     o.versus = j->versus;
-    o.pictures = j->set.serve;
-    if (j->set.serve) o.realtime = true;
+    o.pictures = j->set.serve || j->set.view;
+    if (j->set.serve || j->set.view) o.realtime = true;
+    if (j->set.view && !j->set.serve && o.mode == CR_LIVE_AUTO && !cr_live_is_stream(source))
+        o.mode = CR_LIVE_EVERY_FRAME;
     return o;
 }
 
 cr_status detect_video(detect_job *j, const char *source, cr_error *err)
 {
-    view v = {.job = j, .most = j->set.live.limit};
+    view v = {.job = j, .most = j->set.live.limit, .detect = j->set.detect};
     char *saved;
     cr_live_label(source, v.source, sizeof v.source);
     cr_status st = target_of(j, source, &saved, err);
-    const cr_live_options o = options_of(j, saved);
+    const cr_live_options o = options_of(j, source, saved);
     cr_live *live = NULL;
+    if (st == CR_OK && j->set.on_detect)
+        st = cli_on_detect_create(j->set.on_detect, j->set.every, &v.hook, err);
+    if (st == CR_OK && j->set.view) st = cli_window_open(&v.window, err);
     if (st == CR_OK) st = cr_live_create(j->model, source, &o, &live, err);
     if (st == CR_OK) st = open_server(&v, live, err);
     if (st == CR_OK) {
-        running = live;
+        running = v.live = live;
         cli_at_interrupt(stop_running);
         st = cr_live_run(live, see, &v, err);
         cli_at_interrupt(NULL);
         running = NULL;
     }
+    cli_window_close(&v.window);
     cr_server_free(&v.server);
+    if (v.hook) cli_on_detect_finish(v.hook);
+    if (st == CR_OK && v.status != CR_OK) {
+        st = v.status;
+        *err = v.err;
+    }
     if (st == CR_OK) {
         const cr_live_report r = cr_live_get_report(live);
         print_summary(j, &v, saved, &r);
     }
+    cli_on_detect_free(&v.hook);
     cr_live_free(&live);
     free(saved);
     return st;

@@ -61,6 +61,10 @@ typedef struct cr_live_picture {
     bool bt709, full_range;
 } cr_live_picture;
 
+/* RGB, in a new picture. */
+CR_API cr_status cr_live_picture_to_image(const cr_live_picture *picture, cr_image *out,
+                                          cr_error *err);
+
 /* Valid during the call. */
 typedef struct cr_live_frame {
     long long index; /* in the source, from 0 */
@@ -98,6 +102,8 @@ typedef struct cr_live cr_live;
 /* Does the name stand for a video, camera, stream or "-"? Else it may be pictures (cr_image_list).
  */
 CR_API bool cr_live_is_source(const char *name);
+/* A camera or stream, whose frames come when they come. */
+CR_API bool cr_live_is_stream(const char *name);
 /* The name without the password of an address: for showing. */
 CR_API void cr_live_label(const char *name, char *out, size_t size);
 /* Opens the source; strings of the options must live as long as *out. Errors: IO, FORMAT, ARGUMENT.

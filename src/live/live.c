@@ -69,6 +69,12 @@ bool cr_live_is_source(const char *name)
     return cr_source_kind_of(name) != CR_SOURCE_NONE;
 }
 
+bool cr_live_is_stream(const char *name)
+{
+    const cr_source_kind kind = cr_source_kind_of(name);
+    return kind == CR_SOURCE_CAMERA || kind == CR_SOURCE_STREAM;
+}
+
 /* ---- the built-in source ---- */
 
 static cr_status video_open(void *user, const atomic_bool *stop, cr_error *err)
@@ -131,11 +137,12 @@ static bool open_again(cr_live *l, cr_error *err)
     return false;
 }
 
-/* A file at the pace of its own clock. */
+/* A file at the pace of its own clock; where every frame counts, a pause moves the clock. */
 static void keep_pace(const cr_live *l, double time, double *begin)
 {
     const double now = cr_live_now_ms() / 1e3;
-    if (*begin < 0) *begin = now - time;
+    const bool paused = !l->queue.newest && now - time - *begin > .5;
+    if (*begin < 0 || paused) *begin = now - time;
     if (l->o.realtime) sleep_for(l, *begin + time - now);
 }
 
@@ -399,11 +406,10 @@ static cr_status create(const cr_model *model, const cr_frame_source *source, co
     l->o = options ? *options : cr_live_options_default();
     pthread_mutex_init(&l->lock, NULL);
     l->name = cr_strdup(name);
-    const cr_source_kind kind = cr_source_kind_of(name);
     l->source =
         source ? *source
                : (cr_frame_source){.user = l,
-                                   .live = kind == CR_SOURCE_CAMERA || kind == CR_SOURCE_STREAM,
+                                   .live = cr_live_is_stream(name),
                                    .open = video_open,
                                    .next = video_next,
                                    .close = video_close,
