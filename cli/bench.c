@@ -110,22 +110,6 @@ static int take_option(int code, char **argv, settings *s)
 
 /* ---- measuring, in the child ---- */
 
-/* Noise between 0 and 1, the same on every run; zeros would be kind to no one's caches or tables.
- */
-static void fill_inputs(const cr_model *model, cr_runner *runner)
-{
-    uint32_t state = 12345;
-    for (size_t i = 0; i < cr_model_port_count(model, CR_PORT_INPUT); i++) {
-        size_t bytes = 0;
-        float *data = cr_runner_input(runner, i, &bytes);
-        if (!data || strcmp(cr_model_port(model, CR_PORT_INPUT, i).dtype, "float32")) continue;
-        for (size_t k = 0; k < bytes / sizeof *data; k++) {
-            state = state * 1664525u + 1013904223u;
-            data[k] = (float)(state >> 8) / 16777216.0f;
-        }
-    }
-}
-
 static int by_value(const void *a, const void *b)
 {
     const double x = *(const double *)a, y = *(const double *)b;
@@ -231,7 +215,7 @@ static int measure(const settings *s, const char *path, FILE *out)
     if (st == CR_OK) st = cr_runner_create(model, s->common.threads, &runner, &err);
     x.load_ms = cli_now_ms() - start;
     if (model) x.batch = cr_model_get_info(model)->batch;
-    if (st == CR_OK) fill_inputs(model, runner);
+    if (st == CR_OK) cli_fill_noise(model, runner);
     if (st == CR_OK) st = first_run(runner, &x, &err);
     for (long long i = 0; st == CR_OK && i < s->warmup; i++) st = cr_runner_run(runner, &err);
     if (st == CR_OK) st = time_runs(s, runner, &x, &err);

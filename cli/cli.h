@@ -13,6 +13,7 @@
 #include "crayon/check.h"
 #include "crayon/doctor.h"
 #include "crayon/eval.h"
+#include "crayon/report.h"
 #include "crayon/runtime.h"
 #include "crayon/status.h"
 
@@ -282,6 +283,60 @@ cr_status cli_layers_measure(cr_runner *runner, size_t runs, int threads, cli_la
 void cli_layers_text(FILE *f, const cli_layers *layers);
 void cli_layers_json(cli_json *out, const cli_layers *layers);
 void cli_layers_free(cli_layers *layers);
+
+/* Noise between 0 and 1 into float inputs, the same on every run. */
+void cli_fill_noise(const cr_model *model, cr_runner *runner);
+
+/* ---- --report (report_parts.c, NAME_report.c) ------------------------------------------------- */
+
+/* "crayon" and argv, quoted for a shell; the caller frees it. NULL: out of memory. */
+char *cli_command_text(int argc, char **argv);
+
+typedef struct cli_speed {
+    double before_ms, after_ms; /* medians; before is NaN without a model */
+    cli_layers layers;          /* of the second */
+    cr_runner *runner;          /* owns the layers' names */
+} cli_speed;
+
+/* Runs both in turn; before may be NULL. */
+cr_status cli_speed_measure(const cr_model *before, const cr_model *after, int threads,
+                            cli_speed *out, cr_error *err);
+void cli_speed_free(cli_speed *s);
+
+typedef struct cli_diffs {
+    cr_layer_diff *list; /* in order of execution; names are the first model's */
+    size_t count, cap;
+    bool no_memory;
+    cr_layer_costs costs; /* names are the second's */
+} cli_diffs;
+
+/* On a few of the pictures. Empty for models that cannot be compared so. */
+cr_status cli_diffs_measure(const cr_model *before, const cr_model *after,
+                            const cr_image_list *pictures, int threads, cli_diffs *out,
+                            cr_error *err);
+void cli_diffs_free(cli_diffs *d);
+
+typedef struct cli_eval_report {
+    const char *path, *command, *labels_path;
+    int threads;
+    const cr_model *model, *other; /* other: NULL without --against */
+    const cr_labels *labels;
+    const cli_pictures *pictures;
+    cr_detect_options options;
+    const cli_boxes *boxes, *other_boxes;           /* by category of the labels */
+    const cli_boxes *boxes_classes, *other_classes; /* by class of the model; with other only */
+    const cr_coco_metrics *metrics;
+    const cr_coco_class *classes;
+    double agreement;
+    /* what cli_eval_report_write measures itself */
+    cr_coco_metrics other_metrics;
+    cr_coco_curves curves, other_curves;
+    cr_coco_class *other_rows;
+    cli_speed speed;
+    cli_diffs diffs;
+} cli_eval_report;
+
+cr_status cli_eval_report_write(cli_eval_report *r, cr_error *err);
 
 cr_status cli_error(cr_error *err, cr_status status, const char *format, ...) CLI_PRINTF(3, 4);
 

@@ -24,6 +24,7 @@ static const char help[] =
     "  --limit N            the first N labelled pictures only\n"
     "  --per-class          one line per class as well\n"
     "  --save-detections F  write the detections in COCO results form\n"
+    "  --report F.html      a page with all of this: curves, classes, pictures, layers, the graph\n"
     "  --json               print JSON\n" CLI_PRECISION_HELP CLI_COMMON_HELP "\n"
     "JSON: {\"images\", \"metrics\": {\"AP\", \"AP50\", \"AP75\", \"APs\", \"APm\", \"APl\", "
     "\"AR1\", \"AR10\",\n"
@@ -39,7 +40,7 @@ typedef struct settings {
     cli_common common;
     double conf, iou; /* < 0: not given */
     long long limit;  /* 0: all */
-    const char *model_path, *images, *labels, *against, *save;
+    const char *model_path, *images, *labels, *against, *save, *report;
     bool json, per_class;
 } settings;
 
@@ -50,10 +51,12 @@ typedef struct job {
     int64_t *ids;
     size_t count;
     cli_boxes boxes, reference;
+    cli_boxes boxes_classes, reference_classes; /* --report: before classes became categories */
+    char *command;
     cr_coco_class *classes;
     cr_coco_metrics metrics;
     double agreement, keypoints;
-    cr_model *model;
+    cr_model *model, *other;
 } job;
 
 /* ---- options ---- */
@@ -66,6 +69,7 @@ enum {
     OPT_IOU,
     OPT_LIMIT,
     OPT_SAVE,
+    OPT_REPORT,
     OPT_PER_CLASS,
     OPT_JSON
 };
@@ -77,6 +81,7 @@ static const struct option options[] = {{"images", required_argument, NULL, OPT_
                                         {"iou", required_argument, NULL, OPT_IOU},
                                         {"limit", required_argument, NULL, OPT_LIMIT},
                                         {"save-detections", required_argument, NULL, OPT_SAVE},
+                                        {"report", required_argument, NULL, OPT_REPORT},
                                         {"per-class", no_argument, NULL, OPT_PER_CLASS},
                                         {"json", no_argument, NULL, OPT_JSON},
                                         CLI_PRECISION_OPTION,
@@ -102,6 +107,9 @@ static int take_option(int code, char **argv, settings *s)
         return cli_integer("limit", optarg, 1, INT_MAX, &s->limit) ? CLI_DONE : CLI_USAGE;
     case OPT_SAVE:
         s->save = optarg;
+        return CLI_DONE;
+    case OPT_REPORT:
+        s->report = optarg;
         return CLI_DONE;
     case OPT_PER_CLASS:
         s->per_class = true;
@@ -214,55 +222,96 @@ static cr_status collect(job *j, const cr_model *model, const char *what, cli_bo
 
 static cr_status measure_agreement(job *j, cr_error *err)
 {
-    cr_model *other = NULL;
     cli_common common = j->set.common;
     common.precision = CR_PRECISION_FLOAT32;
-    cr_status st = cli_open_model(j->set.against, &common, &other, err);
-    if (st == CR_OK) st = collect(j, other, "evaluating the other", &j->reference, err);
-    if (st == CR_OK) st = cli_agreement(other, &j->reference, &j->boxes, &j->agreement, err);
+    cr_status st = cli_open_model(j->set.against, &common, &j->other, err);
+    if (st == CR_OK) st = collect(j, j->other, "evaluating the other", &j->reference, err);
+    if (st == CR_OK) st = cli_agreement(j->other, &j->reference, &j->boxes, &j->agreement, err);
     if (st == CR_OK) st = cli_keypoint_agreement(&j->reference, &j->boxes, &j->keypoints, err);
-    cr_model_free(&other);
     return st;
 }
 
 /* Classes of the model become categories of the labels; boxes of classes without one are dropped.
  */
-static cr_status map_classes(job *j, cr_error *err)
+static cr_status map_classes(const job *j, const cr_model *model, cli_boxes *boxes, cr_error *err)
 {
-    const cr_model_info *info = cr_model_get_info(j->model);
+    const cr_model_info *info = cr_model_get_info(model);
     const size_t n = info->head.classes > 0 ? (size_t)info->head.classes : info->name_count;
     int64_t *ids = calloc(n ? n : 1, sizeof *ids);
     if (!ids) return cli_error(err, CR_ERR_MEMORY, "out of memory");
     const bool named = info->name_count >= n;
     const cr_status st = cr_labels_map_classes(j->labels, named ? info->names : NULL, n, ids, err);
     size_t kept = 0;
-    for (size_t i = 0; st == CR_OK && i < j->boxes.count; i++) {
-        cr_coco_box box = j->boxes.items[i];
+    for (size_t i = 0; st == CR_OK && i < boxes->count; i++) {
+        cr_coco_box box = boxes->items[i];
         if (box.category_id < 0 || (size_t)box.category_id >= n) continue;
         box.category_id = ids[box.category_id];
-        if (box.category_id != CR_NO_CATEGORY) j->boxes.items[kept++] = box;
+        if (box.category_id != CR_NO_CATEGORY) boxes->items[kept++] = box;
     }
-    j->boxes.count = kept;
+    boxes->count = kept;
     free(ids);
     return st;
+}
+
+static cr_status copy_boxes(const cli_boxes *from, cli_boxes *to, cr_error *err)
+{
+    to->items = malloc((from->count + 1) * sizeof *to->items);
+    if (!to->items) return cli_error(err, CR_ERR_MEMORY, "out of memory");
+    if (from->count) memcpy(to->items, from->items, from->count * sizeof *to->items);
+    to->count = from->count;
+    return CR_OK;
+}
+
+/* The reference is not scored without a page that shows it. */
+static cr_status keep_classes(job *j, cr_error *err)
+{
+    if (!j->set.report || !j->other) return CR_OK;
+    cr_status st = copy_boxes(&j->boxes, &j->boxes_classes, err);
+    if (st == CR_OK) st = copy_boxes(&j->reference, &j->reference_classes, err);
+    return st == CR_OK ? map_classes(j, j->other, &j->reference, err) : st;
+}
+
+static cr_status write_report(job *j, cr_error *err)
+{
+    const cli_pictures pictures = {j->paths, j->ids, j->count};
+    cli_eval_report r = {.path = j->set.report,
+                         .command = j->command ? j->command : "",
+                         .labels_path = j->set.labels,
+                         .threads = j->set.common.threads,
+                         .model = j->model,
+                         .other = j->other,
+                         .labels = j->labels,
+                         .pictures = &pictures,
+                         .options = detect_options(&j->set, j->model),
+                         .boxes = &j->boxes,
+                         .other_boxes = &j->reference,
+                         .boxes_classes = &j->boxes_classes,
+                         .other_classes = &j->reference_classes,
+                         .metrics = &j->metrics,
+                         .classes = j->classes,
+                         .agreement = j->agreement};
+    return cli_eval_report_write(&r, err);
 }
 
 static cr_status measure(job *j, cr_error *err)
 {
     cr_status st = j->set.save ? cli_check_writable(j->set.save, err) : CR_OK;
+    if (st == CR_OK && j->set.report) st = cli_check_writable(j->set.report, err);
     if (st == CR_OK) st = cr_labels_load(j->set.labels, &j->labels, err);
     if (st == CR_OK) st = find_pictures(j, err);
     if (st == CR_OK) st = cli_open_model(j->set.model_path, &j->set.common, &j->model, err);
     if (st == CR_OK) st = collect(j, j->model, "evaluating", &j->boxes, err);
     if (st == CR_OK && j->set.against) st = measure_agreement(j, err);
-    if (st == CR_OK) st = map_classes(j, err);
+    if (st == CR_OK) st = keep_classes(j, err);
+    if (st == CR_OK) st = map_classes(j, j->model, &j->boxes, err);
     if (st == CR_OK && j->set.save)
         st = cr_coco_boxes_write(j->set.save, j->boxes.items, j->boxes.count, err);
     if (st != CR_OK) return st;
     j->classes = calloc(cr_labels_category_count(j->labels) + 1, sizeof *j->classes);
     if (!j->classes) return cli_error(err, CR_ERR_MEMORY, "out of memory");
-    return cr_coco_evaluate_classes(j->labels, j->boxes.items, j->boxes.count, j->ids, j->count,
-                                    j->classes, &j->metrics, err);
+    st = cr_coco_evaluate_classes(j->labels, j->boxes.items, j->boxes.count, j->ids, j->count,
+                                  j->classes, &j->metrics, err);
+    return st == CR_OK && j->set.report ? write_report(j, err) : st;
 }
 
 /* ---- results ---- */
@@ -375,8 +424,12 @@ static void release(job *j)
     free(j->classes);
     cli_boxes_free(&j->boxes);
     cli_boxes_free(&j->reference);
+    cli_boxes_free(&j->boxes_classes);
+    cli_boxes_free(&j->reference_classes);
+    free(j->command);
     cr_labels_free(&j->labels);
     cr_model_free(&j->model);
+    cr_model_free(&j->other);
 }
 
 int cmd_eval(int argc, char **argv)
@@ -395,6 +448,7 @@ int cmd_eval(int argc, char **argv)
     const bool yaml = dot && (!strcmp(dot, ".yaml") || !strcmp(dot, ".yml"));
     if (!j.set.images && !yaml) return cli_usage("--images is missing");
     j.set.model_path = argv[optind];
+    j.command = cli_command_text(argc, argv);
     const cr_status st = measure(&j, &err);
     if (st == CR_OK) j.set.json ? print_json(&j) : print_text(&j);
     release(&j);

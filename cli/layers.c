@@ -27,6 +27,21 @@ static const char *label(const cr_step_time *t)
     return *t->node ? t->node : t->tensor;
 }
 
+/* Zeros would be kind to no one's caches or tables. */
+void cli_fill_noise(const cr_model *model, cr_runner *runner)
+{
+    uint32_t state = 12345;
+    for (size_t i = 0; i < cr_model_port_count(model, CR_PORT_INPUT); i++) {
+        size_t bytes = 0;
+        float *data = cr_runner_input(runner, i, &bytes);
+        if (!data || strcmp(cr_model_port(model, CR_PORT_INPUT, i).dtype, "float32")) continue;
+        for (size_t k = 0; k < bytes / sizeof *data; k++) {
+            state = state * 1664525u + 1013904223u;
+            data[k] = (float)(state >> 8) / 16777216.0f;
+        }
+    }
+}
+
 cr_status cli_layers_measure(cr_runner *runner, size_t runs, int threads, cli_layers *out,
                              cr_error *err)
 {

@@ -22,6 +22,7 @@ allowed() {
     vision) echo "base vision" ;;
     pipeline) echo "base graph onnx openvino tflite torch coreml ops runtime quant vision eval pipeline" ;;
     live) echo "base runtime vision pipeline live" ;;
+    report) echo "base graph quant vision eval pipeline report" ;;
     esac
 }
 
@@ -40,6 +41,7 @@ breaches=$(
             */*) top=${header%%/*} ;;
             cr_*.pb-c.h) top=${header#cr_} && top=${top%.pb-c.h} ;;
             live_page.h) top=live ;;
+            report_css.h | report_js.h) top=report ;;
             *) echo "$file:$line: \"$header\": write the folder too"; continue ;;
             esac
             case $list in

@@ -178,6 +178,20 @@ CR_API cr_status cr_coco_evaluate_results(const cr_labels *truth, const cr_coco_
                                           size_t image_count, cr_coco_class *classes,
                                           cr_coco_metrics *out, cr_error *err);
 
+/* Precision over recall, mean over the categories with truth (-1: there is none), area "all", 100
+ * detections: at[t][r] at an overlap of .5 + .05 t and a recall of r / 100; the mean of all is AP. */
+enum { CR_COCO_CURVES = 10, CR_COCO_RECALLS = 101 };
+typedef struct cr_coco_curves {
+    double at[CR_COCO_CURVES][CR_COCO_RECALLS];
+} cr_coco_curves;
+
+/* cr_coco_evaluate_results with these as well; classes, curves and out may be NULL. */
+CR_API cr_status cr_coco_evaluate_curves(const cr_labels *truth, const cr_coco_results *results,
+                                         cr_coco_metric metric, const int64_t *image_ids,
+                                         size_t image_count, cr_coco_class *classes,
+                                         cr_coco_curves *curves, cr_coco_metrics *out,
+                                         cr_error *err);
+
 /* Results form with "bbox", "segmentation" {"size", "counts"} or "keypoints"; what the first element
  * has, all must have. A missing bbox is the extent of the mask or the keypoints. */
 CR_API cr_status cr_coco_results_read(const char *path, cr_coco_results *out, cr_error *err);

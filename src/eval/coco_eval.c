@@ -50,6 +50,7 @@ typedef struct coco_sums {
     double precision[CR_COCO_AREAS], precision50, precision75;
     double recall[CR_COCO_AREAS], recall1, recall10, recall50, recall75;
     size_t categories[CR_COCO_AREAS];
+    cr_coco_curves *curves; /* NULL: not wanted */
 } coco_sums;
 
 /* One category's detections, and scratch for its curves. */
@@ -279,8 +280,9 @@ static double make_curve(category_run *run, int a, int t, size_t truth)
     return run->count ? run->recall[run->count - 1] : 0;
 }
 
-/* Mean of the precision at recall 0, .01 ... 1; beyond the last recall it is 0. */
-static double mean_precision(const category_run *run)
+/* Mean of the precision at recall 0, .01 ... 1; beyond the last recall it is 0. Each is added to
+ * curve[] as well, unless that is NULL. */
+static double mean_precision(const category_run *run, double *curve)
 {
     double sum = 0;
     size_t at = 0;
@@ -289,6 +291,7 @@ static double mean_precision(const category_run *run)
         while (at < run->count && run->recall[at] < recall) at++;
         if (at == run->count) break;
         sum += run->precision[at];
+        if (curve) curve[r] += run->precision[at];
     }
     return sum / RECALLS;
 }
@@ -314,7 +317,7 @@ static void sum_range(category_run *run, int a, size_t truth, coco_sums *sums, c
         recall += last;
         if (a == 0 && t == 0) sums->recall50 += last;
         if (a == 0 && t == 5) sums->recall75 += last;
-        const double mean = mean_precision(run);
+        const double mean = mean_precision(run, a == 0 && sums->curves ? sums->curves->at[t] : NULL);
         precision += mean;
         if (a == 0 && t == 0) out->ap50 = mean;
         if (a == 0 && t == 5) sums->precision75 += mean;
@@ -380,12 +383,12 @@ static void to_metrics(const coco_sums *s, cr_coco_metrics *out)
     };
 }
 
-/* classes: NULL, or one element per category. */
-static cr_status evaluate(const coco_case *c, cr_coco_class *classes, cr_coco_metrics *out,
-                          cr_error *err)
+/* classes: NULL, or one element per category; curves: NULL, or zeros. */
+static cr_status evaluate(const coco_case *c, cr_coco_class *classes, cr_coco_curves *curves,
+                          cr_coco_metrics *out, cr_error *err)
 {
     category_run run = {0};
-    coco_sums sums = {0};
+    coco_sums sums = {.curves = curves};
     size_t truth_at = 0, ref_at = 0;
     cr_status st = CR_OK;
     for (size_t k = 0; k < c->category_count; k++) {
@@ -396,6 +399,8 @@ static cr_status evaluate(const coco_case *c, cr_coco_class *classes, cr_coco_me
         if (classes) classes[k] = one;
     }
     if (out) to_metrics(&sums, out);
+    for (int t = 0; curves && t < CR_COCO_THRESHOLDS; t++)
+        for (int r = 0; r < RECALLS; r++) curves->at[t][r] = mean_of(curves->at[t][r], sums.categories[0]);
 done:
     cr_free(run.verdicts);
     cr_free(run.precision);
@@ -482,6 +487,16 @@ cr_status cr_coco_evaluate_results(const cr_labels *truth, const cr_coco_results
                                    size_t image_count, cr_coco_class *classes,
                                    cr_coco_metrics *out, cr_error *err)
 {
+    return cr_coco_evaluate_curves(truth, results, metric, image_ids, image_count, classes, NULL,
+                                   out, err);
+}
+
+cr_status cr_coco_evaluate_curves(const cr_labels *truth, const cr_coco_results *results,
+                                  cr_coco_metric metric, const int64_t *image_ids,
+                                  size_t image_count, cr_coco_class *classes,
+                                  cr_coco_curves *curves, cr_coco_metrics *out, cr_error *err)
+{
+    if (curves) *curves = (cr_coco_curves){0};
     CR_TRY(check_dets(truth, results->boxes, results->count, err));
     if (metric == CR_COCO_MASKS) CR_TRY(check_masks(truth, results, err));
     if (metric == CR_COCO_KEYPOINTS) CR_TRY(check_poses(truth, results, err));
@@ -496,7 +511,7 @@ cr_status cr_coco_evaluate_results(const cr_labels *truth, const cr_coco_results
     c.categories = categories;
     CR_TRY_GOTO(sort_truth(&c, truth->boxes, truth->box_count, err), done);
     CR_TRY_GOTO(sort_dets(&c, results->boxes, results->count, err), done);
-    st = evaluate(&c, classes, out, err);
+    st = evaluate(&c, classes, curves, out, err);
 done:
     case_free(&c);
     cr_free(images);
@@ -582,7 +597,7 @@ static cr_status agree(const cr_coco_results *reference, const cr_coco_results *
     c.categories = categories;
     CR_TRY_GOTO(sort_truth(&c, truth, n, err), done);
     CR_TRY_GOTO(sort_dets(&c, candidate->boxes, candidate->count, err), done);
-    st = evaluate(&c, NULL, out, err);
+    st = evaluate(&c, NULL, NULL, out, err);
 done:
     case_free(&c);
     cr_free(truth);

@@ -1,0 +1,161 @@
+/* eval --report: what was measured, as a page. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+enum { PICTURES = 6 };
+
+static void put_cards(cr_report_page *p, const cli_eval_report *r)
+{
+    const double before = r->other ? (double)cr_model_get_info(r->other)->file_bytes / 1e6 : NAN;
+    cr_report_card cards[5] = {
+        {"mAP50-95", "", r->other ? r->other_metrics.ap : NAN, r->metrics->ap, 4, false, "mean of IoU .50 to .95"},
+        {"mAP50", "", r->other ? r->other_metrics.ap50 : NAN, r->metrics->ap50, 4, false, ""},
+        {"Time", "ms", r->speed.before_ms, r->speed.after_ms, 2, true, "median of a run, without pictures"},
+        {"Size", "MB", before, (double)cr_model_get_info(r->model)->file_bytes / 1e6, 2, true, ""}};
+    size_t n = 4;
+    if (!r->other) cards[2].before = NAN;
+    if (r->other)
+        cards[n++] = (cr_report_card){"Agreement", "", NAN, r->agreement, 4, false,
+                                      "mAP50-95 with the other model's detections as the truth"};
+    cr_report_cards(p, cards, n);
+}
+
+static void put_facts(cr_report_page *p, const cli_eval_report *r)
+{
+    const cr_model_info *info = cr_model_get_info(r->model);
+    char pre[160], model[512], count[64], limits[96];
+    cli_preprocess_text(&info->preprocess, pre, sizeof pre);
+    snprintf(model, sizeof model, "%.300s: %.80s, %zu classes, %.60s", info->path, info->family, info->name_count,
+             info->precision);
+    snprintf(count, sizeof count, "%zu labelled", r->pictures->count);
+    snprintf(limits, sizeof limits, "confidence above %g, overlap of %g at most", (double)r->options.conf,
+             (double)r->options.iou);
+    const cr_report_fact facts[] = {{"Model", model},
+                                    {"Compared with", r->other ? cr_model_get_info(r->other)->path : "nothing"},
+                                    {"Input", pre},
+                                    {"Pictures", count},
+                                    {"Labels", r->labels_path},
+                                    {"Detections", limits}};
+    cr_report_facts(p, "Evaluation", facts, sizeof facts / sizeof facts[0]);
+}
+
+/* ---- pictures ---- */
+
+static size_t category_index(const cr_labels *labels, int64_t id)
+{
+    for (size_t i = 0; i < cr_labels_category_count(labels); i++)
+        if (cr_labels_category(labels, i)->id == id) return i;
+    return 0;
+}
+
+/* The labels as boxes of confidence 1. */
+static cr_coco_box *label_boxes(const cr_labels *labels, size_t *count)
+{
+    const size_t n = cr_labels_box_count(labels);
+    cr_coco_box *out = calloc(n + 1, sizeof *out);
+    *count = 0;
+    for (size_t i = 0; out && i < n; i++) {
+        const cr_label_box *b = cr_labels_box(labels, i);
+        if (b->crowd) continue;
+        out[(*count)++] = (cr_coco_box){b->image_id, (int64_t)category_index(labels, b->category_id),
+                                        b->x, b->y, b->w, b->h, 1};
+    }
+    return out;
+}
+
+static cr_status put_against_labels(cr_report_page *p, const cli_eval_report *r, cr_error *err)
+{
+    const size_t categories = cr_labels_category_count(r->labels);
+    size_t count = 0;
+    cr_coco_box *truth = label_boxes(r->labels, &count);
+    cr_coco_box *found = calloc(r->boxes->count + 1, sizeof *found);
+    const char **names = calloc(categories + 1, sizeof *names);
+    cr_status st = truth && found && names ? CR_OK : cli_error(err, CR_ERR_MEMORY, "out of memory");
+    for (size_t i = 0; st == CR_OK && i < categories; i++) names[i] = cr_labels_category(r->labels, i)->name;
+    for (size_t i = 0; st == CR_OK && i < r->boxes->count; i++) {
+        found[i] = r->boxes->items[i];
+        found[i].category_id = (int64_t)category_index(r->labels, found[i].category_id);
+    }
+    const cr_report_views views = {r->pictures->paths, r->pictures->ids, r->pictures->count, "labels", "found",
+                                   truth, found, count, r->boxes->count, names, categories};
+    if (st == CR_OK) st = cr_report_pictures(p, &views, PICTURES, err);
+    free(truth);
+    free(found);
+    free(names);
+    return st;
+}
+
+static cr_status put_against_other(cr_report_page *p, const cli_eval_report *r, cr_error *err)
+{
+    const cr_model_info *info = cr_model_get_info(r->model);
+    const cr_report_views views = {r->pictures->paths,
+                                   r->pictures->ids,
+                                   r->pictures->count,
+                                   cr_model_get_info(r->other)->precision,
+                                   info->precision,
+                                   r->other_classes->items,
+                                   r->boxes_classes->items,
+                                   r->other_classes->count,
+                                   r->boxes_classes->count,
+                                   info->names,
+                                   info->name_count};
+    return cr_report_pictures(p, &views, PICTURES, err);
+}
+
+/* ---- the page ---- */
+
+static cr_status compose(cr_report_page *p, cli_eval_report *r, cr_error *err)
+{
+    const cr_report_score scores[2] = {
+        {cr_model_get_info(r->model)->precision, r->metrics, &r->curves, r->classes},
+        {r->other ? cr_model_get_info(r->other)->precision : "", &r->other_metrics, &r->other_curves,
+         r->other_rows}};
+    const cr_image_list list = {(char **)r->pictures->paths, r->pictures->count};
+    cr_status st = cli_speed_measure(r->other, r->model, r->threads, &r->speed, err);
+    if (st == CR_OK && r->other) st = cli_diffs_measure(r->other, r->model, &list, r->threads, &r->diffs, err);
+    if (st != CR_OK) return st;
+    put_cards(p, r);
+    put_facts(p, r);
+    cr_report_scores(p, r->labels, scores, r->other ? 2 : 1);
+    st = r->other ? put_against_other(p, r, err) : put_against_labels(p, r, err);
+    if (st != CR_OK) return st;
+    cr_report_layers(p, r->diffs.list, r->diffs.count, &r->diffs.costs);
+    cr_report_times(p, r->speed.layers.steps, r->speed.layers.count, &r->speed.layers.peaks);
+    st = cr_report_weights(p, r->model, err);
+    return st == CR_OK ? cr_report_graph(p, r->model, err) : st;
+}
+
+static cr_status score(cli_eval_report *r, cr_error *err)
+{
+    const cli_pictures *p = r->pictures;
+    const cr_coco_results own = {.boxes = r->boxes->items, .count = r->boxes->count};
+    const cr_coco_results other = {.boxes = r->other_boxes->items, .count = r->other_boxes->count};
+    const cr_status st = cr_coco_evaluate_curves(r->labels, &own, CR_COCO_BOXES, p->ids, p->count, NULL, &r->curves,
+                                                 NULL, err);
+    if (st != CR_OK || !r->other) return st;
+    r->other_rows = calloc(cr_labels_category_count(r->labels) + 1, sizeof *r->other_rows);
+    if (!r->other_rows) return cli_error(err, CR_ERR_MEMORY, "out of memory");
+    return cr_coco_evaluate_curves(r->labels, &other, CR_COCO_BOXES, p->ids, p->count, r->other_rows,
+                                   &r->other_curves, &r->other_metrics, err);
+}
+
+cr_status cli_eval_report_write(cli_eval_report *r, cr_error *err)
+{
+    cr_report_page *page = NULL;
+    char title[320];
+    const cr_model_info *info = cr_model_get_info(r->model);
+    snprintf(title, sizeof title, "%.200s on %zu pictures", cli_base_name(info->path), r->pictures->count);
+    cr_status st = score(r, err);
+    if (st == CR_OK) st = cr_report_open(title, r->command, &page, err);
+    if (st == CR_OK) st = compose(page, r, err);
+    if (st == CR_OK) st = cr_report_save(page, r->path, err);
+    cr_report_close(&page);
+    cli_speed_free(&r->speed);
+    cli_diffs_free(&r->diffs);
+    free(r->other_rows);
+    r->other_rows = NULL;
+    return st;
+}

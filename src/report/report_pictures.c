@@ -1,0 +1,209 @@
+/* The pictures on which two lists of boxes agree least, side by side.
+ *
+ * Agreement of one picture is cr_coco_agreement's mAP50-95 on it alone (the left side as truth), less
+ * when the right side finds what the left one does not: a picture with boxes on the right only has 0.
+ * Pictures are made small first and drawn on afterwards, so that labels stay readable. */
+#define _POSIX_C_SOURCE 200809L
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "report/report_page.h"
+#include "vision/image_codec.h"
+
+enum { LARGEST = 640 };
+
+typedef struct judged {
+    size_t picture;
+    double agreement;
+    size_t left, right; /* boxes to be drawn */
+} judged;
+
+static int64_t id_of(const cr_report_views *v, size_t picture)
+{
+    return v->ids ? v->ids[picture] : (int64_t)picture + 1;
+}
+
+/* Boxes of one picture, those of `least` confidence or more: into out (room for n), the number back. */
+static size_t take(const cr_coco_box *boxes, size_t n, int64_t id, double least, cr_coco_box *out)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++)
+        if (boxes[i].image_id == id && boxes[i].score >= least) out[count++] = boxes[i];
+    return count;
+}
+
+/* a and b: room for all boxes. */
+static cr_status judge(const cr_report_views *v, size_t picture, cr_coco_box *a, cr_coco_box *b,
+                       judged *out, cr_error *err)
+{
+    const int64_t id = id_of(v, picture);
+    cr_coco_metrics forth, back;
+    *out = (judged){picture, 1, 0, 0};
+    out->left = take(v->left, v->left_count, id, CR_AGREEMENT_CONF, a);
+    out->right = take(v->right, v->right_count, id, CR_AGREEMENT_CONF, b);
+    if (!out->left && !out->right) return CR_OK;
+    CR_TRY(cr_coco_agreement(a, out->left, b, out->right, CR_AGREEMENT_CONF, &forth, err));
+    CR_TRY(cr_coco_agreement(b, out->right, a, out->left, CR_AGREEMENT_CONF, &back, err));
+    out->agreement = fmin(fmax(forth.ap, 0), fmax(back.ap, 0));
+    return CR_OK;
+}
+
+static int worst_first(const void *x, const void *y)
+{
+    const judged *a = x, *b = y;
+    if (a->agreement != b->agreement) return a->agreement < b->agreement ? -1 : 1;
+    const size_t n = a->left + a->right, m = b->left + b->right;
+    return n != m ? (n > m ? -1 : 1) : (a->picture > b->picture) - (a->picture < b->picture);
+}
+
+/* ---- one picture ---- */
+
+static cr_status shrink(cr_image *img, double *factor, cr_error *err)
+{
+    const int side = img->width > img->height ? img->width : img->height;
+    *factor = side > LARGEST ? (double)LARGEST / side : 1;
+    if (side <= LARGEST) return CR_OK;
+    cr_image small;
+    const int w = (int)fmax(1, round(img->width * *factor)), h = (int)fmax(1, round(img->height * *factor));
+    /* halves first: bilinear alone skips pixels */
+    while (img->width >= 2 * w && img->height >= 2 * h && img->width > 2 && img->height > 2) {
+        CR_TRY(cr_image_create(img->width / 2, img->height / 2, &small, err));
+        for (int y = 0; y < small.height; y++)
+            for (int x = 0; x < 3 * small.width; x++) {
+                const uint8_t *s = img->rgb + ((size_t)2 * y * img->width + 2 * (x / 3)) * 3 + x % 3;
+                const size_t row = (size_t)img->width * 3;
+                small.rgb[(size_t)y * small.width * 3 + x] = (uint8_t)((s[0] + s[3] + s[row] + s[row + 3] + 2) / 4);
+            }
+        cr_image_free(img);
+        *img = small;
+    }
+    CR_TRY(cr_image_create(w, h, &small, err));
+    const cr_status st = cr_resize_linear_u8(img->rgb, img->width, img->height, 3, small.rgb, w, h, err);
+    cr_image_free(img);
+    *img = small;
+    return st;
+}
+
+static cr_status draw_boxes(cr_image *img, double fx, double fy, const cr_report_views *v, const cr_coco_box *boxes,
+                            size_t n, cr_error *err)
+{
+    cr_detections found = {.items = cr_calloc(n + 1, sizeof *found.items), .count = n};
+    if (!found.items) return CR_NOMEM(err);
+    for (size_t i = 0; i < n; i++) {
+        const cr_coco_box *b = &boxes[i];
+        cr_detection *d = &found.items[i];
+        d->class_id = b->category_id >= 0 && b->category_id < INT32_MAX ? (int)b->category_id : 0;
+        d->score = (float)b->score;
+        d->box[0] = (float)(b->x * fx);
+        d->box[1] = (float)(b->y * fy);
+        d->box[2] = (float)((b->x + b->w) * fx);
+        d->box[3] = (float)((b->y + b->h) * fy);
+    }
+    const cr_status st = cr_draw_detections(img, &found, v->names, v->name_count, err);
+    cr_free(found.items);
+    return st;
+}
+
+static void put_base64(FILE *f, const unsigned char *s, size_t n)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (size_t i = 0; i < n; i += 3) {
+        const unsigned a = s[i], b = i + 1 < n ? s[i + 1] : 0, c = i + 2 < n ? s[i + 2] : 0;
+        const unsigned bits = a << 16 | b << 8 | c;
+        fputc(digits[bits >> 18], f);
+        fputc(digits[bits >> 12 & 63], f);
+        fputc(i + 1 < n ? digits[bits >> 6 & 63] : '=', f);
+        fputc(i + 2 < n ? digits[bits & 63] : '=', f);
+    }
+}
+
+static cr_status put_jpeg(FILE *f, const char *name, const cr_image *img, cr_error *err)
+{
+    char *bytes = NULL;
+    size_t size = 0;
+    FILE *memory = open_memstream(&bytes, &size);
+    if (!memory) return CR_NOMEM(err);
+    cr_status st = cr_jpeg_encode(memory, name, img, err);
+    if (fclose(memory) && st == CR_OK) st = CR_NOMEM(err);
+    if (st == CR_OK) {
+        fprintf(f, "<img width=\"%d\" height=\"%d\" alt=\"\" src=\"data:image/jpeg;base64,", img->width, img->height);
+        put_base64(f, (const unsigned char *)bytes, size);
+        fputs("\">", f);
+    }
+    free(bytes);
+    return st;
+}
+
+static cr_status put_side(FILE *f, const char *title, const char *name, const cr_image *base, double fx, double fy,
+                          const cr_report_views *v, const cr_coco_box *boxes, size_t n, cr_error *err)
+{
+    cr_image img;
+    CR_TRY(cr_image_create(base->width, base->height, &img, err));
+    memcpy(img.rgb, base->rgb, (size_t)base->width * (size_t)base->height * 3);
+    cr_status st = draw_boxes(&img, fx, fy, v, boxes, n, err);
+    fputs("<div>", f);
+    if (st == CR_OK) st = put_jpeg(f, name, &img, err);
+    fputs("<span>", f);
+    cr_report_text(f, title);
+    fprintf(f, ": %zu</span></div>", n);
+    cr_image_free(&img);
+    return st;
+}
+
+static cr_status put_pair(FILE *f, const cr_report_views *v, const judged *j, cr_coco_box *boxes, cr_error *err)
+{
+    const char *path = v->paths[j->picture], *slash = strrchr(path, '/');
+    const int64_t id = id_of(v, j->picture);
+    cr_image img;
+    double factor;
+    CR_TRY(cr_image_read(path, &img, err));
+    const int width = img.width, height = img.height;
+    cr_status st = shrink(&img, &factor, err);
+    const double fx = (double)img.width / width, fy = (double)img.height / height;
+    fputs("<figure class=\"pair\"><div class=\"sides\">", f);
+    if (st == CR_OK) {
+        const size_t n = take(v->left, v->left_count, id, CR_AGREEMENT_CONF, boxes);
+        st = put_side(f, v->left_name, path, &img, fx, fy, v, boxes, n, err);
+    }
+    if (st == CR_OK) {
+        const size_t n = take(v->right, v->right_count, id, CR_AGREEMENT_CONF, boxes);
+        st = put_side(f, v->right_name, path, &img, fx, fy, v, boxes, n, err);
+    }
+    fputs("</div><figcaption><b>", f);
+    cr_report_name(f, slash ? slash + 1 : path, 60);
+    fprintf(f, "</b> agreement %.2f</figcaption></figure>\n", j->agreement);
+    cr_image_free(&img);
+    return st;
+}
+
+cr_status cr_report_pictures(cr_report_page *p, const cr_report_views *v, size_t most, cr_error *err)
+{
+    cr_status st = CR_OK;
+    const size_t boxes = v->left_count + v->right_count + 1;
+    judged *list = cr_calloc(v->count + 1, sizeof *list);
+    cr_coco_box *a = cr_calloc(boxes, sizeof *a), *b = cr_calloc(boxes, sizeof *b);
+    if (!list || !a || !b) {
+        st = CR_NOMEM(err);
+        goto done;
+    }
+    size_t same = 0;
+    for (size_t i = 0; i < v->count; i++) {
+        CR_TRY_GOTO(judge(v, i, a, b, &list[i], err), done);
+        same += list[i].agreement > .9995;
+    }
+    qsort(list, v->count, sizeof *list, worst_first);
+    size_t shown = v->count - same < most ? v->count - same : most;
+    if (!v->count) goto done;
+    cr_report_begin(p, "pictures", "Pictures", NULL);
+    fprintf(p->body, "<p class=\"lead\">Where the two agree least, of %zu pictures; on %zu they agree entirely. "
+                     "Boxes of a confidence of .25 and more.</p>\n<div class=\"pairs\">\n", v->count, same);
+    for (size_t i = 0; i < shown && st == CR_OK; i++) st = put_pair(p->body, v, &list[i], a, err);
+    fputs("</div>\n", p->body);
+    cr_report_end(p);
+done:
+    cr_free(list);
+    cr_free(a);
+    cr_free(b);
+    return st;
+}

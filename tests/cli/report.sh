@@ -1,0 +1,24 @@
+# Reports: whole pages without addresses, whatever names hold; a failed run leaves the old file.
+need_sample
+make_scenes 6
+eval_report() {
+    "$CRAYON" eval "$@" --images scenes/images --labels labels.json >/dev/null && python3 "$HERE/check_page.py" "$page"
+}
+python3 - <<'END'
+import json
+labels = json.load(open("scenes/instances.json"))
+labels["categories"][0]["name"] = "<b onclick='x()'>&\"\u202e\x01"
+json.dump(labels, open("labels.json", "w"))
+END
+page=e.html
+eval_report "$SAMPLE" --report e.html
+grep -acF "&lt;b onclick=&#39;x()&#39;&gt;&amp;&quot;" e.html
+cp "$SAMPLE" '<img src=x onerror=x()>&".onnx'
+eval_report "$SAMPLE" --report e.html --against '<img src=x onerror=x()>&".onnx'
+eval_report '<img src=x onerror=x()>&".onnx' --report e.html
+
+echo old >old.html
+fails "$CRAYON" eval "$SAMPLE" --images scenes/images --labels nothing.json --report old.html
+fails "$CRAYON" eval "$SAMPLE" --images scenes/images --labels labels.json --report no/where.html
+cat old.html
+find . -name '*.html*' | sort
