@@ -12,7 +12,8 @@ typedef struct verb {
 
 static const verb verbs[] = {
     {"quantize", cmd_quantize, "make an INT8 model from a float one and a folder of pictures"},
-    {"detect", cmd_detect, "find objects in pictures"},
+    {"detect", cmd_detect, "find objects in pictures and video"},
+    {"watch", cmd_watch, "follow a camera or video in the terminal"},
     {"eval", cmd_eval, "measure a model on labelled pictures (COCO metrics)"},
     {"compare", cmd_compare, "how far do two models agree, layer by layer if wanted"},
     {"bench", cmd_bench, "measure speed and memory"},
