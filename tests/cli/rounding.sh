@@ -22,7 +22,8 @@ cmp s.onnx nearest.onnx && echo "nearest without pictures"
 "$CRAYON" quantize "$SAMPLE" -o sums.onnx --stats s.json --rounding sums | sed -n 's/.*; rounding/rounding/p'
 cmp -s sums.onnx nearest.onnx && echo "FAULT: sums makes no difference"
 agreement() { # NAME ROUNDING
-    "$CRAYON" quantize "$SAMPLE" -o "$1.onnx" --mode weights --weights int4 --rounding "$2" >/dev/null
+    "$CRAYON" quantize "$SAMPLE" -o "$1.onnx" --mode weights --weights int4 --small-layers 0 --block 0 \
+        --rounding "$2" >/dev/null
     "$CRAYON" compare "$SAMPLE" "$1.onnx" --images scenes/images --json >"$1.json"
     json "$1.json" 'j["agreement"]'
 }
