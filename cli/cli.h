@@ -178,11 +178,17 @@ void cli_reader_close(cli_reader **reader);
 
 /* Detections of one model on a list of pictures: image_id is ids[i] (or i + 1 if ids is NULL),
  * category_id is the model's class. A classifier gives its best class as one box of score 1. */
+enum { CLI_RANKS = 5 };
+
 typedef struct cli_boxes {
     cr_coco_box *items;
     size_t count, cap;
-    float *points; /* [count, keypoints, 3], as long as no box is dropped; NULL: not a pose */
+    double *points; /* [count, keypoints, 3]; NULL: not a pose */
     size_t keypoints, point_cap;
+    cr_coco_mask *masks; /* [count], texts owned; NULL: no segmentation, or options->no_masks */
+    size_t mask_cap;
+    int (*ranks)[CLI_RANKS]; /* [count] of a classifier: its best classes, -1 behind the last */
+    size_t rank_cap;
 } cli_boxes;
 
 typedef struct cli_pictures {
@@ -195,15 +201,18 @@ cr_status cli_collect(const cr_model *model, int threads, const cli_pictures *pi
                       const cr_detect_options *options, const char *what, cli_boxes *out,
                       cr_error *err);
 void cli_boxes_free(cli_boxes *boxes);
+/* A view. */
+cr_coco_results cli_results(const cli_boxes *boxes);
+/* Category k of a box becomes ids[k]; boxes of classes from n on or with CR_NO_CATEGORY go. */
+void cli_boxes_rename(cli_boxes *boxes, const int64_t *ids, size_t n);
 
 /* How far two models agree on the same pictures, a being the truth: cr_coco_agreement's mAP50-95,
  * for classifiers the share of equal best classes. NaN: a found nothing. */
 cr_status cli_agreement(const cr_model *model, const cli_boxes *a, const cli_boxes *b, double *out,
                         cr_error *err);
 
-/* The same for keypoints (cr_coco_agreement_keypoints); NaN where there are none. */
-cr_status cli_keypoint_agreement(const cli_boxes *a, const cli_boxes *b, double *out,
-                                 cr_error *err);
+/* The same of masks or keypoints; NaN where there are none. */
+cr_status cli_shape_agreement(const cli_boxes *a, const cli_boxes *b, double *out, cr_error *err);
 
 /* `bench --pipeline`: prints one model's figures to `out`; runs 0 is as many as 20 seconds allow. */
 typedef struct cli_bench_pipeline {
@@ -324,6 +333,7 @@ typedef struct cli_eval_report {
     const cr_labels *labels;
     const cli_pictures *pictures;
     cr_detect_options options;
+    cr_coco_metric metric;
     const cli_boxes *boxes, *other_boxes;           /* by category of the labels */
     const cli_boxes *boxes_classes, *other_classes; /* by class of the model; with other only */
     const cr_coco_metrics *metrics;

@@ -131,14 +131,14 @@ static cr_status compose(cr_report_page *p, cli_eval_report *r, cr_error *err)
 static cr_status score(cli_eval_report *r, cr_error *err)
 {
     const cli_pictures *p = r->pictures;
-    const cr_coco_results own = {.boxes = r->boxes->items, .count = r->boxes->count};
-    const cr_coco_results other = {.boxes = r->other_boxes->items, .count = r->other_boxes->count};
-    const cr_status st = cr_coco_evaluate_curves(r->labels, &own, CR_COCO_BOXES, p->ids, p->count, NULL, &r->curves,
+    const cr_coco_results own = cli_results(r->boxes);
+    const cr_coco_results other = cli_results(r->other_boxes);
+    const cr_status st = cr_coco_evaluate_curves(r->labels, &own, r->metric, p->ids, p->count, NULL, &r->curves,
                                                  NULL, err);
     if (st != CR_OK || !r->other) return st;
     r->other_rows = calloc(cr_labels_category_count(r->labels) + 1, sizeof *r->other_rows);
     if (!r->other_rows) return cli_error(err, CR_ERR_MEMORY, "out of memory");
-    return cr_coco_evaluate_curves(r->labels, &other, CR_COCO_BOXES, p->ids, p->count, r->other_rows,
+    return cr_coco_evaluate_curves(r->labels, &other, r->metric, p->ids, p->count, r->other_rows,
                                    &r->other_curves, &r->other_metrics, err);
 }
 

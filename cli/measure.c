@@ -6,57 +6,72 @@
 
 #include "cli.h"
 
-static cr_status push(cli_boxes *b, const cr_coco_box *box, cr_error *err)
+/* Makes room for one more element; false: no memory. */
+static bool grow(void **items, size_t *cap, size_t count, size_t size)
 {
-    if (b->count == b->cap) {
-        const size_t cap = b->cap ? b->cap * 2 : 1024;
-        cr_coco_box *grown = realloc(b->items, cap * sizeof *grown);
-        if (!grown) return cli_error(err, CR_ERR_MEMORY, "out of memory for %zu detections", cap);
-        b->items = grown;
-        b->cap = cap;
-    }
-    b->items[b->count++] = *box;
+    if (count < *cap) return true;
+    const size_t more = *cap ? *cap * 2 : 1024;
+    void *grown = realloc(*items, more * size);
+    if (!grown) return false;
+    *items = grown;
+    *cap = more;
+    return true;
+}
+
+/* These give the box that comes next its keypoints and its mask. */
+static cr_status push_points(cli_boxes *b, const float *points, size_t keypoints, cr_error *err)
+{
+    const size_t each = 3 * keypoints;
+    b->keypoints = keypoints;
+    if (!grow((void **)&b->points, &b->point_cap, b->count, each * sizeof *b->points))
+        return cli_error(err, CR_ERR_MEMORY, "out of memory for keypoints");
+    for (size_t i = 0; i < each; i++) b->points[b->count * each + i] = (double)points[i];
     return CR_OK;
 }
 
-/* Makes room for the keypoints of one more box and copies them. */
-static cr_status push_points(cli_boxes *b, const float *points, size_t keypoints, cr_error *err)
+static cr_status push_mask(cli_boxes *b, const cr_mask *mask, const cr_placement *place,
+                           cr_error *err)
 {
-    const size_t each = 3 * keypoints, at = b->count * each;
-    b->keypoints = keypoints;
-    if (at + each > b->point_cap) {
-        const size_t cap = 2 * (at + each);
-        float *grown = realloc(b->points, cap * sizeof *grown);
-        if (!grown) return cli_error(err, CR_ERR_MEMORY, "out of memory for keypoints");
-        b->points = grown;
-        b->point_cap = cap;
-    }
-    memcpy(b->points + at, points, each * sizeof *points);
-    return CR_OK;
+    char *text;
+    if (!grow((void **)&b->masks, &b->mask_cap, b->count, sizeof *b->masks))
+        return cli_error(err, CR_ERR_MEMORY, "out of memory for masks");
+    const cr_status st = cr_mask_to_rle(mask, place->src_width, place->src_height, &text, err);
+    if (st == CR_OK)
+        b->masks[b->count] = (cr_coco_mask){place->src_height, place->src_width, text};
+    return st;
 }
 
 /* Corners become extents in double: the difference of two float32 is exact there. */
-static cr_status keep(const cr_detections *found, int64_t id, cli_boxes *out, cr_error *err)
+static cr_status keep(const cr_detections *found, const cr_placement *place, int64_t id,
+                      cli_boxes *out, cr_error *err)
 {
     for (size_t i = 0; i < found->count; i++) {
         const cr_detection *d = &found->items[i];
         const double x = d->box[0], y = d->box[1];
         const cr_coco_box box = {id, d->class_id, x, y, d->box[2] - x, d->box[3] - y, d->score};
-        cr_status st = d->keypoints
-                           ? push_points(out, d->keypoints, (size_t)found->keypoint_count, err)
-                           : CR_OK;
-        if (st == CR_OK) st = push(out, &box, err);
+        cr_status st = CR_OK;
+        if (!grow((void **)&out->items, &out->cap, out->count, sizeof *out->items))
+            st = cli_error(err, CR_ERR_MEMORY, "out of memory for %zu detections", out->count);
+        if (st == CR_OK && d->keypoints)
+            st = push_points(out, d->keypoints, (size_t)found->keypoint_count, err);
+        if (st == CR_OK && d->mask) st = push_mask(out, d->mask, place, err);
         if (st != CR_OK) return st;
+        out->items[out->count++] = box;
     }
     return CR_OK;
 }
 
-static cr_status keep_best_class(const cr_detections *found, int64_t id, cli_boxes *out,
-                                 cr_error *err)
+static cr_status keep_classes(const cr_detections *found, int64_t id, cli_boxes *out, cr_error *err)
 {
     if (!found->count) return CR_OK;
     const cr_coco_box box = {id, found->items[0].class_id, 0, 0, 1, 1, 1};
-    return push(out, &box, err);
+    if (!grow((void **)&out->items, &out->cap, out->count, sizeof *out->items) ||
+        !grow((void **)&out->ranks, &out->rank_cap, out->count, sizeof *out->ranks))
+        return cli_error(err, CR_ERR_MEMORY, "out of memory for classes");
+    for (size_t k = 0; k < CLI_RANKS; k++)
+        out->ranks[out->count][k] = k < found->count ? found->items[k].class_id : -1;
+    out->items[out->count++] = box;
+    return CR_OK;
 }
 
 static cr_status collect_one(cr_detector *detector, cli_reader *reader, bool classify,
@@ -69,7 +84,8 @@ static cr_status collect_one(cr_detector *detector, cli_reader *reader, bool cla
     if (st != CR_OK) return st;
     st = cr_detector_run_pixels(detector, fitted->pixels, &fitted->place, options, &found, err);
     if (st == CR_OK)
-        st = classify ? keep_best_class(&found, id, out, err) : keep(&found, id, out, err);
+        st = classify ? keep_classes(&found, id, out, err)
+                      : keep(&found, &fitted->place, id, out, err);
     cr_detections_free(&found);
     return st;
 }
@@ -101,9 +117,37 @@ cr_status cli_collect(const cr_model *model, int threads, const cli_pictures *pi
 
 void cli_boxes_free(cli_boxes *boxes)
 {
+    for (size_t i = 0; boxes->masks && i < boxes->count; i++) free((char *)boxes->masks[i].counts);
     free(boxes->items);
     free(boxes->points);
+    free(boxes->masks);
+    free(boxes->ranks);
     *boxes = (cli_boxes){0};
+}
+
+cr_coco_results cli_results(const cli_boxes *b)
+{
+    return (cr_coco_results){b->items, b->count, b->masks, b->points, b->keypoints};
+}
+
+void cli_boxes_rename(cli_boxes *b, const int64_t *ids, size_t n)
+{
+    const size_t each = 3 * b->keypoints;
+    size_t kept = 0;
+    for (size_t i = 0; i < b->count; i++) {
+        const int64_t k = b->items[i].category_id;
+        if (k < 0 || (size_t)k >= n || ids[k] == CR_NO_CATEGORY) {
+            if (b->masks) free((char *)b->masks[i].counts);
+            continue;
+        }
+        b->items[kept] = b->items[i];
+        b->items[kept].category_id = ids[k];
+        if (b->masks) b->masks[kept] = b->masks[i];
+        if (b->points)
+            memmove(b->points + kept * each, b->points + i * each, each * sizeof *b->points);
+        kept++;
+    }
+    b->count = kept;
 }
 
 static double same_class_share(const cli_boxes *a, const cli_boxes *b)
@@ -128,14 +172,15 @@ cr_status cli_agreement(const cr_model *model, const cli_boxes *a, const cli_box
     return st;
 }
 
-cr_status cli_keypoint_agreement(const cli_boxes *a, const cli_boxes *b, double *out, cr_error *err)
+cr_status cli_shape_agreement(const cli_boxes *a, const cli_boxes *b, double *out, cr_error *err)
 {
     cr_coco_metrics m;
+    const cr_coco_results ours = cli_results(a), others = cli_results(b);
+    const bool poses = a->points && b->points && a->keypoints == b->keypoints;
     *out = NAN;
-    if (!a->points || !b->points || a->keypoints != b->keypoints) return CR_OK;
-    const cr_status st =
-        cr_coco_agreement_keypoints(a->items, a->points, a->count, b->items, b->points, b->count,
-                                    a->keypoints, CR_AGREEMENT_CONF, &m, err);
+    if (!poses && !(a->masks && b->masks)) return CR_OK;
+    const cr_status st = cr_coco_agreement_results(
+        &ours, &others, poses ? CR_COCO_KEYPOINTS : CR_COCO_MASKS, CR_AGREEMENT_CONF, &m, err);
     *out = st == CR_OK && m.ap >= 0 ? m.ap : NAN;
     return st;
 }

@@ -95,7 +95,7 @@ typedef struct job {
     cr_half_report half;
     cr_palette_report palette;
     cr_export_options export;
-    double calibration_s, agreement, keypoints;
+    double calibration_s, agreement, shapes;
 } job;
 
 static bool is_half(const job *j)
@@ -320,9 +320,10 @@ static bool can_measure(const job *j)
 
 static cr_status look(job *j, const char *what, cli_boxes *out, cr_error *err)
 {
-    const cr_detect_options o = cr_detect_options_eval();
+    cr_detect_options o = cr_detect_options_eval();
     const cli_pictures pictures = {j->measured, NULL, j->measured_count};
     if (!can_measure(j)) return CR_OK;
+    o.no_masks = false;
     return cli_collect(j->model, j->common.threads, &pictures, &o, what, out, err);
 }
 
@@ -570,9 +571,11 @@ static void print_agreement(const job *j)
                classify ? "equal best class" : "mAP50-95", j->measured_count, which);
     if (j->fix && can_measure(j) && !isnan(j->file_agreement))
         printf("as it was    %.3f with the float model, on the same\n", j->file_agreement);
-    if (can_measure(j) && !isnan(j->keypoints))
-        printf("keypoints    %.3f mAP50-95 by object keypoint similarity, on the same\n",
-               j->keypoints);
+    if (can_measure(j) && !isnan(j->shapes))
+        printf(j->seen_int.masks
+                   ? "masks        %.3f mAP50-95 by overlap of masks, on the same\n"
+                   : "keypoints    %.3f mAP50-95 by object keypoint similarity, on the same\n",
+               j->shapes);
 }
 
 static void print_match(const char *what, const cr_score_match *s)
@@ -688,7 +691,7 @@ int cmd_quantize(int argc, char **argv)
         st = cli_agreement(j.model, &j.seen_float, &j.seen_file, &j.file_agreement, &err);
     if (st == CR_OK && j.fix) st = cli_findings_get(j.model, &j.left, &err);
     if (st == CR_OK && can_measure(&j))
-        st = cli_keypoint_agreement(&j.seen_float, &j.seen_int, &j.keypoints, &err);
+        st = cli_shape_agreement(&j.seen_float, &j.seen_int, &j.shapes, &err);
     if (st == CR_OK) st = write_files(&j, &err);
     if (st == CR_OK) print_report(&j);
     release(&j);

@@ -31,7 +31,7 @@ typedef struct cr_coco_mask {
 typedef struct cr_label_image {
     int64_t id;
     const char *file_name; /* as written in COCO form; below the picture folder in data.yaml form */
-    const char *path;      /* where data.yaml says that the picture lies; NULL in COCO form */
+    const char *path;      /* where the labels say that the picture lies; NULL in COCO form */
     int width, height;     /* pixels, upright (EXIF applied); 0 when a COCO file leaves them out */
 } cr_label_image;
 
@@ -56,6 +56,10 @@ typedef struct cr_label_box {
  *    label files lie in labels/ beside images/ and hold "class cx cy w h" or polygons, normalised.
  *    Only JPEG and PNG pictures are known; of each the header alone is read, for its size. A
  * picture without a label file has no objects. Images get the ids 1..n in order of their paths.
+ *  - a folder with .xml files: Pascal VOC annotations. Categories are the names in alphabetical
+ *    order, from 1 on; difficult objects are `ignored`.
+ *  - any other folder: ImageNet's form, a folder of pictures per class; categories from 0 on in the
+ *    order of the names, one object per picture.
  *  - everything else: COCO instances JSON, at most 1 GiB. "id", "image_id", "category_id" and
  * "bbox" of an annotation are needed, "iscrowd" (0) and "area" (w*h) are not. CR_ERR_FORMAT: not
  * JSON or YAML, wrong types, missing keys, numbers that are not finite, repeated ids, an annotation
@@ -64,8 +68,9 @@ CR_API cr_status cr_labels_load(const char *path, cr_labels **out, cr_error *err
 
 /* The same with more than boxes. CR_LABEL_MASKS: polygons and run lengths become masks, the pixels
  * that pycocotools makes of them; a picture without width and height is then CR_ERR_FORMAT; `area`
- * is the mask's where the file does not say. CR_LABEL_KEYPOINTS: keypoints as well. What is not
- * asked for is not looked at. */
+ * is the mask's where the file does not say. CR_LABEL_KEYPOINTS: keypoints as well; `area` is then
+ * CR_COCO_BODY_SHARE of the box where the file does not say. What is not asked for is not looked
+ * at. */
 enum { CR_LABEL_MASKS = 1, CR_LABEL_KEYPOINTS = 2 };
 CR_API cr_status cr_labels_load_parts(const char *path, unsigned parts, cr_labels **out,
                                       cr_error *err);
@@ -228,10 +233,11 @@ CR_API cr_status cr_coco_agreement_keypoints(
     const cr_coco_box *candidate, const float *candidate_points, size_t candidate_count,
     size_t keypoints, double conf, cr_coco_metrics *out, cr_error *err);
 
-/* The same for segmentation models: the overlap is that of the masks, the area the mask's. */
-CR_API cr_status cr_coco_agreement_masks(const cr_coco_results *reference,
-                                         const cr_coco_results *candidate, double conf,
-                                         cr_coco_metrics *out, cr_error *err);
+/* The same of whatever the metric compares; masks: their overlap, and their areas. Keypoints have as
+ * many in both. */
+CR_API cr_status cr_coco_agreement_results(const cr_coco_results *reference,
+                                           const cr_coco_results *candidate, cr_coco_metric metric,
+                                           double conf, cr_coco_metrics *out, cr_error *err);
 
 /* ---- tensors --------------------------------------------------------------------------------- */
 

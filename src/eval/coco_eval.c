@@ -615,13 +615,25 @@ cr_status cr_coco_agreement(const cr_coco_box *reference, size_t reference_count
     return agree(&a, &b, CR_COCO_BOXES, conf, out, err);
 }
 
-cr_status cr_coco_agreement_masks(const cr_coco_results *reference,
-                                  const cr_coco_results *candidate, double conf,
-                                  cr_coco_metrics *out, cr_error *err)
+static cr_status check_parts(const cr_coco_results *r, cr_coco_metric metric, const char *kind,
+                             cr_error *err)
 {
-    CR_CHECK((reference->masks || !reference->count) && (candidate->masks || !candidate->count),
-             err, CR_ERR_ARGUMENT, "the detections have no masks");
-    return agree(reference, candidate, CR_COCO_MASKS, conf, out, err);
+    CR_CHECK(metric != CR_COCO_MASKS || r->masks || !r->count, err, CR_ERR_ARGUMENT,
+             "%s: the detections have no masks", kind);
+    return metric == CR_COCO_KEYPOINTS ? check_points(r, kind, err) : CR_OK;
+}
+
+cr_status cr_coco_agreement_results(const cr_coco_results *reference,
+                                    const cr_coco_results *candidate, cr_coco_metric metric,
+                                    double conf, cr_coco_metrics *out, cr_error *err)
+{
+    CR_TRY(check_parts(reference, metric, "reference", err));
+    CR_TRY(check_parts(candidate, metric, "candidate", err));
+    CR_CHECK(metric != CR_COCO_KEYPOINTS || !reference->count || !candidate->count ||
+                 reference->keypoints == candidate->keypoints,
+             err, CR_ERR_ARGUMENT, "%zu and %zu keypoints cannot be compared",
+             reference->keypoints, candidate->keypoints);
+    return agree(reference, candidate, metric, conf, out, err);
 }
 
 static cr_status widen(const cr_coco_box *boxes, const float *points, size_t n, size_t keypoints,

@@ -60,5 +60,14 @@ size_t cr_labels_category_index(const cr_labels *l, int64_t id);
 /* The readers; all fill an empty cr_labels and do not finish it. */
 cr_status cr_labels_read_coco(const char *path, cr_labels *l, cr_error *err);
 cr_status cr_labels_read_yolo(const char *path, cr_labels *l, cr_error *err);
+cr_status cr_labels_read_folder(const char *path, cr_labels *l, cr_error *err);
+/* Of a folder's files, those that end in .xml. */
+cr_status cr_labels_read_voc(const char *root, char *const *names, size_t n, cr_labels *l,
+                             cr_error *err);
+
+/* Names in a folder in order, without hidden ones; texts are the arena's, the list is freed by
+ * cr_free. */
+cr_status cr_list_folder(cr_arena *arena, const char *folder, char ***names, size_t *n,
+                         cr_error *err);
 
 #endif

@@ -3,10 +3,12 @@
  *
  * Look-ups are binary searches in sorted lists rather than hash tables: the names come from files
  * of unknown origin, and a sorted list has no bad case that such a file could aim at. */
+#define _POSIX_C_SOURCE 200809L
 #include "crayon/eval.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "eval/label_shapes.h"
 
@@ -147,6 +149,12 @@ cr_status cr_labels_finish(cr_labels *l, const char *path, cr_error *err)
     return cr_labels_make_masks(l, path, err);
 }
 
+static bool is_folder(const char *path)
+{
+    struct stat info;
+    return !stat(path, &info) && S_ISDIR(info.st_mode);
+}
+
 static bool is_yaml(const char *path)
 {
     const char *dot = strrchr(path, '.');
@@ -164,8 +172,9 @@ cr_status cr_labels_load_parts(const char *path, unsigned parts, cr_labels **out
     cr_labels *l = cr_calloc(1, sizeof *l);
     if (!l) return CR_NOMEM(err);
     l->parts = parts;
-    cr_status st =
-        is_yaml(path) ? cr_labels_read_yolo(path, l, err) : cr_labels_read_coco(path, l, err);
+    cr_status st = is_folder(path) ? cr_labels_read_folder(path, l, err)
+                   : is_yaml(path) ? cr_labels_read_yolo(path, l, err)
+                                   : cr_labels_read_coco(path, l, err);
     if (st == CR_OK) st = cr_labels_finish(l, path, err);
     if (st == CR_OK)
         *out = l;

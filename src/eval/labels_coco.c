@@ -75,6 +75,7 @@ static cr_status on_annotation(void *ctx, const cr_json_item *item, cr_error *er
     box.x = xywh[0], box.y = xywh[1], box.w = xywh[2], box.h = xywh[3];
     box.area = box.w * box.h;
     const bool has_area = cr_json_has(item, "area");
+    if (l->parts & CR_LABEL_KEYPOINTS) box.area *= CR_COCO_BODY_SHARE;
     if (has_area) CR_TRY(cr_json_real(item, "area", &box.area, err));
     CR_TRY(read_crowd(item, &box.crowd, err));
     if (l->parts & CR_LABEL_MASKS)

@@ -80,7 +80,8 @@ static int agree_masks(char **argv)
     cr_coco_metrics m;
     const bool ok = !cr_coco_results_read(argv[2], &a, &err) &&
                     !cr_coco_results_read(argv[3], &b, &err) &&
-                    !cr_coco_agreement_masks(&a, &b, strtod(argv[4], NULL), &m, &err);
+                    !cr_coco_agreement_results(&a, &b, CR_COCO_MASKS, strtod(argv[4], NULL), &m,
+                                               &err);
     if (ok) print_metrics(&m);
     cr_coco_results_free(&a);
     cr_coco_results_free(&b);
