@@ -202,7 +202,7 @@ static void refuses_bad_coco(void **state)
     for (size_t i = 0; i < sizeof BAD_COCO / sizeof BAD_COCO[0]; i++)
         expect_failure(put_text("bad.json", BAD_COCO[i].text), CR_ERR_FORMAT, BAD_COCO[i].message);
     expect_failure("/nowhere/labels.json", CR_ERR_IO, "/nowhere/labels.json: cannot open");
-    expect_failure(folder, CR_ERR_IO, "not a regular file");
+    expect_failure(folder, CR_ERR_FORMAT, "no folders of pictures, one per class");
 }
 
 /* Every proper prefix of a good file is refused. */
