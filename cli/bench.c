@@ -5,6 +5,7 @@
  * comes back through a pipe as text, printed only if the child succeeded. */
 #define _DEFAULT_SOURCE
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -27,6 +28,7 @@ static const char help[] =
     "  --layers             each step as well: time, multiply-adds, share of this CPU's peak, "
     "bytes\n"
     "  --svg FILE           draw the steps under this machine's roofs (.svg or .png); one model\n"
+    "  --report F.html      a page with the time of each step and the graph; one model\n"
     "  --pipeline PICTURE   time from this file to boxes instead, by stages\n"
     "  --json               print JSON\n" CLI_PRECISION_HELP CLI_COMMON_HELP "\n"
     "JSON: [{\"model\", \"precision\", \"threads\", \"batch\", \"cpu\", \"level\", \"runs\",\n"
@@ -53,7 +55,8 @@ typedef struct settings {
     long long runs, warmup; /* runs 0: by time */
     const char *pipeline;   /* a picture's path, or NULL */
     bool layers, json;
-    const char *svg;
+    const char *svg, *report;
+    char *command;
 } settings;
 
 typedef struct figures {
@@ -67,7 +70,7 @@ static const double time_limit_ms = 20000;
 
 /* ---- options ---- */
 
-enum { OPT_RUNS = 256, OPT_WARMUP, OPT_LAYERS, OPT_SVG, OPT_BATCH, OPT_PIPELINE, OPT_JSON };
+enum { OPT_RUNS = 256, OPT_WARMUP, OPT_LAYERS, OPT_SVG, OPT_BATCH, OPT_PIPELINE, OPT_REPORT, OPT_JSON };
 
 static const struct option options[] = {{"runs", required_argument, NULL, OPT_RUNS},
                                         {"warmup", required_argument, NULL, OPT_WARMUP},
@@ -75,6 +78,7 @@ static const struct option options[] = {{"runs", required_argument, NULL, OPT_RU
                                         {"batch", required_argument, NULL, OPT_BATCH},
                                         {"svg", required_argument, NULL, OPT_SVG},
                                         {"pipeline", required_argument, NULL, OPT_PIPELINE},
+                                        {"report", required_argument, NULL, OPT_REPORT},
                                         {"json", no_argument, NULL, OPT_JSON},
                                         CLI_PRECISION_OPTION,
                                         CLI_COMMON_OPTIONS};
@@ -96,6 +100,9 @@ static int take_option(int code, char **argv, settings *s)
         return CLI_DONE;
     case OPT_PIPELINE:
         s->pipeline = optarg;
+        return CLI_DONE;
+    case OPT_REPORT:
+        s->report = optarg;
         return CLI_DONE;
     case OPT_SVG:
         s->svg = optarg;
@@ -200,6 +207,33 @@ static cr_status draw(const settings *s, const char *path, const char *precision
     return cr_roofline_draw(&layers->peaks, layers->steps, layers->count, title, s->svg, err);
 }
 
+static cr_status write_report(const settings *s, const cr_model *model, const figures *x,
+                              const cli_layers *layers, cr_error *err)
+{
+    const cr_report_card cards[] = {
+        {"Median", "ms", NAN, x->median_ms, 2, true, ""},
+        {"Fastest", "ms", NAN, x->min_ms, 2, true, ""},
+        {"95 of 100 within", "ms", NAN, x->p95_ms, 2, true, ""},
+        {"First result", "ms", NAN, x->first_ms, 1, true, "loading included"},
+        {"Memory", "MB", NAN, x->peak_rss_mb, 1, true, "the most that the process had"}};
+    const cr_model_info *info = cr_model_get_info(model);
+    char what[512], how[128];
+    cr_report_page *page = NULL;
+    snprintf(what, sizeof what, "%.300s: %.60s, %.60s", info->path, info->family, info->precision);
+    snprintf(how, sizeof how, "%zu, %d threads, %d pictures each", x->runs, x->threads, x->batch);
+    const cr_report_fact facts[] = {{"Model", what}, {"Runs", how}};
+    cr_status st = cr_report_open(cli_base_name(info->path), s->command ? s->command : "", &page, err);
+    if (st == CR_OK) {
+        cr_report_cards(page, cards, sizeof cards / sizeof cards[0]);
+        cr_report_facts(page, "Measurement", facts, 2);
+        cr_report_times(page, layers->steps, layers->count, &layers->peaks);
+        st = cr_report_graph(page, model, err);
+    }
+    if (st == CR_OK) st = cr_report_save(page, s->report, err);
+    cr_report_close(&page);
+    return st;
+}
+
 static int measure(const settings *s, const char *path, FILE *out)
 {
     cr_model *model = NULL;
@@ -221,10 +255,11 @@ static int measure(const settings *s, const char *path, FILE *out)
     if (st == CR_OK) st = time_runs(s, runner, &x, &err);
     struct rusage usage;
     if (!getrusage(RUSAGE_SELF, &usage)) x.peak_rss_mb = (double)usage.ru_maxrss / 1024;
-    if (st == CR_OK && (s->layers || s->svg))
+    if (st == CR_OK && (s->layers || s->svg || s->report))
         st = cli_layers_measure(runner, x.runs, s->common.threads, &layers, &err);
     if (st == CR_OK && s->svg)
         st = draw(s, path, cr_model_get_info(model)->precision, &layers, &err);
+    if (st == CR_OK && s->report) st = write_report(s, model, &x, &layers, &err);
     if (st == CR_OK)
         (s->json ? write_json : write_text)(out, path, cr_model_get_info(model)->precision, &x,
                                             s->layers ? &layers : NULL);
@@ -292,9 +327,12 @@ static int bench_model(const settings *s, const char *path, char **text)
 }
 
 /* Before minutes of measuring, not behind them. */
-static int check_svg(const settings *s, int models)
+static int check_files(const settings *s, int models)
 {
     cr_error err = {0};
+    if (s->report && models > 1) return cli_usage("--report shows one model (%d given)", models);
+    if (s->report && s->pipeline) return cli_usage("--report goes without --pipeline");
+    if (s->report && cli_check_writable(s->report, &err) != CR_OK) return cli_fail(&err);
     const char *dot = s->svg ? strrchr(s->svg, '.') : NULL;
     if (!s->svg) return CLI_DONE;
     if (models > 1) return cli_usage("--svg draws one model (%d given)", models);
@@ -313,8 +351,9 @@ int cmd_bench(int argc, char **argv)
     if (s.common.help) return cli_help(help);
     if (s.common.batch > 1 && s.pipeline) return cli_usage("--pipeline goes without --batch");
     if (optind >= argc) return cli_usage("a model file is missing");
-    int status = check_svg(&s, argc - optind);
+    int status = check_files(&s, argc - optind);
     if (status) return status;
+    s.command = cli_command_text(argc, argv);
     char **texts = calloc((size_t)(argc - optind), sizeof *texts);
     status = texts ? CLI_DONE : cli_failf("out of memory");
     for (int i = optind; status == CLI_DONE && i < argc; i++)
@@ -326,5 +365,6 @@ int cmd_bench(int argc, char **argv)
                s.json && i == argc - 1 ? "]\n" : "");
     for (int i = optind; texts && i < argc; i++) free(texts[i - optind]);
     free(texts);
+    free(s.command);
     return status;
 }

@@ -11,8 +11,7 @@
 #include <malloc.h>
 #endif
 
-#include "cli.h"
-#include "plan_options.h"
+#include "quantize_job.h"
 
 static const char help_head[] =
     "usage: crayon quantize MODEL -o OUT --images DIR [options]\n"
@@ -49,7 +48,9 @@ static const char help_tail[] =
     "  --match-scores       shift scores so that the same confidence finds as many objects as in\n"
     "                       the float model, if it does so on pictures set apart\n"
     "  --recipe FILE        use this recipe in place of calibrating and planning\n"
-    "  --save-recipe FILE   write the recipe: types, scales, zero points\n" CLI_COMMON_HELP "\n"
+    "  --save-recipe FILE   write the recipe: types, scales, zero points\n"
+    "  --report F.html      a page of what was done and what it cost: size, speed, pictures, layers,\n"
+    "                       ranges, weights, the graph; takes some runs of the model more\n" CLI_COMMON_HELP "\n"
     "example: everything by default\n"
     "  crayon quantize yolov8n.onnx -o yolov8n-int8.onnx --images pictures/\n"
     "another tool's file, mended\n"
@@ -57,66 +58,14 @@ static const char help_tail[] =
     "half the size and nothing else\n"
     "  crayon quantize yolov8n.onnx -o yolov8n-fp16.onnx --mode fp16\n";
 
-enum { HELD_APART = 16 };
-
-typedef enum mode { MODE_STATIC, MODE_WEIGHTS, MODE_DYNAMIC, MODE_FP16, MODE_BF16, MODE_FP16_GRAPH } mode;
-static const char *const modes[] = {"static", "weights", "dynamic", "fp16", "bf16", "fp16-graph", NULL};
+const char *const quantize_modes[] = {"static", "weights", "dynamic", "fp16", "bf16", "fp16-graph", NULL};
 
 /* In the order of cr_target, cr_port_type. */
-static const char *const targets[] = {"crayon", "tflite", "edgetpu", "npu-nxp", "ort", "openvino", NULL};
+const char *const quantize_targets[] = {"crayon", "tflite", "edgetpu", "npu-nxp", "ort", "openvino", NULL};
 static const char *const ios[] = {"float", "int8", "uint8", NULL};
 static const char *const activations[] = {"keep", "hard-swish", NULL};
 
-typedef struct job {
-    cli_common common;
-    cli_plan plan;
-    cli_budget budget;
-    int mode;
-    const char *model_path, *out, *images, *stats_in, *stats_out, *recipe_in, *recipe_out;
-    cr_model *model;
-    cr_stats *stats;
-    cr_image_list pictures;
-    cr_image_list calibration;  /* paths borrowed from `pictures` */
-    char *measured[HELD_APART]; /* the same */
-    size_t measured_count;
-    bool no_check;
-    cli_doubts doubts;
-    bool apart; /* calibration did not see the measured ones */
-    int target, io, activation;
-    bool target_given, io_given;
-    bool fix, match_scores;
-    cli_findings found, left;
-    cli_boxes seen_file; /* --fix: what the file found as it was */
-    double file_agreement;
-    cr_score_match scores, objects;
-    cli_boxes seen_float, seen_int;
-    cr_quantize_report report;
-    cr_tune_report tuned;
-    cr_half_report half;
-    cr_palette_report palette;
-    cr_export_options export;
-    double calibration_s, agreement, shapes;
-} job;
-
-static bool is_half(const job *j)
-{
-    return j->mode > MODE_DYNAMIC;
-}
-
-/* Bits of the palettes that --weights asks for; 0: none. */
-static int palette_bits(const job *j)
-{
-    switch (j->plan.options.weights) {
-    case CR_WEIGHTS_PALETTE8:
-        return 8;
-    case CR_WEIGHTS_PALETTE6:
-        return 6;
-    case CR_WEIGHTS_PALETTE4:
-        return 4;
-    default:
-        return 0;
-    }
-}
+typedef quantize_job job;
 
 /* ---- options ---- */
 
@@ -133,7 +82,8 @@ enum {
     OPT_TARGET,
     OPT_IO,
     OPT_ACTIVATION,
-    OPT_FIX
+    OPT_FIX,
+    OPT_REPORT
 };
 
 static const struct option own_options[] = {
@@ -151,6 +101,7 @@ static const struct option own_options[] = {
     {"io", required_argument, NULL, OPT_IO},
     {"activation", required_argument, NULL, OPT_ACTIVATION},
     {"fix", no_argument, NULL, OPT_FIX},
+    {"report", required_argument, NULL, OPT_REPORT},
     CLI_COMMON_OPTIONS};
 
 static int take_option(int code, char **argv, job *j)
@@ -186,7 +137,7 @@ static int take_option(int code, char **argv, job *j)
         return CLI_DONE;
     case OPT_TARGET:
         j->target_given = true;
-        return cli_choice("target", optarg, targets, &j->target) ? CLI_DONE : CLI_USAGE;
+        return cli_choice("target", optarg, quantize_targets, &j->target) ? CLI_DONE : CLI_USAGE;
     case OPT_IO:
         j->io_given = true;
         return cli_choice("io", optarg, ios, &j->io) ? CLI_DONE : CLI_USAGE;
@@ -195,11 +146,14 @@ static int take_option(int code, char **argv, job *j)
     case OPT_MATCH_SCORES:
         j->match_scores = true;
         return CLI_DONE;
+    case OPT_REPORT:
+        j->report_path = optarg;
+        return CLI_DONE;
     case OPT_FIX:
         j->fix = j->common.mend = true;
         return CLI_DONE;
     case OPT_MODE:
-        return cli_choice("mode", optarg, modes, &j->mode) ? CLI_DONE : CLI_USAGE;
+        return cli_choice("mode", optarg, quantize_modes, &j->mode) ? CLI_DONE : CLI_USAGE;
     default:
         return cli_common_option(code, argv, &j->common);
     }
@@ -216,7 +170,7 @@ static int check_half(const job *j)
     const bool ranges = o->symmetric || o->reduce_range || o->calibration != d.calibration;
     if (j->stats_in || j->stats_out || j->recipe_in || j->recipe_out || types || ranges)
         return cli_usage("--mode %s: has no statistics, recipe, integer types or calibration",
-                         modes[j->mode]);
+                         quantize_modes[j->mode]);
     return CLI_DONE;
 }
 
@@ -264,7 +218,7 @@ static int check_usage(job *j, int argc, char **argv)
         if (wrong) return wrong;
     }
     if (j->mode != MODE_STATIC && (j->stats_in || j->stats_out || j->recipe_in))
-        return cli_usage("--mode %s: has no statistics and takes no recipe", modes[j->mode]);
+        return cli_usage("--mode %s: has no statistics and takes no recipe", quantize_modes[j->mode]);
     if (palette_bits(j) && j->mode != MODE_WEIGHTS)
         return cli_usage("--weights %s: is for --mode weights, activations stay float",
                          cli_weights_name(j->plan.options.weights));
@@ -313,11 +267,6 @@ static cr_status divide_pictures(job *j, cr_error *err)
 
 /* ---- the steps ---- */
 
-static bool can_measure(const job *j)
-{
-    return j->measured_count && cr_model_get_info(j->model)->head.kind != CR_HEAD_NONE;
-}
-
 static cr_status look(job *j, const char *what, cli_boxes *out, cr_error *err)
 {
     cr_detect_options o = cr_detect_options_eval();
@@ -343,9 +292,9 @@ static cr_status get_stats(job *j, cr_error *err)
 /* Models are read and outputs tried before the long work begins. */
 static cr_status prepare(job *j, cr_error *err)
 {
-    const char *const outputs[] = {j->out, j->stats_out, j->recipe_out};
+    const char *const outputs[] = {j->out, j->stats_out, j->recipe_out, j->report_path};
     cr_status st = CR_OK;
-    for (int i = 0; st == CR_OK && i < 3; i++)
+    for (int i = 0; st == CR_OK && i < 4; i++)
         if (outputs[i]) st = cli_check_writable(outputs[i], err);
     if (st == CR_OK) st = cli_open_model(j->model_path, &j->common, &j->model, err);
     if (st == CR_OK && cr_model_get_info(j->model)->quantized && !j->fix)
@@ -429,201 +378,6 @@ static cr_status write_files(const job *j, cr_error *err)
     return st;
 }
 
-/* ---- the five lines ---- */
-
-static void print_model(const job *j)
-{
-    const cr_model_info *info = cr_model_get_info(j->model);
-    char text[160];
-    cli_preprocess_text(&info->preprocess, text, sizeof text);
-    printf("model        %s: %s, %zu classes, %s (%s)\n", cli_base_name(j->model_path),
-           info->family, info->name_count, text, info->preprocess_why);
-}
-
-static void print_calibration(const job *j)
-{
-    const cr_quantize_options *o = &j->plan.options;
-    if (j->recipe_in) {
-        printf("calibration  none: recipe %s\n", j->recipe_in);
-        return;
-    }
-    if (j->mode != MODE_STATIC) {
-        puts(j->mode == MODE_DYNAMIC ? "calibration  none: each run finds its ranges"
-                                     : "calibration  none: only weights are quantized");
-        return;
-    }
-    if (!j->stats) {
-        puts("calibration  none: the file's ranges");
-        return;
-    }
-    const unsigned long long pictures = (unsigned long long)cr_stats_pictures(j->stats);
-    printf("calibration  %llu pictures", pictures);
-    if (cr_stats_converged(j->stats)) fputs(" (ranges no longer moved)", stdout);
-    printf(", %s", cli_calibration_name(o->calibration));
-    if (o->calibration == CR_CALIB_PERCENTILE) printf(" %g", o->percentile);
-    if (o->calibration == CR_CALIB_LP) printf(" %g", o->norm);
-    if (j->stats_in)
-        printf(", statistics of %s\n", j->stats_in);
-    else
-        printf(", %.1f s\n", j->calibration_s);
-}
-
-/* Targets that know integers alone. */
-static bool is_full(cr_target t)
-{
-    return t == CR_TARGET_TFLITE || t == CR_TARGET_EDGETPU || t == CR_TARGET_NPU_NXP;
-}
-
-static const char *activation_text(const cr_quantize_options *o)
-{
-    const bool bytes = is_full(o->target) && o->activations == CR_ACTIVATIONS_UINT8; /* theirs are signed */
-    return cli_activations_name(bytes ? CR_ACTIVATIONS_INT8 : o->activations);
-}
-
-static void print_plan(const job *j)
-{
-    const cr_quantize_options *o = &j->plan.options;
-    const cr_quantize_report *r = &j->report;
-    if (j->recipe_in) {
-        const cr_model_info *info = cr_model_get_info(j->model);
-        printf("quantized    %zu weights and %zu activations, by the recipe\n",
-               info->weight_entries, info->activation_entries);
-        return;
-    }
-    printf("quantized    %zu of %zu convolutions and gemms: weights ", r->convs_quantized, r->convs);
-    if (j->fix) printf("%zu of %zu as in the file", r->kept_weights, r->weights);
-    else printf("%s per %s", cli_weights_name(o->weights), cli_granularity_name(o->granularity));
-    if (o->block > 0) printf(" or %lld input channels", (long long)o->block);
-    const bool floats = j->mode == MODE_WEIGHTS || o->activations == CR_ACTIVATIONS_FLOAT;
-    if (j->fix) printf(", %zu of %zu ranges as well", r->kept_activations, r->activations);
-    if (r->wider_weights) printf(", %zu small ones and ends int8", r->wider_weights);
-    printf(", activations %s%s", floats ? "float" : activation_text(o),
-           j->mode == MODE_DYNAMIC ? " by the ranges of each run" : "");
-    if (r->excluded) printf("; %zu nodes kept float as asked", r->excluded);
-    const bool full = is_full(o->target) && j->mode == MODE_STATIC && o->head != CR_HEAD_FLOAT;
-    if (full && o->head != CR_HEAD_DETACH)
-        printf("; every tensor, decoding in %d bits", o->target == CR_TARGET_TFLITE ? 16 : 8);
-    if (o->head == CR_HEAD_AUTO && !full)
-        printf("; head float: %zu nodes behind %zu last convolutions", r->head_nodes,
-               r->last_convs);
-    if (o->target == CR_TARGET_ORT && j->mode == MODE_STATIC)
-        printf("; one scale per activation, as ONNX Runtime's integer operators have it");
-    if (o->head == CR_HEAD_DETACH)
-        printf("; ends at %zu last convolutions: decoding is the host's", r->last_convs);
-    if (o->head == CR_HEAD_FLOAT)
-        printf("; head float: %zu last convolutions and %zu nodes behind", r->last_convs,
-               r->head_nodes);
-    const bool sums = o->rounding == CR_ROUNDING_SUMS || !j->calibration.count;
-    if (j->tuned.layers && sums)
-        printf("; rounding sums, without pictures, in %zu layers", j->tuned.layers);
-    else if (j->tuned.layers)
-        printf("; rounding %s, %zu of %zu layers better for it", cli_rounding_name(o->rounding),
-               j->tuned.better, j->tuned.layers);
-    putchar('\n');
-}
-
-static void print_half(const job *j)
-{
-    const cr_half_report *h = &j->half;
-    printf("stored       %zu constants as %s", h->weights,
-           j->mode == MODE_BF16 ? "bfloat16" : "float16");
-    if (j->mode == MODE_FP16_GRAPH)
-        printf(", %zu nodes compute so; %zu nodes stay float32", h->nodes, h->kept);
-    else if (h->kept)
-        printf("; %zu stay float32", h->kept);
-    if (h->too_large)
-        printf("; %zu hold values beyond its range, '%s' for one", h->too_large, h->largest);
-    putchar('\n');
-}
-
-static void print_palette(const job *j)
-{
-    const cr_palette_report *p = &j->palette;
-    printf("stored       %zu weights as palettes of %d values, %.4f %% of their energy lost", p->weights,
-           1 << palette_bits(j), 100 * p->error);
-    if (p->kept) printf("; %zu stay float", p->kept);
-    putchar('\n');
-}
-
-static void print_sizes(const job *j)
-{
-    const double before = (double)cr_model_get_info(j->model)->file_bytes;
-    const double after = cli_size_of(j->out);
-    printf("size         %.2f MB -> %.2f MB (%.1f %%)\n", before / 1e6, after / 1e6,
-           before > 0 ? 100 * after / before : 0);
-}
-
-static void print_agreement(const job *j)
-{
-    const bool classify = cr_model_get_info(j->model)->head.kind == CR_HEAD_CLASSIFY;
-    const char *which = j->apart ? "pictures that calibration did not see"
-                                 : "of the calibration pictures (none were left over)";
-    if (j->stats_in || j->recipe_in || j->mode != MODE_STATIC) which = "pictures";
-    fputs("agreement    ", stdout);
-    if (!j->measured_count)
-        puts("not measured: no --images");
-    else if (!can_measure(j))
-        puts("not measured: the outputs are of no known kind");
-    else if (isnan(j->agreement))
-        printf("not measured: the float model found nothing on %zu %s\n", j->measured_count, which);
-    else
-        printf("%.3f %s with the float model, on %zu %s\n", j->agreement,
-               classify ? "equal best class" : "mAP50-95", j->measured_count, which);
-    if (j->fix && can_measure(j) && !isnan(j->file_agreement))
-        printf("as it was    %.3f with the float model, on the same\n", j->file_agreement);
-    if (can_measure(j) && !isnan(j->shapes))
-        printf(j->seen_int.masks
-                   ? "masks        %.3f mAP50-95 by overlap of masks, on the same\n"
-                   : "keypoints    %.3f mAP50-95 by object keypoint similarity, on the same\n",
-               j->shapes);
-}
-
-static void print_match(const char *what, const cr_score_match *s)
-{
-    if (s->wanted > 0)
-        printf("scores       %s: logits %+.3f; above .25: %.0f in the float model, %.0f -> %.0f here\n",
-               what, (double)s->shift, s->wanted, s->before, s->after);
-}
-
-/* What stays on the CPU, and why. */
-static void print_target(const job *j)
-{
-    cr_target_row rows[CR_MAX_TARGET_ROWS];
-    cr_error err;
-    size_t n = 0;
-    int all = 0, mapped = 0;
-    if (cr_model_target_rows(j->model, &j->export, rows, &n, &err) != CR_OK || !n) return;
-    for (size_t i = 0; i < n; i++) all += rows[i].count, mapped += rows[i].mapped;
-    printf("target       %s: %d of %d operators will run there\n", targets[j->target], mapped, all);
-    for (size_t i = 0; i < n; i++)
-        if (rows[i].why)
-            printf("             %d of %d %s stay on the CPU: %s\n", rows[i].count - rows[i].mapped,
-                   rows[i].count, rows[i].op, rows[i].why);
-}
-
-static void print_report(const job *j)
-{
-    cli_doubts_print(&j->doubts);
-    print_model(j);
-    if (is_half(j)) {
-        print_half(j);
-    } else if (palette_bits(j)) {
-        print_palette(j);
-    } else {
-        print_calibration(j);
-        cli_budget_given(&j->budget) ? cli_budget_print(&j->budget) : print_plan(j);
-        if (cli_budget_given(&j->budget) && j->tuned.layers)
-            printf("rounding     %s, behind the table: %zu of %zu layers better for it\n",
-                   cli_rounding_name(j->plan.options.rounding), j->tuned.better, j->tuned.layers);
-    }
-    if (j->fix) cli_findings_print_mended(&j->found, &j->left);
-    print_sizes(j);
-    print_target(j);
-    print_match("classes", &j->scores);
-    print_match("objectness", &j->objects);
-    if (!cli_budget_given(&j->budget)) print_agreement(j);
-}
-
 static void release(job *j)
 {
     cli_findings_free(&j->found);
@@ -635,6 +389,10 @@ static void release(job *j)
     cr_image_list_free(&j->pictures);
     cr_stats_free(&j->stats);
     cli_budget_free(&j->budget);
+    free(j->command);
+    cli_speed_free(&j->speed);
+    cli_diffs_free(&j->diffs);
+    cr_model_free(&j->original);
     cr_model_free(&j->model);
 }
 
@@ -671,6 +429,7 @@ int cmd_quantize(int argc, char **argv)
     if (j.common.help) return print_help();
     const int wrong = check_usage(&j, argc, argv);
     if (wrong) return wrong;
+    j.command = cli_command_text(argc, argv);
     keep_heap_small();
     cli_plan_finish(&j.plan);
     if (j.mode == MODE_WEIGHTS) j.plan.options.mode = CR_MODE_WEIGHTS;
@@ -692,8 +451,10 @@ int cmd_quantize(int argc, char **argv)
     if (st == CR_OK && j.fix) st = cli_findings_get(j.model, &j.left, &err);
     if (st == CR_OK && can_measure(&j))
         st = cli_shape_agreement(&j.seen_float, &j.seen_int, &j.shapes, &err);
+    if (st == CR_OK && j.report_path) st = quantize_report_measure(&j, &err);
     if (st == CR_OK) st = write_files(&j, &err);
-    if (st == CR_OK) print_report(&j);
+    if (st == CR_OK && j.report_path) st = quantize_report_write(&j, &err);
+    if (st == CR_OK) quantize_print(&j);
     release(&j);
     return st == CR_OK ? CLI_DONE : cli_fail(&err);
 }

@@ -107,6 +107,7 @@ sections "TFLite operators" "$python" tests/peers/tflite_ops.py "$build/tests/pe
 one "weights of few bits" "$python" tests/peers/low_bits.py "$build/crayon" "$build/tests/peers-run_model"
 sections "Core ML" sh tests/peers/coreml.sh "$build"
 lines_of "live page" live_page
+lines_of "reports" python3 tests/peers/report_page.py "$build/crayon" sample/shapes.onnx
 sections "vision" sh tests/peers/vision.sh "$build"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ]

@@ -32,7 +32,7 @@ if (net) {
   };
   // The beginning, large enough to be read.
   const start = () => {
-    const w = Math.min(Math.max(whole.w, 480), net.clientWidth * 1.15);
+    const w = Math.max(net.clientWidth * 1.15, 360);
     view = { x: (whole.w - w) / 2, y: 0, w, h: w * aspect() };
     const first = net.querySelector("g.io rect");
     if (first && w < whole.w) view.x = +first.getAttribute("x") + 66 - w / 2;

@@ -8,11 +8,12 @@
 
 enum { STEP = 58, BOX_W = 132, BOX_H = 34, MARGIN = 20, MOST_BOXES = 20000 };
 
-typedef enum paint { PAINT_INT8, PAINT_INT4, PAINT_INT16, PAINT_WEIGHTS, PAINT_FLOAT, PAINT_PORT, PAINTS } paint;
+typedef enum paint { PAINT_INT8, PAINT_INT4, PAINT_INT16, PAINT_FUSED, PAINT_WEIGHTS, PAINT_FLOAT, PAINT_PORT, PAINTS } paint;
 
 static const struct {
     const char *style, *text;
 } paints[PAINTS] = {{"q8", "8-bit integers"}, {"q4", "weights of fewer than 8 bits"}, {"q16", "16-bit integers"},
+                    {"fu", "float, behind the sums of an integer layer"},
                     {"qw", "integer weights, float arithmetic"}, {"fl", "float"}, {"io", "input, output"}};
 
 typedef struct drawing {
@@ -69,11 +70,21 @@ static const cr_recipe_entry *weight_of(const drawing *d, const cr_node *n)
     return n->n_in > 1 && n->in[1] && n->in[1]->data ? entry_of(d, n->in[1]) : NULL;
 }
 
+/* An activation between the sums of an integer layer and codes: no tensor of floats need exist. */
+static bool is_epilogue(const drawing *d, const cr_node *n)
+{
+    const cr_tensor *x = n->n_in ? n->in[0] : NULL;
+    const cr_node *layer = x ? x->producer : NULL;
+    return (n->op->flags & CR_OPF_UNARY) && layer && x->uses == 1 && weight_of(d, layer) && layer->in[0] &&
+           entry_of(d, layer->in[0]);
+}
+
 /* What has no weight moves or maps what it reads. */
 static paint paint_of(const drawing *d, const cr_node *n)
 {
     const cr_recipe_entry *in = n->n_in ? entry_of(d, n->in[0]) : NULL, *weight = weight_of(d, n);
     if (weight && !in) return PAINT_WEIGHTS;
+    if (!in && is_epilogue(d, n)) return PAINT_FUSED;
     if (!in || ((n->op->flags & CR_OPF_HEAVY) && !weight)) return PAINT_FLOAT;
     if (cr_dtype_size(in->q.type) > 1) return PAINT_INT16;
     const bool bytes = !weight || weight->q.type == CR_DT_I8 || weight->q.type == CR_DT_U8;

@@ -38,11 +38,12 @@ typedef struct bars {
     double column[COLUMNS], most, clipped;
 } bars;
 
-static bars count_columns(const cr_tensor_stats *t, span range)
+/* Clipped: what lies farther outside than rounding moves values inside, and than a bin can tell. */
+static bars count_columns(const cr_tensor_stats *t, const cr_qparams *q, span range)
 {
     bars b = {.axis = {fmin((double)t->all.min, 0), fmax((double)t->all.max, 0)}};
     if (!(b.axis.hi > b.axis.lo)) b.axis.hi = b.axis.lo + 1;
-    const double half = ldexp(.5, t->all.exponent);
+    const double half = fmax(ldexp(.5, t->all.exponent), (double)q->scale[0] / 2);
     double all = 0;
     for (int k = 0; k < CR_HIST_BINS; k++) {
         if (!t->all.counts[k]) continue;
@@ -81,7 +82,7 @@ static void put_histogram(FILE *f, const bars *b, span range)
 static void put_activation(FILE *f, const cr_recipe_entry *e, const cr_tensor_stats *t)
 {
     const span range = reach_of(&e->q);
-    const bars b = count_columns(t, range);
+    const bars b = count_columns(t, &e->q, range);
     fputs("<figure class=\"small\">", f);
     put_histogram(f, &b, range);
     fprintf(f, "<div class=\"ends\"><span>%.3g</span><span>%.3g</span></div><figcaption title=\"", b.axis.lo, b.axis.hi);

@@ -17,7 +17,14 @@ cp "$SAMPLE" '<img src=x onerror=x()>&".onnx'
 eval_report "$SAMPLE" --report e.html --against '<img src=x onerror=x()>&".onnx'
 eval_report '<img src=x onerror=x()>&".onnx' --report e.html
 
+"$CRAYON" quantize "$SAMPLE" -o q.onnx --images scenes/images --report q.html >q.txt && python3 "$HERE/check_page.py" q.html
+"$CRAYON" quantize "$SAMPLE" -o h.onnx --mode fp16 --report h.html >h.txt && python3 "$HERE/check_page.py" h.html
+"$CRAYON" bench q.onnx --runs 3 --report b.html >b.txt && python3 "$HERE/check_page.py" b.html
+grep -c "crayon bench --runs 3 --report b.html q.onnx" b.html
+
 echo old >old.html
+fails "$CRAYON" bench q.onnx h.onnx --report old.html
+fails "$CRAYON" quantize "$SAMPLE" -o q.onnx --images nowhere --report old.html
 fails "$CRAYON" eval "$SAMPLE" --images scenes/images --labels nothing.json --report old.html
 fails "$CRAYON" eval "$SAMPLE" --images scenes/images --labels labels.json --report no/where.html
 cat old.html
