@@ -19,6 +19,7 @@ allowed() {
     runtime) echo "base graph kernels ops runtime" ;;
     quant) echo "base graph kernels ops runtime plot quant" ;;
     eval) echo "base eval" ;;
+    train) echo "base graph kernels ops runtime train" ;;
     vision) echo "base vision" ;;
     pipeline) echo "base graph onnx openvino tflite torch coreml ops runtime quant vision eval pipeline" ;;
     live) echo "base runtime vision pipeline live" ;;
