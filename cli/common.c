@@ -318,9 +318,20 @@ static double size_below(const char *path, int depth)
     return sum;
 }
 
+/* Of the .bin beside an OpenVINO IR's .xml. */
+static double size_beside(const char *path)
+{
+    char bin[4096];
+    struct stat s;
+    const size_t n = strlen(path);
+    if (n < 4 || n >= sizeof bin || strcmp(path + n - 4, ".xml")) return 0;
+    snprintf(bin, sizeof bin, "%.*s.bin", (int)(n - 4), path);
+    return stat(bin, &s) ? 0 : (double)s.st_size;
+}
+
 double cli_size_of(const char *path)
 {
     struct stat s;
     if (stat(path, &s)) return 0;
-    return S_ISDIR(s.st_mode) ? size_below(path, 0) : (double)s.st_size;
+    return S_ISDIR(s.st_mode) ? size_below(path, 0) : (double)s.st_size + size_beside(path);
 }

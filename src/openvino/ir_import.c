@@ -208,11 +208,19 @@ static const char *unique(cr_ir_import *m, const char *stem)
     return name;
 }
 
+/* The name of one output of several: the port's, if it has one. */
+static const char *port_stem(cr_ir_import *m, size_t k)
+{
+    const char *names = m->l->out[k].names;
+    const size_t n = strcspn(names, ",");
+    return n ? cr_arena_strndup(&m->g->arena, names, n)
+             : cr_arena_printf(&m->g->arena, "%s.%zu", m->l->name, k);
+}
+
 static cr_status name_output(cr_ir_import *m, size_t k, cr_tensor *t, cr_error *err)
 {
     if (*t->name) return CR_OK;
-    const char *stem = m->l->out_count > 1 ? cr_arena_printf(&m->g->arena, "%s.%zu", m->l->name, k)
-                                           : m->l->name;
+    const char *stem = m->l->out_count > 1 ? port_stem(m, k) : m->l->name;
     const char *name = stem ? unique(m, stem) : NULL;
     t->name = name ? cr_arena_strdup(&m->g->arena, name) : NULL;
     if (!t->name) t->name = "";

@@ -98,13 +98,24 @@ static const cr_tensor *widest(const cr_ir_packed *p)
     return cr_shape_count(&p->scale->shape) >= cr_shape_count(&p->zero->shape) ? p->scale : p->zero;
 }
 
-/* codes [O, B, b] given as [O, B * b], parameters [O, B, 1]: blocks. */
-static bool is_blocked(const cr_ir_packed *p, const cr_tensor *wide)
+/* The axis a whose neighbours [.., B, b, ..] of the codes are given as [.., B * b, ..], with
+ * parameters [.., B, 1, ..]: blocks. -1: none. */
+static int blocked_axis(const cr_ir_packed *p, const cr_tensor *wide)
 {
-    const cr_shape *c = &p->codes->shape, *s = &wide->shape;
-    return c->rank == 3 && p->shape.rank == 2 && s->rank == 3 && p->shape.dim[0] == c->dim[0] &&
-           s->dim[0] == c->dim[0] && s->dim[1] == c->dim[1] && s->dim[2] == 1 &&
-           p->shape.dim[1] == c->dim[1] * c->dim[2];
+    const cr_shape *c = &p->codes->shape, *s = &wide->shape, *given = &p->shape;
+    if (given->rank < 1 || c->rank != given->rank + 1 || s->rank != c->rank) return -1;
+    for (int a = 0; a < given->rank; a++) {
+        cr_shape whole = *given, params = *c;
+        whole.rank++;
+        memmove(&whole.dim[a + 2], &given->dim[a + 1], (size_t)(given->rank - a - 1) * sizeof *c->dim);
+        whole.dim[a] = c->dim[a];
+        whole.dim[a + 1] = c->dim[a + 1];
+        params.dim[a + 1] = 1;
+        if (given->dim[a] == c->dim[a] * c->dim[a + 1] && cr_shape_equal(&whole, c) &&
+            cr_shape_equal(&params, s))
+            return a;
+    }
+    return -1;
 }
 
 /* The codes as a tensor of its own, if their shape changes: others may read them. */
@@ -127,10 +138,12 @@ static cr_status make_linear(cr_ir_import *m, const cr_ir_packed *p, linear *out
     *out = (linear){.axis = -1};
     *ok = !(p->scale && p->zero) || same_values(p->zero, wide) || same_values(p->scale, wide);
     cr_shape shape = {0};
-    if (wide && is_blocked(p, wide)) {
-        shape = (cr_shape){2, {wide->shape.dim[0], wide->shape.dim[1]}};
-        out->axis = 1;
-        out->block = p->codes->shape.dim[2];
+    const int blocks = wide ? blocked_axis(p, wide) : -1;
+    if (blocks >= 0) {
+        shape = p->shape;
+        shape.dim[blocks] = wide->shape.dim[blocks];
+        out->axis = blocks;
+        out->block = p->codes->shape.dim[blocks + 1];
     } else if (wide) {
         *ok &= single_axis(wide, &p->codes->shape, &out->axis);
         /* a reshape behind must leave that axis as it is */

@@ -15,6 +15,7 @@
 #include "openvino/openvino.h"
 #include "ops/ref.h"
 #include "pipeline/coreml_out.h"
+#include "pipeline/openvino_out.h"
 #include "pipeline/target.h"
 #include "tflite/tflite_read.h"
 #include "torch/checkpoint.h"
@@ -108,7 +109,7 @@ static const cr_format formats[] = {
     {"ONNX", "qoperator", ".onnx", NULL, onnx_read, qop_write},
     {"TFLite", "tflite", ".tflite", tflite_recognize, tflite_read, cr_tflite_export},
     {"PyTorch checkpoint", "pt", ".pt", is_checkpoint, torch_read, NULL},
-    {"OpenVINO IR", "openvino", ".xml", openvino_recognize, openvino_read, NULL},
+    {"OpenVINO IR", "openvino", ".xml", openvino_recognize, openvino_read, cr_openvino_export},
     {"Core ML", "coreml", ".mlpackage", NULL, NULL, cr_coreml_export},
 };
 enum { FORMAT_COUNT = sizeof formats / sizeof *formats };

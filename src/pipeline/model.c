@@ -101,9 +101,22 @@ cr_status cr_model_recount(cr_model *m, cr_error *err)
     return cr_roles_find(g, &m->roles, err);
 }
 
-static cr_status describe(cr_model *m, const char *path, cr_error *err)
+/* With the .bin beside an OpenVINO IR's .xml. */
+static uint64_t bytes_of(const char *path)
 {
     struct stat file;
+    const size_t n = strlen(path);
+    if (stat(path, &file)) return 0;
+    uint64_t bytes = (uint64_t)file.st_size;
+    char *bin = n > 4 && !strcmp(path + n - 4, ".xml") ? cr_strdup(path) : NULL;
+    if (bin) memcpy(bin + n - 4, ".bin", 4);
+    if (bin && !stat(bin, &file)) bytes += (uint64_t)file.st_size;
+    cr_free(bin);
+    return bytes;
+}
+
+static cr_status describe(cr_model *m, const char *path, cr_error *err)
+{
     const cr_graph *g = m->graph;
     cr_model_info *info = &m->info;
     info->path = cr_arena_strdup(&m->arena, path);
@@ -111,7 +124,7 @@ static cr_status describe(cr_model *m, const char *path, cr_error *err)
     info->producer = g->producer;
     info->opset = g->source_opset;
     info->ir_version = g->source_ir;
-    info->file_bytes = stat(path, &file) ? 0 : (uint64_t)file.st_size;
+    info->file_bytes = bytes_of(path);
     CR_TRY(cr_model_recount(m, err));
     CR_TRY(cr_family_guess(m, err));
     m->head = m->info.head;
