@@ -105,13 +105,13 @@ static int blocked_axis(const cr_ir_packed *p, const cr_tensor *wide)
     const cr_shape *c = &p->codes->shape, *s = &wide->shape, *given = &p->shape;
     if (given->rank < 1 || c->rank != given->rank + 1 || s->rank != c->rank) return -1;
     for (int a = 0; a < given->rank; a++) {
-        cr_shape whole = *given, params = *c;
-        whole.rank++;
-        memmove(&whole.dim[a + 2], &given->dim[a + 1], (size_t)(given->rank - a - 1) * sizeof *c->dim);
-        whole.dim[a] = c->dim[a];
-        whole.dim[a + 1] = c->dim[a + 1];
+        cr_shape merged = *given, params = *c;
+        merged.rank++;
+        memmove(&merged.dim[a + 2], &given->dim[a + 1], (size_t)(given->rank - a - 1) * sizeof *c->dim);
+        merged.dim[a] = c->dim[a];
+        merged.dim[a + 1] = c->dim[a + 1];
         params.dim[a + 1] = 1;
-        if (given->dim[a] == c->dim[a] * c->dim[a + 1] && cr_shape_equal(&whole, c) &&
+        if (given->dim[a] == c->dim[a] * c->dim[a + 1] && cr_shape_equal(&merged, c) &&
             cr_shape_equal(&params, s))
             return a;
     }
