@@ -227,6 +227,15 @@ static cr_status name_output(cr_ir_import *m, size_t k, cr_tensor *t, cr_error *
     return *t->name && cr_names_put(&m->names, t->name, t) ? CR_OK : CR_NOMEM(err);
 }
 
+cr_status cr_ir_name_as_input(cr_ir_import *m, size_t k, cr_tensor *t, cr_error *err)
+{
+    if (*t->name) return CR_OK;
+    const char *name = unique(m, m->ir->layers[m->l->from_layer[k]].name);
+    t->name = name ? cr_arena_strdup(&m->g->arena, name) : NULL;
+    if (!t->name) t->name = "";
+    return *t->name && cr_names_put(&m->names, t->name, t) ? CR_OK : CR_NOMEM(err);
+}
+
 /* ---- inputs ---- */
 
 cr_ir_value *cr_ir_value_in(const cr_ir_import *m, size_t k)
@@ -362,5 +371,7 @@ cr_status cr_ir_give(cr_ir_import *m, size_t k, cr_tensor *t, cr_error *err)
     cr_ir_value *v = &m->values[m->l - m->ir->layers][k];
     v->packed = NULL;
     CR_TRY(name_output(m, k, t, err));
+    v->t = t;
+    if (v->uses && v->fakes == v->uses) return CR_OK; /* it gets other codes */
     return cr_ir_pass_codes(m, t, &v->t, err);
 }

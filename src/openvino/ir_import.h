@@ -16,7 +16,7 @@ typedef struct cr_ir_packed {
 typedef struct cr_ir_value { /* of one output port */
     cr_tensor *t;            /* NULL: not needed as a tensor yet */
     cr_ir_packed *packed;
-    int uses;                /* edges that leave it */
+    int uses, fakes;         /* edges that leave it; to a FakeQuantize */
 } cr_ir_value;
 
 typedef struct cr_ir_import {
@@ -74,6 +74,9 @@ cr_status cr_ir_int_list(cr_ir_import *m, const int64_t *values, size_t n, cr_te
 cr_status cr_ir_scalar(cr_ir_import *m, float value, cr_tensor **out, cr_error *err);
 /* The tensor is what output port k gives; it takes the layer's name if it has none. */
 cr_status cr_ir_give(cr_ir_import *m, size_t k, cr_tensor *t, cr_error *err);
+
+/* t, made of what the layer at input k gives, takes that layer's name if it has none. */
+cr_status cr_ir_name_as_input(cr_ir_import *m, size_t k, cr_tensor *t, cr_error *err);
 
 /* ---- quantization (ir_quant.c) ---- */
 

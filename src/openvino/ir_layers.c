@@ -180,6 +180,23 @@ static cr_status read_round(cr_ir_import *m, cr_error *err)
     return cr_ir_give(m, 0, y, err);
 }
 
+static cr_status read_grid_sample(cr_ir_import *m, cr_error *err)
+{
+    const char *mode = cr_ir_text(m, "mode", "bilinear");
+    cr_node *n;
+    CR_TRY(cr_ir_node(m, CR_OP_GridSample, 2, 1, 3, &n, err));
+    CR_TRY(cr_ir_in(m, 0, &n->in[0], err));
+    CR_TRY(cr_ir_in(m, 1, &n->in[1], err));
+    if (!strcmp(mode, "bilinear")) mode = "linear";
+    if (!strcmp(mode, "bicubic")) mode = "cubic";
+    cr_attr_set_int(&n->attrs[0], "align_corners", cr_ir_flag(m, "align_corners", false));
+    if (!cr_attr_set_string(m->g, &n->attrs[1], "mode", mode) ||
+        !cr_attr_set_string(m->g, &n->attrs[2], "padding_mode", cr_ir_text(m, "padding_mode", "zeros")))
+        return CR_NOMEM(err);
+    CR_TRY(cr_ir_done(m, n, err));
+    return cr_ir_give(m, 0, n->out[0], err);
+}
+
 /* ---- the table ---- */
 
 typedef struct row {
@@ -203,6 +220,7 @@ static const row rows[] = {
     {"FakeQuantize", cr_ir_read_fake_quantize, 1},
     {"Gather", cr_ir_read_gather, 8},
     {"Gelu", read_gelu, 7},
+    {"GridSample", read_grid_sample, 9},
     {"GroupConvolution", cr_ir_read_group_convolution, 1},
     {"GroupConvolutionBackpropData", cr_ir_read_group_backprop, 1},
     {"HSigmoid", read_hard_sigmoid, 5},

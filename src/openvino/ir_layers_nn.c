@@ -92,7 +92,9 @@ static cr_status weights_in(cr_ir_import *m, bool grouped, int spatial, cr_tenso
     CR_CHECK(s->rank == spatial + 3 && cr_shape_known(s), err, CR_ERR_FORMAT,
              "grouped weights of %d axes", s->rank);
     *groups = s->dim[0];
-    return v->packed ? cr_ir_unpack_groups(m, v->packed, out, err) : merge_groups(m, *out, out, err);
+    if (v->packed) CR_TRY(cr_ir_unpack_groups(m, v->packed, out, err));
+    else CR_TRY(merge_groups(m, *out, out, err));
+    return cr_ir_name_as_input(m, 1, *out, err);
 }
 
 static cr_status read_conv(cr_ir_import *m, bool grouped, bool backwards, cr_error *err)
@@ -209,6 +211,7 @@ cr_status cr_ir_read_matmul(cr_ir_import *m, cr_error *err)
                                                                    : NULL;
     if (turn && s && s->rank == 2) {
         CR_TRY(cr_ir_unpack_turned(m, w->packed, &b, err));
+        CR_TRY(cr_ir_name_as_input(m, 1, b, err));
     } else {
         CR_TRY(cr_ir_in(m, 1, &b, err));
         if (turn) CR_TRY(turn_last(m, b, &b, err));

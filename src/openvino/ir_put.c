@@ -209,6 +209,24 @@ static cr_status put_cast(cr_ir_out *w, cr_error *err)
     return cr_fail(err, CR_ERR_UNSUPPORTED, "to type %s", cr_dtype_key(w->n->out[0]->dtype));
 }
 
+static cr_status put_grid_sample(cr_ir_out *w, cr_error *err)
+{
+    const cr_node *n = w->n;
+    const char *mode = cr_attr_string(n, "mode", "linear");
+    char attrs[128];
+    cr_ir_ref in[2];
+    CR_CHECK(n->in[0]->shape.rank == 4, err, CR_ERR_UNSUPPORTED, "of %d axes", n->in[0]->shape.rank);
+    CR_TRY(cr_ir_refs_in(w, in, 2, err));
+    snprintf(attrs, sizeof attrs, "align_corners=\"%s\" mode=\"%s\" padding_mode=\"%.16s\"",
+             cr_attr_int(n, "align_corners", 0) ? "true" : "false",
+             !strcmp(mode, "linear")  ? "bilinear"
+             : !strcmp(mode, "cubic") ? "bicubic"
+                                      : "nearest",
+             cr_attr_string(n, "padding_mode", "zeros"));
+    cr_ir_outer(w, "GridSample", 9, attrs, in, 2);
+    return CR_OK;
+}
+
 /* No layer, unless it has to give an output its name. */
 static cr_status put_identity(cr_ir_out *w, cr_error *err)
 {
@@ -234,6 +252,7 @@ static const row rows[] = {
     {CR_OP_Gelu, put_gelu},                    {CR_OP_Gemm, cr_ir_put_gemm},
     {CR_OP_GlobalAveragePool, cr_ir_put_global_pool},
     {CR_OP_GlobalMaxPool, cr_ir_put_global_pool},
+    {CR_OP_GridSample, put_grid_sample},
     {CR_OP_HardSigmoid, put_hard_sigmoid},     {CR_OP_Identity, put_identity},
     {CR_OP_LeakyRelu, put_leaky},              {CR_OP_LogSoftmax, put_softmax},
     {CR_OP_MatMul, cr_ir_put_matmul},          {CR_OP_Max, put_variadic},

@@ -229,7 +229,7 @@ bool cr_ir_needs_fake(const cr_ir_out *w, const cr_tensor *t)
     const cr_recipe_entry *e = w->entries[t->id];
     const cr_node *n = t->producer;
     if (!e || t->data) return false;
-    if (!n || !moves_codes(n) || cr_ir_is_output(w->g, t)) return true;
+    if (!n || !moves_codes(n)) return true;
     for (int k = 0; k < (n->op->kind == CR_OP_Concat ? n->n_in : 1); k++)
         if (n->in[k]->data || !same_entry(w->entries[n->in[k]->id], e)) return true;
     return false;

@@ -45,8 +45,12 @@ static cr_status make_values(cr_ir_import *m, cr_error *err)
     }
     for (size_t i = 0; i < ir->layer_count; i++)
         for (size_t k = 0; k < ir->layers[i].in_count; k++)
-            if (ir->layers[i].from_layer[k] >= 0)
-                m->values[ir->layers[i].from_layer[k]][ir->layers[i].from_port[k]].uses++;
+            if (ir->layers[i].from_layer[k] >= 0) {
+                cr_ir_value *v =
+                    &m->values[ir->layers[i].from_layer[k]][ir->layers[i].from_port[k]];
+                v->uses++;
+                v->fakes += k == 0 && !strcmp(ir->layers[i].type, "FakeQuantize");
+            }
     return CR_OK;
 }
 
@@ -117,6 +121,24 @@ static bool is_port_tensor(const cr_graph *g, const cr_tensor *t)
     return t->data != NULL;
 }
 
+/* An output of codes that are passed on: the values in front of their pair have its name. They get
+ * another. */
+static cr_status free_name(cr_ir_import *m, const cr_tensor *t, const char *name, cr_error *err)
+{
+    const cr_node *dq = t->producer, *q;
+    if (*t->name || !dq || !dq->op || dq->op->kind != CR_OP_DequantizeLinear) return CR_OK;
+    q = dq->in[0]->producer;
+    if (!q || !q->op || q->op->kind != CR_OP_QuantizeLinear || q->in[0] != cr_names_get(&m->names, name))
+        return CR_OK;
+    const char *inner = cr_arena_printf(&m->g->arena, "%s/float", name);
+    if (!inner) return CR_NOMEM(err);
+    if (cr_names_get(&m->names, inner)) return CR_OK;
+    q->in[0]->name = inner;
+    return cr_names_put(&m->names, inner, q->in[0]) && cr_names_put(&m->names, name, (void *)(uintptr_t)t)
+               ? CR_OK
+               : CR_NOMEM(err);
+}
+
 static cr_status read_result(cr_ir_import *m, cr_error *err)
 {
     cr_tensor *t;
@@ -128,7 +150,8 @@ static cr_status read_result(cr_ir_import *m, cr_error *err)
     const char *name =
         port_name(m, &m->ir->layers[m->l->from_layer[0]], (size_t)m->l->from_port[0]);
     if (!name) return CR_NOMEM(err);
-    if (!cr_names_get(&m->names, name)) {
+    CR_TRY(free_name(m, t, name, err));
+    if (!cr_names_get(&m->names, name) || (cr_names_get(&m->names, name) == t && !*t->name)) {
         t->name = cr_arena_strdup(&m->g->arena, name);
         if (!t->name) t->name = "";
         if (!*t->name || !cr_names_put(&m->names, t->name, t)) return CR_NOMEM(err);

@@ -1,5 +1,6 @@
 /* OpenVINO IR out: what is written comes back as the graph and the recipe that it was. What OpenVINO
  * makes of it: tests/peers/ir_out.py. */
+#define _POSIX_C_SOURCE 200809L /* mkdtemp */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -150,7 +151,7 @@ static void recipes_come_back(void **state)
         run_graph(g, NULL, ranges, out);
         drop_outputs(g, out);
         cr_recipe *r = random_recipe(g, seed, ranges);
-        if (write_net(g, r)) {
+        if (!names_only(g) && write_net(g, r)) {
             cr_recipe *again;
             cr_graph *back = read_back(&again);
             for (size_t i = 0; i < r->count; i++) {
