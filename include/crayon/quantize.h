@@ -316,7 +316,7 @@ typedef enum cr_export_floats {
 } cr_export_floats;
 
 typedef struct cr_export_options {
-    const char *format; /* "qdq", "tflite", "coreml"; NULL: from the path's ending */
+    const char *format; /* "qdq", "tflite", "openvino", "coreml"; NULL: from the path's ending */
     cr_port_type ports; /* default float */
     /* Core ML only. */
     cr_export_floats floats; /* arithmetic */

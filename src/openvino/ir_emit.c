@@ -111,20 +111,21 @@ static type_name type_of(cr_dtype t)
 }
 
 /* A comma divides names in the file. */
-static void print_port(cr_ir_out *w, int id, const cr_ir_ref *r, const char *tensor)
+static void print_port(cr_ir_out *w, int id, const cr_ir_ref *r, const char *tensor, bool input)
 {
     const char *precision = type_of(r->dtype).precision;
-    cr_ir_print(w, &w->layers, "\t\t\t\t<port id=\"%d\" precision=\"%s\"", id,
+    cr_ir_print(w, &w->layers, "<port id=\"%d\" precision=\"%s\"", id,
                 precision ? precision : "UNSPECIFIED");
     if (tensor && *tensor && !strchr(tensor, ',') && !strchr(tensor, '\\')) {
         cr_ir_print(w, &w->layers, " names=\"");
         cr_ir_print_text(w, &w->layers, tensor);
         cr_ir_print(w, &w->layers, "\"");
     }
-    cr_ir_print(w, &w->layers, r->shape.rank ? ">\n" : " />\n");
-    for (int d = 0; d < r->shape.rank; d++)
-        cr_ir_print(w, &w->layers, "\t\t\t\t\t<dim>%lld</dim>\n", (long long)r->shape.dim[d]);
-    if (r->shape.rank) cr_ir_print(w, &w->layers, "\t\t\t\t</port>\n");
+    const int dims = input ? 0 : r->shape.rank; /* an edge brings an input's */
+    cr_ir_print(w, &w->layers, dims ? ">\n" : " />\n");
+    for (int d = 0; d < dims; d++)
+        cr_ir_print(w, &w->layers, "<dim>%lld</dim>", (long long)r->shape.dim[d]);
+    if (dims) cr_ir_print(w, &w->layers, "</port>\n");
 }
 
 /* OpenVINO leaves constants of 16 bits as they are only if their Convert says what it is for. */
@@ -139,29 +140,29 @@ void cr_ir_layer_n(cr_ir_out *w, const char *type, int opset, const char *name, 
                    int n_out)
 {
     const int id = w->count++;
-    cr_ir_print(w, &w->layers, "\t\t<layer id=\"%d\" name=\"", id);
+    cr_ir_print(w, &w->layers, "<layer id=\"%d\" name=\"", id);
     cr_ir_print_text(w, &w->layers, unique(w, name));
     cr_ir_print(w, &w->layers, "\" type=\"%s\" version=\"opset%d\">\n", type, opset);
-    if (attrs) cr_ir_print(w, &w->layers, "\t\t\t<data %s />\n", attrs);
+    if (attrs) cr_ir_print(w, &w->layers, "<data %s />\n", attrs);
     if (is_decompression(type, in, n_in))
-        cr_ir_print(w, &w->layers, "\t\t\t<rt_info>\n\t\t\t\t<attribute name=\"decompression\" "
-                                   "version=\"0\" />\n\t\t\t</rt_info>\n");
-    if (n_in) cr_ir_print(w, &w->layers, "\t\t\t<input>\n");
+        cr_ir_print(w, &w->layers, "<rt_info>\n<attribute name=\"decompression\" "
+                                   "version=\"0\" />\n</rt_info>\n");
+    if (n_in) cr_ir_print(w, &w->layers, "<input>\n");
     for (int k = 0; k < n_in; k++) {
-        print_port(w, k, &in[k], NULL);
+        print_port(w, k, &in[k], NULL, true);
         cr_ir_print(w, &w->edges,
-                    "\t\t<edge from-layer=\"%d\" from-port=\"%d\" to-layer=\"%d\" to-port=\"%d\" />\n",
+                    "<edge from-layer=\"%d\" from-port=\"%d\" to-layer=\"%d\" to-port=\"%d\" />\n",
                     in[k].layer - 1, in[k].port, id, k);
     }
-    if (n_in) cr_ir_print(w, &w->layers, "\t\t\t</input>\n");
-    if (n_out) cr_ir_print(w, &w->layers, "\t\t\t<output>\n");
+    if (n_in) cr_ir_print(w, &w->layers, "</input>\n");
+    if (n_out) cr_ir_print(w, &w->layers, "<output>\n");
     for (int k = 0; k < n_out; k++) {
         outs[k].layer = id + 1;
         outs[k].port = n_in + k;
-        print_port(w, outs[k].port, &outs[k], tensors ? tensors[k] : NULL);
+        print_port(w, outs[k].port, &outs[k], tensors ? tensors[k] : NULL, false);
     }
-    if (n_out) cr_ir_print(w, &w->layers, "\t\t\t</output>\n");
-    cr_ir_print(w, &w->layers, "\t\t</layer>\n");
+    if (n_out) cr_ir_print(w, &w->layers, "</output>\n");
+    cr_ir_print(w, &w->layers, "</layer>\n");
 }
 
 cr_ir_ref cr_ir_inner(cr_ir_out *w, const char *type, int opset, const char *suffix,

@@ -96,14 +96,14 @@ static void print_facts(cr_ir_out *w, cr_ir_buffer *b, const char *group, const 
                         size_t n)
 {
     if (!n) return;
-    cr_ir_print(w, b, "\t\t<%s>\n", group);
+    cr_ir_print(w, b, "<%s>\n", group);
     for (size_t i = 0; i < n; i++) {
         if (!is_xml_name(facts[2 * i])) continue;
-        cr_ir_print(w, b, "\t\t\t<%s value=\"", facts[2 * i]);
+        cr_ir_print(w, b, "<%s value=\"", facts[2 * i]);
         cr_ir_print_text(w, b, facts[2 * i + 1]);
         cr_ir_print(w, b, "\" />\n");
     }
-    cr_ir_print(w, b, "\t\t</%s>\n", group);
+    cr_ir_print(w, b, "</%s>\n", group);
 }
 
 static cr_status print_file(cr_ir_out *w, FILE *f, cr_error *err)
@@ -111,15 +111,15 @@ static cr_status print_file(cr_ir_out *w, FILE *f, cr_error *err)
     cr_ir_buffer head = {0}, facts = {0};
     cr_ir_print(w, &head, "<?xml version=\"1.0\"?>\n<net name=\"");
     cr_ir_print_text(w, &head, w->g->name && *w->g->name ? w->g->name : "model");
-    cr_ir_print(w, &head, "\" version=\"11\">\n\t<layers>\n");
-    cr_ir_print(w, &facts, "\t</edges>\n\t<rt_info>\n");
+    cr_ir_print(w, &head, "\" version=\"11\">\n<layers>\n");
+    cr_ir_print(w, &facts, "</edges>\n<rt_info>\n");
     print_facts(w, &facts, "model_info", w->options->info, w->options->info_count);
     print_facts(w, &facts, "metadata", (const char *const *)w->g->meta, w->g->meta_count);
-    cr_ir_print(w, &facts, "\t</rt_info>\n</net>\n");
+    cr_ir_print(w, &facts, "</rt_info>\n</net>\n");
     if (!w->failed) {
         fwrite(head.bytes, 1, head.used, f); /* the stream remembers a failure */
         fwrite(w->layers.bytes, 1, w->layers.used, f);
-        fputs("\t</layers>\n\t<edges>\n", f);
+        fputs("</layers>\n<edges>\n", f);
         if (w->edges.used) fwrite(w->edges.bytes, 1, w->edges.used, f);
         fwrite(facts.bytes, 1, facts.used, f);
     }
