@@ -26,6 +26,8 @@ static void put_cards(cr_report_page *p, const cli_eval_report *r)
 static void put_facts(cr_report_page *p, const cli_eval_report *r)
 {
     const cr_model_info *info = cr_model_get_info(r->model);
+    static const char *const shapes[] = {"boxes, by overlap (IoU)", "masks, by overlap (IoU)",
+                                         "keypoints, by object keypoint similarity (OKS)"};
     char pre[160], model[512], count[64], limits[96];
     cli_preprocess_text(&info->preprocess, pre, sizeof pre);
     snprintf(model, sizeof model, "%.300s: %.80s, %zu classes, %.60s", info->path, info->family, info->name_count,
@@ -38,6 +40,7 @@ static void put_facts(cr_report_page *p, const cli_eval_report *r)
                                     {"Input", pre},
                                     {"Pictures", count},
                                     {"Labels", r->labels_path},
+                                    {"Compared", shapes[r->metric]},
                                     {"Detections", limits}};
     cr_report_facts(p, "Evaluation", facts, sizeof facts / sizeof facts[0]);
 }
@@ -131,8 +134,7 @@ static cr_status compose(cr_report_page *p, cli_eval_report *r, cr_error *err)
 static cr_status score(cli_eval_report *r, cr_error *err)
 {
     const cli_pictures *p = r->pictures;
-    const cr_coco_results own = cli_results(r->boxes);
-    const cr_coco_results other = cli_results(r->other_boxes);
+    const cr_coco_results own = cli_results(r->boxes), other = cli_results(r->other_boxes);
     const cr_status st = cr_coco_evaluate_curves(r->labels, &own, r->metric, p->ids, p->count, NULL, &r->curves,
                                                  NULL, err);
     if (st != CR_OK || !r->other) return st;

@@ -180,7 +180,7 @@ void cr_report_scores(cr_report_page *p, const cr_labels *labels, const cr_repor
 {
     if (!count) return;
     if (count > 2) count = 2;
-    cr_report_begin(p, "accuracy", "Accuracy", "COCO metrics on the labelled pictures, 0 to 1; points are hundredths.");
+    cr_report_begin(p, "accuracy", "Accuracy", "COCO metrics on the labelled pictures, 0 to 1; points are hundredths. Of masks and keypoints IoU is their own similarity.");
     fputs("<div class=\"halves\">", p->body);
     put_curves(p->body, scores, count);
     put_metrics(p->body, scores, count);
