@@ -119,6 +119,10 @@ fuzz_all() {
     fuzz ops "$((FUZZ_RUNS * 10))"
     fuzz recipes "$((FUZZ_RUNS / 10))"
     fuzz labels "$work/seeds/instances.json" "$FUZZ_RUNS"
+    for seed in found.json poses.json voc.xml; do
+        cp "tests/fuzz/labels_$seed" "$work/seeds/"
+        fuzz labels "$work/seeds/labels_$seed" "$FUZZ_RUNS"
+    done
     fuzz image "$FUZZ_RUNS" 1 "$work/seeds/images/000000.jpg"
     python3 tests/cli/make_video.py "$work/seeds/v.avi" 5 "$work/seeds/images/000000.jpg" "$work/seeds/images/000000.jpg"
     (cd "$work/seeds" && python3 -m zipfile -c v.zip images)

@@ -62,6 +62,8 @@ static cr_status take_points(result_list *l, const cr_json_item *item, double xy
     if (!n || n != l->r.keypoints) return lacks(item, "keypoints", err);
     memcpy(l->r.points + l->r.count * n * 3, points, n * 3 * sizeof *points);
     cr_coco_points_box(points, n, xywh);
+    CR_CHECK(isfinite(xywh[2]) && isfinite(xywh[3]), err, CR_ERR_FORMAT,
+             "%s: %s %zu: \"keypoints\" lie too far apart", item->path, item->kind, item->index);
     return CR_OK;
 }
 

@@ -2,8 +2,12 @@
  *
  *     data.yaml     path: ROOT   train: images/train   val: images/val   names: {0: circle, ...}
  *     ROOT/images/val/7.jpg      a picture
- *     ROOT/labels/val/7.txt      its objects, a line each: "class cx cy w h", or "class x1 y1 x2 y2
- * ..." for a polygon; parts of the picture's size
+ *     ROOT/labels/val/7.txt      its objects, a line each; parts of the picture's size:
+ *         class cx cy w h                      a box
+ *         class x1 y1 x2 y2 x3 y3 ...          a polygon: segments, and the four corners of
+ *                                              oriented boxes; the box is the upright one around
+ *         class cx cy w h x1 y1 [v1] x2 ...    keypoints, where data.yaml has kpt_shape: [K, 2 or 3];
+ *                                              v 0: not labelled (without v: x or y is below 0)
  *
  * A split is a folder (walked with its subfolders), a .txt list of pictures, or a list of those.
  * `path` is taken relative to data.yaml. Repeated lines of a label file count once, as there. */
@@ -19,7 +23,7 @@
 #include <yaml.h>
 
 #include "base/file.h"
-#include "eval/label_store.h"
+#include "eval/label_shapes.h"
 #include "eval/picture_size.h"
 
 enum {
@@ -27,7 +31,8 @@ enum {
     TEXT_LIMIT = 256 << 20,
     DEPTH_MAX = 32,
     FOLDERS_MAX = 1 << 16, /* links may make loops */
-    CLASSES_MAX = 1 << 20
+    CLASSES_MAX = 1 << 20,
+    KEYPOINTS_MAX = 1000
 };
 
 /* A position a little outside the picture is rounding, not an error. */
@@ -45,6 +50,9 @@ typedef struct yolo {
     cr_arena arena;
     picture *pictures;
     size_t picture_count, picture_cap, label_files, folders;
+    size_t keypoints, keypoint_dims; /* kpt_shape; 0: none */
+    double *numbers;                 /* of a line, behind the class */
+    size_t number_cap;
 } yolo;
 
 /* ---- paths ----------------------------------------------------------------------------------- */
@@ -278,12 +286,30 @@ static cr_status read_names(yolo *y, yaml_node_t *map, cr_error *err)
     return CR_OK;
 }
 
+static cr_status read_keypoint_shape(yolo *y, yaml_node_t *map, cr_error *err)
+{
+    const yaml_node_t *node = member(y, map, "kpt_shape");
+    if (is_empty(node)) return CR_OK;
+    int64_t shape[2] = {0, 0};
+    bool ok = node->type == YAML_SEQUENCE_NODE &&
+              node->data.sequence.items.top - node->data.sequence.items.start == 2;
+    for (int i = 0; ok && i < 2; i++)
+        ok = parse_index(
+            text_of(yaml_document_get_node(y->doc, node->data.sequence.items.start[i])), &shape[i]);
+    CR_CHECK(ok && shape[0] >= 1 && shape[0] <= KEYPOINTS_MAX && (shape[1] == 2 || shape[1] == 3),
+             err, CR_ERR_FORMAT, "%s: \"kpt_shape\" is not [COUNT, 2 or 3]", y->yaml);
+    y->keypoints = (size_t)shape[0];
+    y->keypoint_dims = (size_t)shape[1];
+    return CR_OK;
+}
+
 static cr_status read_document(yolo *y, cr_error *err)
 {
     yaml_node_t *map = yaml_document_get_root_node(y->doc);
     CR_CHECK(map && map->type == YAML_MAPPING_NODE, err, CR_ERR_FORMAT,
              "%s: not a data.yaml: it must hold \"val: FOLDER\" and \"names: ...\"", y->yaml);
     CR_TRY(read_names(y, map, err));
+    CR_TRY(read_keypoint_shape(y, map, err));
     CR_TRY(find_root(y, map, err));
     return read_split(y, map, err);
 }
@@ -333,41 +359,103 @@ typedef struct extent {
     double x0, y0, x1, y1;
 } extent;
 
-/* The numbers of a line after the class: a box, or a polygon's corners. */
-static bool read_extent(char *rest, extent *e)
+/* The numbers of a line after the class; false: something else. */
+static cr_status read_line_numbers(yolo *y, char *rest, size_t *n, bool *ok, cr_error *err)
 {
-    double v[4] = {0}, corner[2];
-    size_t n = 0;
-    *e = (extent){INFINITY, INFINITY, -INFINITY, -INFINITY};
-    for (char *word; (word = strtok_r(rest, " \t", &rest)); n++) {
+    *n = 0;
+    *ok = true;
+    for (char *word; *ok && (word = strtok_r(rest, " \t", &rest)); ++*n) {
         char *end;
-        const double x = strtod(word, &end);
-        if (*end || !(x >= -SLACK && x <= 1 + SLACK)) return false;
-        if (n < 4) v[n] = x;
-        corner[n & 1] = x;
-        if (!(n & 1)) continue;
-        e->x0 = fmin(e->x0, corner[0]), e->x1 = fmax(e->x1, corner[0]);
-        e->y0 = fmin(e->y0, corner[1]), e->y1 = fmax(e->y1, corner[1]);
+        if (!cr_grow((void **)&y->numbers, &y->number_cap, *n, sizeof *y->numbers))
+            return CR_NOMEM(err);
+        y->numbers[*n] = strtod(word, &end);
+        *ok = !*end && isfinite(y->numbers[*n]);
     }
-    if (n == 4) *e = (extent){v[0] - v[2] / 2, v[1] - v[3] / 2, v[0] + v[2] / 2, v[1] + v[3] / 2};
-    return n == 4 || (n >= 6 && n % 2 == 0);
+    return CR_OK;
+}
+
+static bool all_inside(const double *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!(v[i] >= -SLACK && v[i] <= 1 + SLACK)) return false;
+    return true;
+}
+
+static extent extent_of_box(const double v[4])
+{
+    return (extent){v[0] - v[2] / 2, v[1] - v[3] / 2, v[0] + v[2] / 2, v[1] + v[3] / 2};
+}
+
+static extent extent_of_polygon(const double *v, size_t n)
+{
+    extent e = {INFINITY, INFINITY, -INFINITY, -INFINITY};
+    for (size_t i = 0; i < n; i += 2) {
+        e.x0 = fmin(e.x0, v[i]), e.x1 = fmax(e.x1, v[i]);
+        e.y0 = fmin(e.y0, v[i + 1]), e.y1 = fmax(e.y1, v[i + 1]);
+    }
+    return e;
+}
+
+/* Keypoints in pixels, [K, 3]. A keypoint far outside is a mistake; a little below 0 says "none". */
+static cr_status take_keypoints(yolo *y, const cr_label_image *image, cr_label_box *box, bool *ok,
+                                cr_error *err)
+{
+    double *out = cr_arena_alloc(&y->labels->arena, 3 * y->keypoints * sizeof *out);
+    if (!out) return CR_NOMEM(err);
+    const double *v = y->numbers + 4;
+    for (size_t k = 0; k < y->keypoints; k++, v += y->keypoint_dims) {
+        const bool there = v[0] >= 0 && v[1] >= 0;
+        const double seen = y->keypoint_dims == 3 ? v[2] : there ? 2 : 0;
+        *ok = *ok && fabs(v[0]) <= 2 && fabs(v[1]) <= 2 && (seen == 0 || seen == 1 || seen == 2);
+        out[3 * k] = v[0] * image->width;
+        out[3 * k + 1] = v[1] * image->height;
+        out[3 * k + 2] = seen;
+    }
+    box->keypoints = out;
+    box->keypoint_count = y->keypoints;
+    return CR_OK;
+}
+
+static cr_status take_polygon(yolo *y, size_t n, const cr_label_image *image, cr_label_box *box,
+                              cr_error *err)
+{
+    for (size_t i = 0; i < n; i++) y->numbers[i] *= i & 1 ? image->height : image->width;
+    const size_t corners = n / 2;
+    const cr_polygons polygon = {y->numbers, &corners, 1};
+    return cr_labels_polygons(y->labels, &polygon, image->width, image->height, box, true, err);
 }
 
 static cr_status read_line(yolo *y, const char *path, size_t line_number, char *line,
                            const cr_label_image *image, cr_error *err)
 {
     cr_label_box box = {.image_id = image->id};
-    extent e;
+    size_t n;
+    bool ok;
     const char *class_text = strtok_r(line, " \t", &line);
     if (!class_text) return CR_OK;
-    CR_CHECK(parse_index(class_text, &box.category_id) && read_extent(line, &e), err, CR_ERR_FORMAT,
-             "%s line %zu: not \"class cx cy w h\" or a polygon with numbers from 0 to 1", path,
-             line_number);
-    box.x = e.x0 * image->width;
-    box.y = e.y0 * image->height;
-    box.w = (e.x1 - e.x0) * image->width;
-    box.h = (e.y1 - e.y0) * image->height;
-    box.area = box.w * box.h;
+    const unsigned parts = y->labels->parts;
+    CR_TRY(read_line_numbers(y, line, &n, &ok, err));
+    const bool posed = y->keypoints && n == 4 + y->keypoints * y->keypoint_dims;
+    const bool polygon = !posed && !y->keypoints && n >= 6 && n % 2 == 0;
+    ok = ok && parse_index(class_text, &box.category_id) && (n == 4 || posed || polygon) &&
+         all_inside(y->numbers, polygon ? n : 4);
+    if (ok) {
+        const extent e = polygon ? extent_of_polygon(y->numbers, n) : extent_of_box(y->numbers);
+        box.x = e.x0 * image->width;
+        box.y = e.y0 * image->height;
+        box.w = (e.x1 - e.x0) * image->width;
+        box.h = (e.y1 - e.y0) * image->height;
+        box.area = box.w * box.h * (parts & CR_LABEL_KEYPOINTS ? CR_COCO_BODY_SHARE : 1);
+    }
+    if (ok && posed && (parts & CR_LABEL_KEYPOINTS))
+        CR_TRY(take_keypoints(y, image, &box, &ok, err));
+    CR_CHECK(ok, err, CR_ERR_FORMAT,
+             "%s line %zu: not \"class cx cy w h\"%s with numbers from 0 to 1", path, line_number,
+             y->keypoints ? " and keypoints as kpt_shape says" : " or a polygon");
+    if (polygon && (parts & CR_LABEL_MASKS)) {
+        const cr_status st = take_polygon(y, n, image, &box, err);
+        if (st != CR_OK) return cr_fail_prefix(err, st, "%s line %zu", path, line_number);
+    }
     return cr_labels_add_box(y->labels, &box, err);
 }
 
@@ -398,6 +486,12 @@ static int by_box(const void *a, const void *b)
     const double z[5] = {(double)q->category_id, q->x, q->y, q->w, q->h};
     for (int i = 0; i < 5; i++)
         if (x[i] != z[i]) return x[i] < z[i] ? -1 : 1;
+    if (!p->mask != !q->mask) return p->mask ? 1 : -1;
+    const int masks = p->mask ? strcmp(p->mask->counts, q->mask->counts) : 0;
+    if (masks) return masks;
+    if (p->keypoint_count != q->keypoint_count) return p->keypoint_count < q->keypoint_count ? -1 : 1;
+    for (size_t k = 0; k < 3 * p->keypoint_count; k++)
+        if (p->keypoints[k] != q->keypoints[k]) return p->keypoints[k] < q->keypoints[k] ? -1 : 1;
     return 0;
 }
 
@@ -462,6 +556,7 @@ cr_status cr_labels_read_yolo(const char *path, cr_labels *l, cr_error *err)
     uselocale(before);
     freelocale(plain);
     cr_free(y.pictures);
+    cr_free(y.numbers);
     cr_arena_free(&y.arena);
     return st;
 }

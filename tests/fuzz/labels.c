@@ -2,13 +2,15 @@
  *
  *     fuzz-labels FILE [N] [SEED]        N times (10000): break FILE somewhere, read it, use it
  *
- * A .json is read as labels and as results, a .yaml as labels whose pictures lie beside FILE (the
- * broken copy is written beside it and removed). Built with sanitizers, a finding ends the program;
+ * A .json is read as labels (boxes, then masks and keypoints as well) and as results, a .yaml as
+ * labels whose pictures lie beside FILE (the broken copy is written beside it and removed), a .xml
+ * as the only one of a folder. Built with sanitizers, a finding ends the program;
  * it also ends when a failure comes without a one-line message or leaves something behind. */
 #define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -17,6 +19,8 @@
 #include "crayon/eval.h"
 
 enum { GROWTH = 4096, BOXES = 200 };
+
+typedef enum kind { JSON, YAML, XML } kind;
 
 typedef struct text {
     unsigned char *bytes;
@@ -93,32 +97,48 @@ static void use_labels(const cr_labels *l)
     demand(cr_labels_find_image(l, cr_labels_image(l, 0)->file_name) != NULL, "lost an image", "");
 }
 
-/* 1 if the broken file was still read. */
-static int read_once(const char *path, bool yaml)
+static int read_labels(const char *path, unsigned parts)
 {
     cr_error err = {0};
     cr_labels *l;
-    cr_status st = cr_labels_load(path, &l, &err);
-    const int read = st == CR_OK;
-    if (read)
+    const cr_status st = cr_labels_load_parts(path, parts, &l, &err);
+    if (st == CR_OK)
         use_labels(l);
     else
         check_failure(st, &err, l);
     cr_labels_free(&l);
-    if (yaml) return read;
-    cr_coco_box *boxes;
-    cr_coco_metrics m;
-    size_t n;
-    st = cr_coco_boxes_read(path, &boxes, &n, &err);
-    if (st)
-        check_failure(st, &err, boxes);
-    else
-        demand(!cr_coco_agreement(boxes, n, boxes, n, .25, &m, &err), "agreement", err.message);
-    cr_coco_boxes_free(&boxes);
-    return read || !st;
+    return st == CR_OK;
 }
 
-static int fuzz(const text *seed_text, const char *path, bool yaml, long n, uint64_t seed)
+static int read_results(const char *path)
+{
+    cr_error err = {0};
+    cr_coco_metrics m;
+    cr_coco_results r;
+    const cr_status st = cr_coco_results_read(path, &r, &err);
+    if (st) check_failure(st, &err, r.boxes);
+    const cr_coco_metric metric = r.masks    ? CR_COCO_MASKS
+                                  : r.points ? CR_COCO_KEYPOINTS
+                                             : CR_COCO_BOXES;
+    if (!st)
+        demand(!cr_coco_agreement_results(&r, &r, metric, .25, &m, &err), "agreement", err.message);
+    cr_coco_results_free(&r);
+    return !st;
+}
+
+/* 1 if the broken file was still read. */
+static int read_once(const char *path, kind k)
+{
+    char folder[4096];
+    if (k == XML) {
+        snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(path, '/') - path), path);
+        return read_labels(folder, 0);
+    }
+    const int read = read_labels(path, 0) | read_labels(path, CR_LABEL_MASKS | CR_LABEL_KEYPOINTS);
+    return k == JSON ? read | read_results(path) : read;
+}
+
+static int fuzz(const text *seed_text, const char *path, kind k, long n, uint64_t seed)
 {
     text t = {malloc(seed_text->size + GROWTH), 0};
     cr_rng r;
@@ -127,12 +147,12 @@ static int fuzz(const text *seed_text, const char *path, bool yaml, long n, uint
     for (long i = 0; i < n; i++) {
         cr_rng_seed(&r, seed + (uint64_t)i);
         memcpy(t.bytes, seed_text->bytes, t.size = seed_text->size);
-        for (uint32_t k = 1 + cr_rng_below(&r, 4); k; k--) mutate(&r, &t);
+        for (uint32_t m = 1 + cr_rng_below(&r, 4); m; m--) mutate(&r, &t);
         FILE *f = fopen(path, "wb");
         const bool ok = f && fwrite(t.bytes, 1, t.size, f) == t.size;
         if (f && fclose(f)) demand(false, "cannot write", path);
         demand(ok, "cannot write", path);
-        read += read_once(path, yaml);
+        read += read_once(path, k);
     }
     free(t.bytes);
     unlink(path);
@@ -153,11 +173,18 @@ int main(int argc, char **argv)
         return 1;
     }
     const char *dot = strrchr(argv[1], '.');
-    const bool yaml = dot && (!strcmp(dot, ".yaml") || !strcmp(dot, ".yml"));
-    char path[4096];
-    snprintf(path, sizeof path, "%s.fuzz-%ld%s", argv[1], (long)getpid(), yaml ? ".yaml" : ".json");
-    const int rc = fuzz(&t, path, yaml, argc > 2 ? strtol(argv[2], NULL, 10) : 10000,
+    const kind k = !dot                                            ? JSON
+                   : !strcmp(dot, ".yaml") || !strcmp(dot, ".yml") ? YAML
+                   : !strcmp(dot, ".xml")                          ? XML
+                                                                   : JSON;
+    static const char *const endings[] = {".json", ".yaml", ""};
+    char path[4096], folder[4000];
+    snprintf(folder, sizeof folder, "%s.fuzz-%ld%s", argv[1], (long)getpid(), endings[k]);
+    snprintf(path, sizeof path, "%s%s", folder, k == XML ? "/a.xml" : "");
+    if (k == XML && mkdir(folder, 0700)) return 1;
+    const int rc = fuzz(&t, path, k, argc > 2 ? strtol(argv[2], NULL, 10) : 10000,
                         argc > 3 ? strtoull(argv[3], NULL, 10) : 1);
+    if (k == XML) rmdir(folder);
     cr_free(t.bytes);
     return rc;
 }
