@@ -30,9 +30,14 @@ def value(field, name, dims):
     return nested(field, nested(1, name) + nested(2, nested(1, number(1, 1) + shape)))
 
 
-graph = (node("first", ["x", "b"], "a") + node("second", ["a", "x"], "b") + nested(2, "cycle")
-         + value(11, "x", [1, 3, 8, 8]) + value(12, "b", [1, 3, 8, 8]))
-model = number(1, 8) + nested(2, "test") + nested(7, graph) + nested(8, nested(1, "")
-                                                                    + number(2, 17))
-with open(sys.argv[1], "wb") as f:
-    f.write(model)
+def main():
+    graph = (node("first", ["x", "b"], "a") + node("second", ["a", "x"], "b") + nested(2, "cycle")
+             + value(11, "x", [1, 3, 8, 8]) + value(12, "b", [1, 3, 8, 8]))
+    model = number(1, 8) + nested(2, "test") + nested(7, graph) + nested(8, nested(1, "")
+                                                                        + number(2, 17))
+    with open(sys.argv[1], "wb") as f:
+        f.write(model)
+
+
+if __name__ == "__main__":
+    main()
