@@ -4,6 +4,7 @@
 #   make demo     the main job, on sample/         make asan    the tests under ASan and UBSan
 #   make bench    measured speed                   make install DESTDIR=... PREFIX=/usr/local
 #   make deps     install the packages (apt)       make clean
+#   make deb      a Debian package                 make arm64   cross build, tried under qemu, packed
 #
 # make bench BENCH="--save --readme" writes what it measured; bench/run.sh tells how the peers get in.
 
@@ -37,7 +38,13 @@ install: all
 	@cmake -S . -B $(BUILD) -DCMAKE_INSTALL_PREFIX=$(PREFIX) >/dev/null
 	DESTDIR=$(DESTDIR) cmake --install $(BUILD)
 
+deb: all
+	@sh tools/deb.sh $(BUILD)
+
+arm64: deps
+	@sh tools/arm64_build.sh build-arm64
+
 clean:
 	rm -rf build build-* demo
 
-.PHONY: all deps test demo asan bench install clean
+.PHONY: all deps test demo asan bench install deb arm64 clean

@@ -162,6 +162,7 @@ one "unique file names" unique_file_names
 one "file sizes, no machine paths" size_and_paths
 examples
 one "install" sh tests/install.sh "$build"
+one "deploy" sh tests/deploy.sh "$build"
 fuzz_all
 lines cli sh tests/cli/run.sh "$build"
 echo "$passed passed, $failed failed, $skipped skipped"
