@@ -1,0 +1,57 @@
+/* Optimisers: SGD with momentum and AdamW, a learning rate that warms up and then falls along a
+ * cosine, clipping by the norm of all gradients together, an exponential average of the weights.
+ * Everything follows from the numbers alone: no random choice, no dependence on threads. */
+#ifndef CR_TRAIN_OPTIMISER_H
+#define CR_TRAIN_OPTIMISER_H
+
+#include "base/threads.h"
+
+typedef enum cr_optimiser_kind { CR_SGD, CR_ADAMW } cr_optimiser_kind;
+
+typedef struct cr_optimiser_options {
+    cr_optimiser_kind kind;
+    double rate;         /* learning rate at the top of the schedule, > 0 */
+    double final_rate;   /* at its end, as a fraction of `rate`, 0..1 */
+    int64_t warm_up;     /* steps of linear rise, 0: none */
+    int64_t steps;       /* of the whole schedule, warm-up included; 0: the rate stays */
+    double momentum;     /* SGD, 0..1 */
+    bool nesterov;       /* SGD */
+    double beta1, beta2; /* AdamW, 0..1 */
+    double epsilon;      /* AdamW, > 0 */
+    double weight_decay; /* SGD: part of the gradient (L2); AdamW: decoupled; only where asked */
+    double clip_norm;    /* 0: none */
+    double average;      /* decay of the average of the weights, 0: none */
+    double average_ramp; /* steps; the decay is average * (1 - exp(-step / ramp)), 0: no ramp */
+} cr_optimiser_options;
+
+/* SGD .01, momentum .937, Nesterov, decay 5e-4, clip 10, average .9999 over a ramp of 2000: what
+ * YOLOv8 is trained with. */
+cr_optimiser_options cr_optimiser_options_default(void);
+
+/* Weights and their gradient, the caller's, of `count` elements. */
+typedef struct cr_parameter {
+    float *value;
+    const float *grad;
+    int64_t count;
+    bool decays; /* weight decay applies: weights of convolutions, not biases or norms */
+} cr_parameter;
+
+typedef struct cr_optimiser cr_optimiser;
+
+/* The list is copied; what it points to must outlive the optimiser. */
+cr_status cr_optimiser_create(const cr_parameter *parameters, size_t n,
+                              const cr_optimiser_options *options, cr_pool *pool,
+                              cr_optimiser **out, cr_error *err);
+void cr_optimiser_free(cr_optimiser **optimiser);
+
+/* One step. A gradient that is not finite is an error, and then nothing has changed. */
+cr_status cr_optimiser_step(cr_optimiser *o, cr_error *err);
+
+/* The learning rate of step 0, 1, ... */
+double cr_learning_rate(const cr_optimiser_options *options, int64_t step);
+int64_t cr_optimiser_steps(const cr_optimiser *o); /* done so far */
+double cr_optimiser_norm(const cr_optimiser *o);   /* of the last step's gradient, unclipped */
+/* The averaged weights of parameter i; NULL without averaging. */
+const float *cr_optimiser_average(const cr_optimiser *o, size_t i);
+
+#endif
