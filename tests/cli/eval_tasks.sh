@@ -28,6 +28,13 @@ sed 's/"width": 64/"width": 63/' half.json >narrow.json
 fails "$CRAYON" eval seg.onnx --images . --labels narrow.json
 sed 's/16, 48\]\]/16]]/' half.json >odd.json
 fails "$CRAYON" eval seg.onnx --images . --labels odd.json
+for i in 1 2 3; do make picture $i.png ${i}0 90 9$i; done
+"$CRAYON" quantize seg.onnx -o q.onnx --images . 2>/dev/null | grep -E '^(agreement|masks)' |
+    sed 's/, on .*//'
+"$CRAYON" compare seg.onnx q.onnx --images . | grep agreement
+"$CRAYON" eval q.onnx --images . --labels half.json --against seg.onnx | tail -n 2
+"$CRAYON" eval q.onnx --images . --labels half.json --against seg.onnx --report r.html >/dev/null
+[ -s r.html ] || echo "no report"
 
 # --- classes: five pictures, one in the wrong folder
 make classify cls.onnx

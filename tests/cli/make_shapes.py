@@ -44,10 +44,11 @@ def segment():
     masks = [0.0] * (32 * cells * cells)
     for i in range(cells * cells):
         masks[i] = 1.0 if i % cells < cells // 2 else -1.0
-    graph = (node("ReduceMean", ["images"], "mean") + node("Mul", ["mean", "zero"], "nothing")
+    graph = (node("Conv", ["images", "kernel"], "seen") + node("ReduceMean", ["seen"], "mean") + node("Mul", ["mean", "zero"], "nothing")
              + node("Reshape", ["nothing", "one"], "offset")
              + node("Add", ["found", "offset"], "output0") + node("Add", ["masks", "offset"], "output1")
-             + nested(2, "segment") + tensor("zero", [1], [0]) + integers("one", [1])
+             + nested(2, "segment") + tensor("zero", [1], [0])
+             + tensor("kernel", [4, 3, 1, 1], [.25 * i for i in range(12)]) + integers("one", [1])
              + tensor("found", [1, 37, rows], found) + tensor("masks", [1, 32, cells, cells], masks)
              + value(11, "images", [1, 3, 64, 64]) + value(12, "output0", [1, 37, rows])
              + value(12, "output1", [1, 32, cells, cells]))
