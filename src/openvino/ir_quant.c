@@ -157,17 +157,25 @@ static cr_status make_linear(cr_ir_import *m, const cr_ir_packed *p, linear *out
     return *ok ? reshaped(m, p->codes, &p->shape, &out->codes, err) : CR_OK;
 }
 
+static cr_status as_float(cr_ir_import *m, cr_tensor *x, cr_tensor **y, cr_error *err)
+{
+    cr_node *n;
+    *y = x;
+    if (x->dtype == CR_DT_F32) return CR_OK;
+    CR_TRY(cr_ir_node(m, CR_OP_Cast, 1, 1, 1, &n, err));
+    n->in[0] = x;
+    cr_attr_set_int(&n->attrs[0], "to", cr_dtype_to_onnx(CR_DT_F32));
+    *y = n->out[0];
+    return cr_ir_done(m, n, err);
+}
+
 /* What the layers said, node for node. */
 static cr_status spell_out(cr_ir_import *m, const cr_ir_packed *p, cr_tensor **y, cr_error *err)
 {
-    cr_node *n;
-    cr_tensor *shape;
-    CR_TRY(cr_ir_node(m, CR_OP_Cast, 1, 1, 1, &n, err));
-    n->in[0] = p->codes;
-    cr_attr_set_int(&n->attrs[0], "to", cr_dtype_to_onnx(CR_DT_F32));
-    *y = n->out[0];
-    CR_TRY(cr_ir_done(m, n, err));
-    if (p->zero) CR_TRY(cr_ir_binary(m, CR_OP_Sub, *y, p->zero, y, err));
+    cr_tensor *shape, *zero;
+    CR_TRY(as_float(m, p->codes, y, err));
+    if (p->zero) CR_TRY(as_float(m, p->zero, &zero, err));
+    if (p->zero) CR_TRY(cr_ir_binary(m, CR_OP_Sub, *y, zero, y, err));
     if (p->scale) CR_TRY(cr_ir_binary(m, CR_OP_Mul, *y, p->scale, y, err));
     if (p->shape.rank < 0) return CR_OK;
     CR_TRY(cr_ir_int_list(m, p->shape.dim, (size_t)p->shape.rank, &shape, err));

@@ -43,8 +43,10 @@ quantize() { # model, float mAP, least agreement
     [ -e "$work/$1-int8.onnx" ] || return
     own_agreement "$1" "$2" "$3"
     [ -n "$python" ] || { echo "SKIP $1: judged by ONNX Runtime: CRAYON_PEERS_PYTHON is not set"; return; }
-    [ "$1" != yolov8n ] ||
+    if [ "$1" = yolov8n ]; then
         "$python" tests/peers/quantized_coco.py "$data/models/$1.onnx" "$work/$1-int8.onnx"
+        "$python" tests/peers/ir_out.py "$crayon" --quantized "$work/$1-int8.onnx"
+    fi
     "$python" tests/peers/tensors_ort.py "$build/tests/peers-run_model" "$work/$1-int8.onnx" \
         "$data/seed/bus.jpg" "$data/seed/frame_0000.jpg"
 }
