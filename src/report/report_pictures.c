@@ -24,27 +24,85 @@ static int64_t id_of(const cr_report_views *v, size_t picture)
     return v->ids ? v->ids[picture] : (int64_t)picture + 1;
 }
 
-/* Boxes of one picture, those of `least` confidence or more: into out (room for n), the number back. */
-static size_t take(const cr_coco_box *boxes, size_t n, int64_t id, double least, cr_coco_box *out)
+/* Boxes in order of their pictures, those of one in the order that they had. */
+typedef struct sorted_boxes {
+    cr_coco_box *items;
+    size_t count;
+} sorted_boxes;
+
+typedef struct placed {
+    cr_coco_box box;
+    size_t order;
+} placed;
+
+static int by_picture(const void *a, const void *b)
 {
-    size_t count = 0;
-    for (size_t i = 0; i < n; i++)
-        if (boxes[i].image_id == id && boxes[i].score >= least) out[count++] = boxes[i];
+    const placed *x = a, *y = b;
+    if (x->box.image_id != y->box.image_id) return x->box.image_id < y->box.image_id ? -1 : 1;
+    return (x->order > y->order) - (x->order < y->order);
+}
+
+static cr_status sort_boxes(const cr_coco_box *from, size_t n, sorted_boxes *out, cr_error *err)
+{
+    placed *list = cr_calloc(n + 1, sizeof *list);
+    out->items = cr_calloc(n + 1, sizeof *out->items);
+    out->count = n;
+    for (size_t i = 0; list && i < n; i++) list[i] = (placed){from[i], i};
+    if (list) qsort(list, n, sizeof *list, by_picture);
+    for (size_t i = 0; list && out->items && i < n; i++) out->items[i] = list[i].box;
+    const bool good = list && out->items;
+    cr_free(list);
+    return good ? CR_OK : CR_NOMEM(err);
+}
+
+/* Boxes of one picture, those to be drawn: into out (room for all), the number back. */
+static size_t take(const sorted_boxes *from, int64_t id, cr_coco_box *out)
+{
+    size_t low = 0, high = from->count, count = 0;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (from->items[middle].image_id < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (; low < from->count && from->items[low].image_id == id; low++)
+        if (from->items[low].score >= CR_AGREEMENT_CONF) out[count++] = from->items[low];
     return count;
 }
 
-/* a and b: room for all boxes. */
-static cr_status judge(const cr_report_views *v, size_t picture, cr_coco_box *a, cr_coco_box *b,
-                       judged *out, cr_error *err)
+typedef struct sides {
+    sorted_boxes left, right;
+    cr_coco_box *a, *b;      /* room for those of one picture */
+} sides;
+
+static cr_status open_sides(const cr_report_views *v, sides *s, cr_error *err)
+{
+    CR_TRY(sort_boxes(v->left, v->left_count, &s->left, err));
+    CR_TRY(sort_boxes(v->right, v->right_count, &s->right, err));
+    s->a = cr_calloc(v->left_count + 1, sizeof *s->a);
+    s->b = cr_calloc(v->right_count + 1, sizeof *s->b);
+    return s->a && s->b ? CR_OK : CR_NOMEM(err);
+}
+
+static void close_sides(sides *s)
+{
+    cr_free(s->left.items);
+    cr_free(s->right.items);
+    cr_free(s->a);
+    cr_free(s->b);
+}
+
+static cr_status judge(const cr_report_views *v, const sides *s, size_t picture, judged *out, cr_error *err)
 {
     const int64_t id = id_of(v, picture);
     cr_coco_metrics forth, back;
     *out = (judged){picture, 1, 0, 0};
-    out->left = take(v->left, v->left_count, id, CR_AGREEMENT_CONF, a);
-    out->right = take(v->right, v->right_count, id, CR_AGREEMENT_CONF, b);
+    out->left = take(&s->left, id, s->a);
+    out->right = take(&s->right, id, s->b);
     if (!out->left && !out->right) return CR_OK;
-    CR_TRY(cr_coco_agreement(a, out->left, b, out->right, CR_AGREEMENT_CONF, &forth, err));
-    CR_TRY(cr_coco_agreement(b, out->right, a, out->left, CR_AGREEMENT_CONF, &back, err));
+    CR_TRY(cr_coco_agreement(s->a, out->left, s->b, out->right, CR_AGREEMENT_CONF, &forth, err));
+    CR_TRY(cr_coco_agreement(s->b, out->right, s->a, out->left, CR_AGREEMENT_CONF, &back, err));
     out->agreement = fmin(fmax(forth.ap, 0), fmax(back.ap, 0));
     return CR_OK;
 }
@@ -151,7 +209,7 @@ static cr_status put_side(FILE *f, const char *title, const char *name, const cr
     return st;
 }
 
-static cr_status put_pair(FILE *f, const cr_report_views *v, const judged *j, cr_coco_box *boxes, cr_error *err)
+static cr_status put_pair(FILE *f, const cr_report_views *v, const sides *s, const judged *j, cr_error *err)
 {
     const char *path = v->paths[j->picture], *slash = strrchr(path, '/');
     const int64_t id = id_of(v, j->picture);
@@ -162,14 +220,9 @@ static cr_status put_pair(FILE *f, const cr_report_views *v, const judged *j, cr
     cr_status st = shrink(&img, &factor, err);
     const double fx = (double)img.width / width, fy = (double)img.height / height;
     fputs("<figure class=\"pair\"><div class=\"sides\">", f);
-    if (st == CR_OK) {
-        const size_t n = take(v->left, v->left_count, id, CR_AGREEMENT_CONF, boxes);
-        st = put_side(f, v->left_name, path, &img, fx, fy, v, boxes, n, err);
-    }
-    if (st == CR_OK) {
-        const size_t n = take(v->right, v->right_count, id, CR_AGREEMENT_CONF, boxes);
-        st = put_side(f, v->right_name, path, &img, fx, fy, v, boxes, n, err);
-    }
+    const size_t left = take(&s->left, id, s->a), right = take(&s->right, id, s->b);
+    if (st == CR_OK) st = put_side(f, v->left_name, path, &img, fx, fy, v, s->a, left, err);
+    if (st == CR_OK) st = put_side(f, v->right_name, path, &img, fx, fy, v, s->b, right, err);
     fputs("</div><figcaption><b>", f);
     cr_report_name(f, slash ? slash + 1 : path, 60);
     fprintf(f, "</b> agreement %.2f</figcaption></figure>\n", j->agreement);
@@ -179,17 +232,13 @@ static cr_status put_pair(FILE *f, const cr_report_views *v, const judged *j, cr
 
 cr_status cr_report_pictures(cr_report_page *p, const cr_report_views *v, size_t most, cr_error *err)
 {
-    cr_status st = CR_OK;
-    const size_t boxes = v->left_count + v->right_count + 1;
+    sides s = {.a = NULL};
     judged *list = cr_calloc(v->count + 1, sizeof *list);
-    cr_coco_box *a = cr_calloc(boxes, sizeof *a), *b = cr_calloc(boxes, sizeof *b);
-    if (!list || !a || !b) {
-        st = CR_NOMEM(err);
-        goto done;
-    }
+    cr_status st = list ? open_sides(v, &s, err) : CR_NOMEM(err);
+    if (st != CR_OK) goto done;
     size_t same = 0;
     for (size_t i = 0; i < v->count; i++) {
-        CR_TRY_GOTO(judge(v, i, a, b, &list[i], err), done);
+        CR_TRY_GOTO(judge(v, &s, i, &list[i], err), done);
         same += list[i].agreement > .9995;
     }
     qsort(list, v->count, sizeof *list, worst_first);
@@ -198,12 +247,11 @@ cr_status cr_report_pictures(cr_report_page *p, const cr_report_views *v, size_t
     cr_report_begin(p, "pictures", "Pictures", NULL);
     fprintf(p->body, "<p class=\"lead\">Where the two agree least, of %zu pictures; on %zu they agree entirely. "
                      "Boxes of a confidence of .25 and more.</p>\n<div class=\"pairs\">\n", v->count, same);
-    for (size_t i = 0; i < shown && st == CR_OK; i++) st = put_pair(p->body, v, &list[i], a, err);
+    for (size_t i = 0; i < shown && st == CR_OK; i++) st = put_pair(p->body, v, &s, &list[i], err);
     fputs("</div>\n", p->body);
     cr_report_end(p);
 done:
     cr_free(list);
-    cr_free(a);
-    cr_free(b);
+    close_sides(&s);
     return st;
 }
