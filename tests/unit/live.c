@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -182,9 +183,77 @@ static void a_viewer_may_stop_it(void **state)
     assert_true(r.frames >= 9 && r.frames < 9 + 16);
 }
 
+static bool pause_once(void *user, const cr_live_frame *f)
+{
+    if (f->index == 5) nanosleep(&(struct timespec){0, 900000000L}, NULL);
+    return true;
+}
+
+/* 31 frames are a second; the 0.9 of the pause come on top, but for the frames in the queue. */
+static void a_pause_moves_the_clock(void **state)
+{
+    cr_model *m = open_sample();
+    fake f = {.frames = 31};
+    const cr_frame_source source = {&f, false, fake_open, fake_next, fake_close, NULL};
+    cr_live_options o = cr_live_options_default();
+    cr_live *l = NULL;
+    cr_error err = {0};
+    o.threads = 2;
+    o.realtime = true;
+    o.mode = CR_LIVE_EVERY_FRAME;
+    assert_int_equal(cr_live_create_from(m, &source, &o, &l, &err), CR_OK);
+    assert_int_equal(cr_live_run(l, pause_once, NULL, &err), CR_OK);
+    const cr_live_report r = cr_live_get_report(l);
+    assert_int_equal(r.frames, 31);
+    assert_true(r.seconds > 1.5);
+    cr_live_free(&l);
+    cr_model_free(&m);
+}
+
+/* Corners of the colour cube of both standards and ranges, at an odd size. BT.601: ITU-R BT.601-7,
+ * 2.5; BT.709: ITU-R BT.709-6, 3. swscale's fixed point is within 2 of them. */
+static void pictures_become_rgb(void **state)
+{
+    const struct {
+        uint8_t yuv[3];
+        bool bt709, full;
+        uint8_t rgb[3];
+    } cases[] = {
+        {{16, 128, 128}, false, false, {0, 0, 0}},  {{235, 128, 128}, true, false, {255, 255, 255}},
+        {{0, 128, 128}, false, true, {0, 0, 0}},    {{255, 128, 128}, false, true, {255, 255, 255}},
+        {{81, 90, 240}, false, false, {255, 0, 0}}, {{63, 102, 240}, true, false, {255, 0, 0}},
+        {{76, 85, 255}, false, true, {254, 0, 0}},  {{41, 240, 110}, false, false, {0, 0, 255}},
+    };
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        uint8_t luma[7 * 5], u[4 * 3], v[4 * 3];
+        memset(luma, cases[c].yuv[0], sizeof luma);
+        memset(u, cases[c].yuv[1], sizeof u);
+        memset(v, cases[c].yuv[2], sizeof v);
+        const cr_live_picture p = {{luma, u, v}, {7, 4, 4}, 7, 5, cases[c].bt709, cases[c].full};
+        cr_image out = {0};
+        cr_error err;
+        assert_int_equal(cr_live_picture_to_image(&p, &out, &err), CR_OK);
+        assert_int_equal(out.width * out.height, 35);
+        for (int i = 0; i < 35 * 3; i++)
+            if (abs(out.rgb[i] - cases[c].rgb[i % 3]) > 2)
+                fail_msg("case %zu, byte %d: %d", c, i, out.rgb[i]);
+        cr_image_free(&out);
+    }
+}
+
+static void streams_are_told_from_files(void **state)
+{
+    assert_true(cr_live_is_stream("rtsp://camera/x") && cr_live_is_stream("/dev/video0"));
+    assert_false(cr_live_is_stream("street.webm") || cr_live_is_stream("-") ||
+                 cr_live_is_stream("bus.jpg"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_pause_moves_the_clock),
+        cmocka_unit_test(pictures_become_rgb),
+        cmocka_unit_test(streams_are_told_from_files),
         cmocka_unit_test(every_frame_comes_out_in_order),
         cmocka_unit_test(stride_and_limit_choose_frames),
         cmocka_unit_test(a_slow_viewer_gets_the_newest),
