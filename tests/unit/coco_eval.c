@@ -50,12 +50,31 @@ static cr_labels *make_labels(const char *annotations)
     return l;
 }
 
+/* Precision over recall: its mean is AP, no point of a curve is above an earlier one. */
+static void assert_curves(const cr_labels *l, const cr_coco_box *dets, size_t n, const cr_coco_metrics *m)
+{
+    const cr_coco_results found = {.boxes = (cr_coco_box *)dets, .count = n};
+    cr_coco_curves c;
+    double sum[CR_COCO_CURVES] = {0}, all = 0;
+    assert_int_equal(cr_coco_evaluate_curves(l, &found, CR_COCO_BOXES, NULL, 0, NULL, &c, NULL, NULL), CR_OK);
+    for (int t = 0; t < CR_COCO_CURVES; t++) {
+        for (int r = 0; r < CR_COCO_RECALLS; r++) {
+            sum[t] += c.at[t][r] / CR_COCO_RECALLS;
+            assert_true(r == 0 || c.at[t][r] <= c.at[t][r - 1] + 1e-12);
+        }
+        all += sum[t] / CR_COCO_CURVES;
+    }
+    /* sums of 1010 doubles in another order */
+    assert_true(fabs(all - m->ap) < 1e-12 && fabs(sum[0] - m->ap50) < 1e-12 && fabs(sum[5] - m->ap75) < 1e-12);
+}
+
 static cr_coco_metrics measure(const char *annotations, const cr_coco_box *dets, size_t n)
 {
     cr_coco_metrics m;
     cr_error err;
     cr_labels *l = make_labels(annotations);
     if (cr_coco_evaluate(l, dets, n, NULL, 0, &m, &err)) fail_msg("%s", err.message);
+    assert_curves(l, dets, n, &m);
     cr_labels_free(&l);
     return m;
 }
