@@ -106,6 +106,7 @@ sections "random operators" random_operators
 sections "TFLite operators" "$python" tests/peers/tflite_ops.py "$build/tests/peers-run_model"
 one "weights of few bits" "$python" tests/peers/low_bits.py "$build/crayon" "$build/tests/peers-run_model"
 sections "Core ML" sh tests/peers/coreml.sh "$build"
+one autograd sh tests/peers/autograd.sh "$build"
 lines_of "live page" live_page
 lines_of "reports" python3 tests/peers/report_page.py "$build/crayon" sample/shapes.onnx
 sections "vision" sh tests/peers/vision.sh "$build"
