@@ -2,7 +2,7 @@
 """Long runs of the live pipeline, by hand: live_soak.py [CRAYON] [--frames N] [--losses N] [--viewers N] [--only PART]
 
   frames   N raw frames (200000) on standard input through `crayon detect --track --json -`: every frame comes out,
-           and the memory of the process at 10 % and at the end differs by no more than 2 MB
+           and the memory of the process at 10 % and at 99 % differs by no more than 2 MB
   losses   a camera (an HTTP server here that sends MJPEG) that closes the connection N times (50): the run
            survives each, and memory does not grow from the 5th to the last
   viewers  N viewers (20) that read a kilobyte a second from /stream: frames per second stay within 10 %
@@ -49,7 +49,7 @@ def soak_frames(crayon, model, count):
         def read():
             for line in run.stdout:
                 frame = int(re.search(rb'"frame": (\d+)', line)[1])
-                if frame % max(1, count // 20) == 0 or frame == count - 1:
+                if frame % max(1, count // 100) == 0 and frame < count * 0.995:  # not while it shuts down
                     seen.append((frame, resident_mb(run.pid)))
                 last[0] = frame + 1
 
@@ -65,9 +65,9 @@ def soak_frames(crayon, model, count):
         at_tenth = next(mb for frame, mb in seen if frame >= count // 10)
         growth = seen[-1][1] - at_tenth
         took = time.monotonic() - start
-        good = status == 0 and last[0] == count and growth <= MOST_GROWTH_MB
+        good = status == 0 and last[0] == count and abs(growth) <= MOST_GROWTH_MB
         print(f"{'PASS' if good else 'FAIL'} frames: {last[0]} of {count} in {took:.0f} s ({last[0] / took:.0f} a second), "
-              f"memory {at_tenth:.1f} MB at 10 %, {seen[-1][1]:.1f} MB at the end ({growth:+.2f}), exit {status}", flush=True)
+              f"memory {at_tenth:.1f} MB at 10 %, {seen[-1][1]:.1f} MB at 99 % ({growth:+.2f}), exit {status}", flush=True)
         return good
 
 
