@@ -106,6 +106,7 @@ static cr_status describe(const char *name, const char *raw, char *url, size_t s
                                           : "file",
                 0);
     av_dict_set(options, "format_whitelist", stream ? stream_demuxers : file_demuxers, 0);
+    if (kind != CR_SOURCE_FILE) av_dict_set(options, "indexmem", "65536", 0); /* nobody seeks there */
     if (stream) {
         av_dict_set(options, "rtsp_transport", "tcp", 0);
         av_dict_set(options, "fflags", "nobuffer", 0);

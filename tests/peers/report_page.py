@@ -75,6 +75,8 @@ def try_report(kind, page, name, width, height, dark, out):
             "return [...document.querySelectorAll('nav a')].map(a => a.hash.slice(1)).join(' ')") == SECTIONS[kind])
         check("nothing is wider than the page", browser.script(
             "return document.documentElement.scrollWidth <= window.innerWidth"))
+        check("no figure is cut", browser.script(
+            "return [...document.querySelectorAll('.figure')].every(f => f.scrollWidth <= f.clientWidth)"))
         wider = browser.script(WIDER)
         check(f"elements end inside the page, but {wider}", not wider)
         check("pictures show", browser.script("return [...document.images].every(i => i.naturalWidth > 0)"))
