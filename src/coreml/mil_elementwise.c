@@ -191,8 +191,8 @@ static cr_status clip(cr_coreml_writer *w, const cr_node *n, cr_error *err)
 {
     const char *x = IN(0);
     float lo, hi;
-    const bool numbers = bound_number(n, 1, -INFINITY, &lo) & bound_number(n, 2, INFINITY, &hi);
-    if (!numbers) return cr_coreml_refuse(n, "with bounds that are computed", err);
+    const bool low = bound_number(n, 1, -INFINITY, &lo), high = bound_number(n, 2, INFINITY, &hi);
+    if (!low || !high) return cr_coreml_refuse(n, "with bounds that are computed", err);
     const bool floats = cr_dtype_is_float(n->out[0]->dtype);
     if (floats && isfinite(lo) && isfinite(hi))
         cr_coreml_emit(w, n, 0, "clip",
