@@ -65,6 +65,7 @@ foreign yolov8n_ort_static_qdq.onnx .3534 \
     "shared-scale:3 coarse-boxes:3 cut-activation:57 coarse-weights:15"
 foreign yolov8n_ort_dynamic.onnx .3865 "quantized-dfl:1 coarse-weights:7 integer-operator:64"
 # OpenVINO itself: .4028 by default, .4040 with float32 between integers, .4010 with FakeQuantize as floats.
+# Nothing to find: a FakeQuantize behind upsampling has a scale of its own, and nothing in front of it rounds.
 foreign yolov8n_nncf_int8.xml .4040 ""
 foreign yolov8n_full_integer_quant.tflite - \
     "coarse-boxes:5 quantized-dfl:2 cut-activation:57 coarse-weights:15 signed-activations:1 dead-pair:1"
