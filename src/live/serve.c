@@ -311,24 +311,26 @@ static bool read_classes(const cr_server *s, const json_t *j, int **classes, siz
 
 static bool apply_settings(cr_server *s, const json_t *j)
 {
-    int *classes;
-    size_t count;
+    int *classes = NULL;
+    size_t count = 0;
     if (!json_is_object(j)) return false;
     pthread_mutex_lock(&s->lock);
     cr_detect_options d = s->o.detect;
-    bool ok = read_share(j, "conf", &d.conf) && read_share(j, "iou", &d.iou);
     const json_t *list = json_object_get(j, "classes");
-    ok = ok && read_classes(s, list, &classes, &count);
-    if (ok && list) {
-        cr_free(s->classes);
-        s->classes = classes;
+    bool ok = read_share(j, "conf", &d.conf) && read_share(j, "iou", &d.iou) &&
+              read_classes(s, list, &classes, &count);
+    if (list) {
         d.classes = classes;
         d.class_count = count;
     }
-    if (ok) {
-        s->o.detect = d;
-        ok = cr_live_set_detect(s->live, &d, NULL) == CR_OK;
+    ok = ok && cr_live_set_detect(s->live, &d, NULL) == CR_OK;
+    if (ok) s->o.detect = d;
+    if (ok && list) { /* the former list goes in place of the refused one */
+        int *former = s->classes;
+        s->classes = classes;
+        classes = former;
     }
+    cr_free(classes);
     pthread_mutex_unlock(&s->lock);
     return ok;
 }
