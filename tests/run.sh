@@ -115,6 +115,7 @@ fuzz_all() {
     fuzz tflite "$FUZZ_RUNS"
     fuzz json "$FUZZ_RUNS"
     fuzz openvino "$((FUZZ_RUNS * 3))" 1
+    fuzz train_state "$((FUZZ_RUNS * 10))"
     fuzz branches "$((FUZZ_RUNS * 10))"
     fuzz ops "$((FUZZ_RUNS * 10))"
     fuzz recipes "$((FUZZ_RUNS / 10))"

@@ -20,6 +20,16 @@ static inline void cr_rng_seed(cr_rng *r, uint64_t seed)
     for (int i = 0; i < 4; i++) r->s[i] = cr_splitmix64(&seed);
 }
 
+/* The stream of one item of one step of a training: what is drawn there depends on nothing that
+ * was drawn before, so that a run can go on from any step, on any number of threads. */
+static inline void cr_rng_seed_at(cr_rng *r, uint64_t seed, uint64_t step, uint64_t item)
+{
+    uint64_t x = seed;
+    x = cr_splitmix64(&x) ^ step;
+    x = cr_splitmix64(&x) ^ item;
+    cr_rng_seed(r, cr_splitmix64(&x));
+}
+
 static inline uint64_t cr_rng_u64(cr_rng *r)
 {
     uint64_t *s = r->s;

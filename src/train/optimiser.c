@@ -161,10 +161,8 @@ static void update_piece(void *ctx, size_t index, int worker)
     const int64_t to = from + PIECE < u->p.count ? from + PIECE : u->p.count;
     (void)worker;
     for (int64_t i = from; i < to; i++) {
-        if (u->how->kind == CR_SGD)
-            sgd(u, i);
-        else
-            adamw(u, i);
+        if (u->p.grad && u->how->kind == CR_SGD) sgd(u, i);
+        if (u->p.grad && u->how->kind == CR_ADAMW) adamw(u, i);
         if (u->average)
             u->average[i] = (float)(u->keep * u->average[i] + (1 - u->keep) * u->p.value[i]);
     }
@@ -175,7 +173,7 @@ static double gradient_norm(const cr_optimiser *o)
     double sum = 0;
     for (size_t k = 0; k < o->count; k++) {
         const float *g = o->parameters[k].grad;
-        for (int64_t i = 0; i < o->parameters[k].count; i++) sum += (double)g[i] * (double)g[i];
+        for (int64_t i = 0; g && i < o->parameters[k].count; i++) sum += (double)g[i] * (double)g[i];
     }
     return sqrt(sum);
 }
@@ -189,7 +187,7 @@ cr_status cr_optimiser_step(cr_optimiser *o, cr_error *err)
              (long long)o->steps);
     update u = {.how = how, .scale = how->clip_norm > 0 && norm > how->clip_norm
                                          ? how->clip_norm / norm : 1};
-    u.rate = cr_learning_rate(how, o->steps);
+    const double rate = cr_learning_rate(how, o->steps);
     u.bias1 = 1 - pow(how->beta1, step);
     u.bias2 = 1 - pow(how->beta2, step);
     u.keep = how->average * (how->average_ramp > 0 ? 1 - exp(-step / how->average_ramp) : 1);
@@ -198,6 +196,7 @@ cr_status cr_optimiser_step(cr_optimiser *o, cr_error *err)
         u.first = o->first + o->start[k];
         u.second = o->second ? o->second + o->start[k] : NULL;
         u.average = o->average ? o->average + o->start[k] : NULL;
+        u.rate = rate * (u.p.rate > 0 ? u.p.rate : 1);
         u.decay = u.p.decays ? how->weight_decay : 0;
         cr_pool_run(o->pool, (size_t)((u.p.count + PIECE - 1) / PIECE), update_piece, &u);
     }
@@ -205,6 +204,15 @@ cr_status cr_optimiser_step(cr_optimiser *o, cr_error *err)
     o->steps++;
     return CR_OK;
 }
+
+void cr_optimiser_set_length(cr_optimiser *o, int64_t steps) { o->options.steps = steps; }
+
+cr_optimiser_state cr_optimiser_state_of(const cr_optimiser *o)
+{
+    return (cr_optimiser_state){o->first, o->second, o->average, o->start[o->count]};
+}
+
+void cr_optimiser_resume(cr_optimiser *o, int64_t steps) { o->steps = steps; }
 
 int64_t cr_optimiser_steps(const cr_optimiser *o) { return o->steps; }
 

@@ -31,9 +31,10 @@ cr_optimiser_options cr_optimiser_options_default(void);
 /* Weights and their gradient, the caller's, of `count` elements. */
 typedef struct cr_parameter {
     float *value;
-    const float *grad;
+    const float *grad; /* NULL: statistics that forward tracks: averaged, never stepped */
     int64_t count;
-    bool decays; /* weight decay applies: weights of convolutions, not biases or norms */
+    bool decays;       /* weight decay applies: weights of convolutions, not biases or norms */
+    double rate;       /* its part of the learning rate; 0 (left out): 1 */
 } cr_parameter;
 
 typedef struct cr_optimiser cr_optimiser;
@@ -46,6 +47,20 @@ void cr_optimiser_free(cr_optimiser **optimiser);
 
 /* One step. A gradient that is not finite is an error, and then nothing has changed. */
 cr_status cr_optimiser_step(cr_optimiser *o, cr_error *err);
+
+/* Sets the length of the schedule (cr_optimiser_options.steps) after the first steps have shown how
+ * many there is time for; harmless before the end of the warm-up. */
+void cr_optimiser_set_length(cr_optimiser *o, int64_t steps);
+
+/* Everything a later process needs to go on with the same bits, beside the parameters' values:
+ * blocks of `count` floats, NULL where the method has none, and the steps done. Read it to save it;
+ * to go on, write into the blocks and give the steps to cr_optimiser_resume. */
+typedef struct cr_optimiser_state {
+    float *first, *second, *average;
+    int64_t count;
+} cr_optimiser_state;
+cr_optimiser_state cr_optimiser_state_of(const cr_optimiser *o);
+void cr_optimiser_resume(cr_optimiser *o, int64_t steps);
 
 /* The learning rate of step 0, 1, ... */
 double cr_learning_rate(const cr_optimiser_options *options, int64_t step);

@@ -28,6 +28,7 @@ done
 run fuzz-tflite "$n" "$seed"
 run fuzz-json "$n" "$seed"
 run fuzz-openvino "$n" "$seed"
+run fuzz-train_state "$n" "$seed"
 seeds=$(mktemp -d) || exit 2
 trap 'rm -rf "$seeds"' EXIT
 python3 tests/cli/make_checkpoint.py --tiny "$seeds"
