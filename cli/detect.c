@@ -49,6 +49,9 @@ static const char help[] =
     "                       that the frame before had not. The frame's JSON line is its standard\n"
     "                       input, and {json} in it one parameter. One at a time\n"
     "  --every S            --on-detect: at least S seconds from one command to the next (0)\n"
+    "  --clip S             video: a clip of everything that appears, drawn, without sound, from S\n"
+    "                       seconds before it to S seconds after the last that did\n"
+    "  --clips DIR          --clip: where to (clips)\n"
     "  --no-panel           do not draw frames per second and milliseconds\n" CLI_PRECISION_HELP
         CLI_COMMON_HELP "\n"
     "JSON: {\"image\", \"frame\", \"width\", \"height\", \"detections\": [{\"class\", \"name\", "
@@ -57,6 +60,7 @@ static const char help[] =
     "\"keypoints\": [[x, y, score], ...], segmentation \"mask\": {\"size\", \"counts\"} as COCO "
     "codes\n"
     "it, oriented boxes \"corners\": [[x, y], ...], --track \"id\"; classifiers have no \"box\".\n"
+    "Frames of video that are in a clip have its path, \"clip\".\n"
     "\n"
     "example:\n"
     "  $ crayon detect yolov8n.onnx bus.jpg --save found/\n"
@@ -92,7 +96,9 @@ enum {
     OPT_COUNT,
     OPT_VIEW,
     OPT_ON_DETECT,
-    OPT_EVERY
+    OPT_EVERY,
+    OPT_CLIP,
+    OPT_CLIPS
 };
 
 static const struct option options[] = {{"conf", required_argument, NULL, OPT_CONF},
@@ -120,6 +126,8 @@ static const struct option options[] = {{"conf", required_argument, NULL, OPT_CO
                                         {"view", no_argument, NULL, OPT_VIEW},
                                         {"on-detect", required_argument, NULL, OPT_ON_DETECT},
                                         {"every", required_argument, NULL, OPT_EVERY},
+                                        {"clip", required_argument, NULL, OPT_CLIP},
+                                        {"clips", required_argument, NULL, OPT_CLIPS},
                                         CLI_PRECISION_OPTION,
                                         CLI_COMMON_OPTIONS};
 
@@ -206,6 +214,11 @@ static int take_video_option(int code, char **argv, detect_settings *s)
         return CLI_DONE;
     case OPT_EVERY:
         return cli_real("every", optarg, 0, 1e9, &s->every) ? CLI_DONE : CLI_USAGE;
+    case OPT_CLIP:
+        return cli_real("clip", optarg, .1, 300, &s->live.clip) ? CLI_DONE : CLI_USAGE;
+    case OPT_CLIPS:
+        s->live.clip_folder = optarg;
+        return CLI_DONE;
     case OPT_NO_PANEL:
         s->no_panel = true;
         return CLI_DONE;
@@ -374,7 +387,7 @@ static void write_mask(cli_json *out, const cr_mask *mask, int width, int height
 }
 
 void detect_write_json(const detect_job *j, FILE *to, const char *path, long long frame, int width,
-                       int height, const cr_detections *found)
+                       int height, const cr_detections *found, const char *clip)
 {
     const bool classify = cr_model_get_info(j->model)->head.kind == CR_HEAD_CLASSIFY;
     cli_json out = {.out = to};
@@ -384,6 +397,7 @@ void detect_write_json(const detect_job *j, FILE *to, const char *path, long lon
     cli_json_integer(&out, "frame", frame);
     cli_json_integer(&out, "width", width);
     cli_json_integer(&out, "height", height);
+    if (clip) cli_json_string(&out, "clip", clip);
     cli_json_open(&out, "detections", '[');
     for (size_t i = 0; i < found->count; i++) {
         const cr_detection *d = &found->items[i];
@@ -476,7 +490,7 @@ static cr_status run_picture(detect_job *j, size_t index, cr_error *err)
     if (st == CR_OK && j->set.save) st = save_picture(j, path, picture, &found, err);
     if (st == CR_OK && j->json.stream)
         detect_write_json(j, j->json.stream, path, (long long)index, picture->width,
-                          picture->height, &found);
+                          picture->height, &found, NULL);
     if (st == CR_OK && j->json.stream != stdout) print_line(j, path, fitted, &found, classify);
     cr_detections_free(&found);
     if (st == CR_OK && !cli_step("detecting", index + 1, j->path_count))
@@ -519,9 +533,9 @@ static cr_status detect_all(detect_job *j, int count, char **sources, cr_error *
     for (int i = 0; i < count; i++) videos += j->set.live.raw || cr_live_is_source(sources[i]);
     if (j->set.serve && (!videos || count > 1))
         return cli_error(err, CR_ERR_ARGUMENT, "--serve shows one video, camera or stream");
-    if (!videos && (j->set.view || j->set.on_detect))
-        return cli_error(err, CR_ERR_ARGUMENT, "--%s is for videos, cameras and streams",
-                         j->set.view ? "view" : "on-detect");
+    const char *only = j->set.view ? "view" : j->set.on_detect ? "on-detect" : "clip";
+    if (!videos && (j->set.view || j->set.on_detect || j->set.live.clip > 0))
+        return cli_error(err, CR_ERR_ARGUMENT, "--%s is for videos, cameras and streams", only);
     if (!videos) return detect_pictures(j, count, sources, err);
     if (videos < count)
         return cli_error(err, CR_ERR_ARGUMENT, "pictures and videos in one run: run them apart");
@@ -556,6 +570,7 @@ int cmd_detect(int argc, char **argv)
     if (argc - optind < 1) return cli_usage("a model file is missing");
     if ((j.set.token || j.set.versus) && !j.set.serve)
         return cli_usage("--%s goes with --serve", j.set.token ? "token" : "versus");
+    if (j.set.live.clip_folder && j.set.live.clip <= 0) return cli_usage("--clips goes with --clip");
     if (j.set.every > 0 && !j.set.on_detect) return cli_usage("--every goes with --on-detect");
     if (argc - optind < 2) return cli_usage("a picture, folder, video or other source is missing");
     j.set.model_path = argv[optind];

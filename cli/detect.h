@@ -32,9 +32,9 @@ typedef struct detect_job {
     cli_file json;
 } detect_job;
 
-/* One line of JSON for a picture or frame. */
+/* One line of JSON for a picture or frame; clip: the one that it is in, or NULL. */
 void detect_write_json(const detect_job *j, FILE *to, const char *path, long long frame, int width,
-                       int height, const cr_detections *found);
+                       int height, const cr_detections *found, const char *clip);
 /* " 4 person, 1 bus" on `to`: classes in the order of their best detection. */
 void detect_print_counts(const detect_job *j, const cr_detections *found, FILE *to);
 
@@ -62,8 +62,6 @@ typedef struct cli_on_detect cli_on_detect;
 /* `every`: seconds from one command's beginning to the next one's, at least. */
 cr_status cli_on_detect_create(const char *command, double every, cli_on_detect **out,
                                cr_error *err);
-/* Is there something that was not there before? Once per frame, in order. */
-bool cli_on_detect_is_new(cli_on_detect *d, const cr_detections *found);
 /* A JSON line (malloc, now the hook's) for the next command. */
 void cli_on_detect_take(cli_on_detect *d, char *line);
 /* Once per frame: reaps the command that has ended, begins the next one. Never waits. */

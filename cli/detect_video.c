@@ -46,6 +46,7 @@ typedef struct view {
     cli_window *window;       /* NULL without --view */
     cr_detect_options detect; /* as the window's keys have left it */
     cli_on_detect *hook;      /* NULL without --on-detect */
+    char clip[1100];          /* that the last frame was in */
     cr_status status;         /* of what went wrong in see() */
     cr_error err;
 } view;
@@ -107,17 +108,34 @@ static char *json_line(const view *v, const cr_live_frame *f)
     size_t size;
     FILE *to = open_memstream(&line, &size);
     if (!to) return NULL;
-    detect_write_json(v->job, to, v->source, f->index, f->width, f->height, f->found);
+    detect_write_json(v->job, to, v->source, f->index, f->width, f->height, f->found,
+                      f->clip);
     return fclose(to) ? NULL : line;
 }
 
 static void tell_hook(const view *v, const cr_live_frame *f)
 {
-    if (cli_on_detect_is_new(v->hook, f->found)) {
+    if (f->appeared) {
         char *line = json_line(v, f);
         if (line) cli_on_detect_take(v->hook, line);
     }
     cli_on_detect_step(v->hook);
+}
+
+/* ---- --clip ---- */
+
+static const char *clip_folder(const detect_job *j)
+{
+    return j->set.live.clip_folder ? j->set.live.clip_folder : "clips";
+}
+
+static void tell_clip(view *v, const cr_live_frame *f)
+{
+    const bool fresh = f->clip && strcmp(f->clip, v->clip);
+    snprintf(v->clip, sizeof v->clip, "%s", f->clip ? f->clip : "");
+    if (!fresh) return;
+    cli_progress_clear();
+    fprintf(stderr, "crayon: clip %s\n", v->clip);
 }
 
 /* ---- a run ---- */
@@ -129,9 +147,10 @@ static bool see(void *user, const cr_live_frame *f)
     v->height = f->height;
     if (v->job->json.stream)
         detect_write_json(v->job, v->job->json.stream, v->source, f->index, f->width, f->height,
-                          f->found);
+                          f->found, f->clip);
     if (v->server) cr_server_show(v->server, f);
     if (v->hook) tell_hook(v, f);
+    if (v->job->set.live.clip > 0) tell_clip(v, f);
     bool on = true;
     if (v->window) v->status = show_window(v, f, &on, &v->err);
     return on && v->status == CR_OK &&
@@ -167,6 +186,8 @@ static void print_summary(const detect_job *j, const view *v, const char *saved,
     fputc('\n', to);
     print_counts(j, r, to);
     if (v->hook) cli_on_detect_print(v->hook, to);
+    if (j->set.live.clip > 0)
+        fprintf(to, "clips        %lld in %s\n", r->clips, clip_folder(j));
     if (saved) fprintf(to, "saved        %s (%s)\n", saved, r->codec);
     if (r->audio_left_out) cli_warn("%s: cannot hold the source's sound, which is left out", saved);
 }
@@ -203,6 +224,7 @@ static cr_live_options options_of(const detect_job *j, const char *source, const
     o.names = j->names;
     o.name_count = j->name_count;
     o.save = saved;
+    o.clip_folder = clip_folder(j);
     o.panel = !j->set.no_panel;
     o.versus = j->versus;
     o.pictures = j->set.serve || j->set.view;
@@ -220,6 +242,7 @@ cr_status detect_video(detect_job *j, const char *source, cr_error *err)
     cr_status st = target_of(j, source, &saved, err);
     const cr_live_options o = options_of(j, source, saved);
     cr_live *live = NULL;
+    if (st == CR_OK && o.clip > 0) st = cli_make_folder(o.clip_folder, err);
     if (st == CR_OK && j->set.on_detect)
         st = cli_on_detect_create(j->set.on_detect, j->set.every, &v.hook, err);
     if (st == CR_OK && j->set.view) st = cli_window_open(&v.window, err);

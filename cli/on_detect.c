@@ -1,7 +1,6 @@
-/* `detect --on-detect COMMAND`: runs a command when something appears.
+/* `detect --on-detect COMMAND`: runs a command when something appears (cr_live_frame.appeared).
  *
- * What is new: a track's number that was never seen, or without tracking a class that the frame
- * before had not. The command is `sh -c COMMAND`; the frame's JSON line is its standard input, an
+ * The command is `sh -c COMMAND`; the frame's JSON line is its standard input, an
  * unlinked file, so that nobody waits for anybody. `{json}` in the command becomes the parameter
  * $1, never text that the shell reads: labels come with models and may hold anything.
  *
@@ -34,10 +33,6 @@ struct cli_on_detect {
     bool as_argument;
     double every_ms, begun_ms;
     pid_t running;         /* 0: none */
-    unsigned char *tracks; /* a bit for each number that was seen */
-    size_t track_bytes;
-    int *classes; /* of the frame before */
-    size_t class_count;
     char *waiting; /* a JSON line; NULL: none */
     long long begun, failed, replaced;
     bool warned;
@@ -182,52 +177,6 @@ static void begin(cli_on_detect *d)
     free(line);
 }
 
-/* ---- what is new ---- */
-
-static bool new_track(cli_on_detect *d, int id)
-{
-    const size_t at = (size_t)id / 8;
-    const unsigned char bit = (unsigned char)(1 << id % 8);
-    if (at >= d->track_bytes) {
-        const size_t size = at * 2 + 64;
-        unsigned char *bits = realloc(d->tracks, size);
-        if (!bits) return false;
-        memset(bits + d->track_bytes, 0, size - d->track_bytes);
-        d->tracks = bits;
-        d->track_bytes = size;
-    }
-    const bool fresh = !(d->tracks[at] & bit);
-    d->tracks[at] |= bit;
-    return fresh;
-}
-
-static bool had_class(const cli_on_detect *d, int id)
-{
-    for (size_t i = 0; i < d->class_count; i++)
-        if (d->classes[i] == id) return true;
-    return false;
-}
-
-static void keep_classes(cli_on_detect *d, const cr_detections *found)
-{
-    int *classes = realloc(d->classes, (found->count + 1) * sizeof *classes);
-    if (!classes) return;
-    d->classes = classes;
-    d->class_count = found->count;
-    for (size_t i = 0; i < found->count; i++) classes[i] = found->items[i].class_id;
-}
-
-bool cli_on_detect_is_new(cli_on_detect *d, const cr_detections *found)
-{
-    bool fresh = false;
-    for (size_t i = 0; i < found->count; i++) {
-        const cr_detection *x = &found->items[i];
-        if (x->track > 0 ? new_track(d, x->track) : !had_class(d, x->class_id)) fresh = true;
-    }
-    keep_classes(d, found);
-    return fresh;
-}
-
 /* ---- from outside ---- */
 
 void cli_on_detect_take(cli_on_detect *d, char *line)
@@ -285,8 +234,6 @@ void cli_on_detect_free(cli_on_detect **dp)
     cli_on_detect *d = *dp;
     if (d->running) cli_on_detect_finish(d);
     free(d->command);
-    free(d->tracks);
-    free(d->classes);
     free(d->waiting);
     free(d);
     *dp = NULL;

@@ -40,6 +40,9 @@ typedef struct cr_live_options {
     const char *save;         /* video file to write, with what was found drawn in; NULL */
     const char *preset; /* of libx264: more effort, fewer bytes: "superfast", "veryfast", ...; NULL:
                            "ultrafast" */
+    double clip;             /* seconds; a video in clip_folder for everything that appears, from so
+                                long before it to so long after; 0: none */
+    const char *clip_folder; /* is there */
     bool pictures;            /* see() gets the drawn picture */
     bool panel;               /* frames per second and milliseconds in the picture */
     const char *const *names; /* of classes; NULL: the model's */
@@ -76,6 +79,9 @@ typedef struct cr_live_frame {
     double fps;                     /* frames per second that come out, of the last second or so */
     long long dropped;              /* frames so far that a newer one replaced */
     int losses;                     /* so often was the source lost */
+    bool appeared;    /* a track that was never seen, or without tracking a class that the frame
+                         before had not */
+    const char *clip; /* the clip that it is in, complete once this changes; NULL */
     const cr_live_picture *picture; /* NULL unless options.pictures */
     cr_zone_counts zones[CR_MAX_ZONES]; /* as many as the options have */
     /* Of options.versus; NULL and 0 without. */
@@ -94,6 +100,7 @@ typedef struct cr_live_report {
     bool newest;         /* the mode that it ran in */
     int tracks;        /* objects numbered */
     cr_zone_counts zones[CR_MAX_ZONES];
+    long long clips;     /* videos in options.clip_folder */
     const char *codec;   /* of the file written; "" */
     bool audio_left_out; /* the container cannot hold the source's sound */
 } cr_live_report;

@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "live/clips.h"
 #include "vision/overlay.h"
 #include "vision/video.h"
 #include "vision/video_write.h"
@@ -20,13 +21,15 @@ enum { LIVE_CLOCK = 90000 };
 
 struct cr_frame_out {
     const cr_live_options *o;
-    bool live;
+    const char *source;
+    bool live, begun; /* begun: the first frame has come */
     const cr_video *video;
     AVFrame *frame, *versus; /* the one in hand, as YUV 4:2:0: what each model found drawn in */
     struct SwsContext *convert;
     cr_overlay *overlay;
     int overlay_width, overlay_height;
     cr_video_writer *writer;
+    cr_clips *clips;
     int width, height; /* of the file */
     int64_t first_pts;
     double first_time, first_arrival;
@@ -34,13 +37,14 @@ struct cr_frame_out {
     char codec[32];
 };
 
-cr_status cr_frame_out_create(const cr_live_options *o, bool live, cr_frame_out **out,
-                              cr_error *err)
+cr_status cr_frame_out_create(const cr_live_options *o, const char *source, bool live,
+                              cr_frame_out **out, cr_error *err)
 {
     *out = NULL;
     cr_frame_out *w = cr_calloc(1, sizeof *w);
     if (!w) return CR_NOMEM(err);
     w->o = o;
+    w->source = source;
     w->live = live;
     w->frame = av_frame_alloc();
     w->versus = av_frame_alloc();
@@ -62,6 +66,7 @@ void cr_frame_out_free(cr_frame_out **wp)
     if (!wp || !*wp) return;
     cr_frame_out *w = *wp;
     cr_video_writer_abort(&w->writer);
+    cr_clips_free(&w->clips);
     av_frame_free(&w->frame);
     av_frame_free(&w->versus);
     sws_freeContext(w->convert);
@@ -156,29 +161,55 @@ static cr_status draw_versus(cr_frame_out *w, const cr_slot *s, const cr_live_fr
 
 /* ---- writing ---- */
 
-static cr_status open_writer(cr_frame_out *w, const cr_slot *s, cr_error *err)
+static cr_video_format format_of(const cr_frame_out *w, const cr_slot *s)
 {
     const AVStream *stream = w->video ? cr_video_stream(w->video) : NULL;
     const AVRational clock = w->live || !stream ? (AVRational){1, LIVE_CLOCK} : stream->time_base;
     const double rate = w->video ? cr_video_get_info(w->video).rate : 0;
-    const cr_video_format f = {.width = w->frame->width,
-                               .height = w->frame->height,
-                               .rate = rate / (double)w->o->stride,
-                               .clock_num = clock.num,
-                               .clock_den = clock.den,
-                               .space = w->frame->colorspace,
-                               .range = w->frame->color_range,
-                               .aspect_num = s->frame->sample_aspect_ratio.num,
-                               .aspect_den = s->frame->sample_aspect_ratio.den,
-                               .audio = w->live || !w->video ? NULL : cr_video_audio(w->video),
-                               .threads = 1,
-                               .preset = w->o->preset};
-    CR_TRY(cr_video_writer_open(w->o->save, &f, &w->writer, err));
+    return (cr_video_format){.width = w->frame->width,
+                             .height = w->frame->height,
+                             .rate = rate / (double)w->o->stride,
+                             .clock_num = clock.num,
+                             .clock_den = clock.den,
+                             .space = w->frame->colorspace,
+                             .range = w->frame->color_range,
+                             .aspect_num = s->frame->sample_aspect_ratio.num,
+                             .aspect_den = s->frame->sample_aspect_ratio.den,
+                             .audio = w->live || !w->video ? NULL : cr_video_audio(w->video),
+                             .threads = 1,
+                             .preset = w->o->preset};
+}
+
+/* Files are called after the source: its name without folders and ending, where it has one. */
+static void name_clips(const cr_frame_out *w, char *out, size_t size)
+{
+    const char *slash = strrchr(w->source, '/'), *base = slash ? slash + 1 : w->source;
+    const char *dot = strrchr(base, '.');
+    const bool plain = !w->live && strcmp(base, "-") && *base;
+    const int n = dot && dot > base ? (int)(dot - base) : (int)strlen(base);
+    snprintf(out, size, "%.*s", plain ? n : 4, plain ? base : "live");
+}
+
+static cr_status open_clips(cr_frame_out *w, const cr_video_format *f, cr_error *err)
+{
+    cr_clips_options o = {.seconds = w->o->clip, .folder = w->o->clip_folder, .dated = w->live};
+    name_clips(w, o.name, sizeof o.name);
+    return cr_clips_create(&o, f, &w->clips, err);
+}
+
+/* What is written has the first frame's size and begins at its time. */
+static cr_status open_files(cr_frame_out *w, const cr_slot *s, cr_error *err)
+{
+    const cr_video_format f = format_of(w, s);
+    w->begun = true;
     w->width = f.width;
     w->height = f.height;
     w->first_pts = s->frame->best_effort_timestamp;
     w->first_time = s->time;
     w->first_arrival = s->arrival_ms;
+    if (w->o->clip > 0) CR_TRY(open_clips(w, &f, err));
+    if (!w->o->save) return CR_OK;
+    CR_TRY(cr_video_writer_open(w->o->save, &f, &w->writer, err));
     snprintf(w->codec, sizeof w->codec, "%s", cr_video_writer_codec(w->writer));
     return CR_OK;
 }
@@ -194,12 +225,16 @@ static int64_t time_of(const cr_frame_out *w, const cr_slot *s)
     return (int64_t)((s->time - w->first_time) / av_q2d(stream->time_base));
 }
 
-static cr_status write_frame(cr_frame_out *w, cr_slot *s, cr_error *err)
+static cr_status write_frame(cr_frame_out *w, cr_slot *s, cr_live_frame *f, cr_error *err)
 {
-    if (!w->writer) CR_TRY(open_writer(w, s, err));
+    if (!w->begun) CR_TRY(open_files(w, s, err));
+    const int64_t time = time_of(w, s);
+    if (w->clips)
+        CR_TRY(cr_clips_put(w->clips, w->frame, time, f->index, f->appeared, &f->clip, err));
+    if (!w->writer) return CR_OK;
     for (int i = 0; i < s->sound_count; i++)
         CR_TRY(cr_video_writer_sound(w->writer, s->sound[i], w->first_time, err));
-    return cr_video_writer_frame(w->writer, w->frame, time_of(w, s), err);
+    return cr_video_writer_frame(w->writer, w->frame, time, err);
 }
 
 static cr_live_picture picture_of(const AVFrame *frame)
@@ -215,10 +250,11 @@ static cr_live_picture picture_of(const AVFrame *frame)
 
 cr_status cr_frame_out_put(cr_frame_out *w, cr_slot *s, cr_live_frame *f, cr_error *err)
 {
-    if (!w->o->save && !w->o->pictures) return CR_OK;
+    const bool writes = w->o->save || w->o->clip > 0;
+    if (!writes && !w->o->pictures) return CR_OK;
     CR_TRY(make_own(w, s->frame, w->frame, err));
     CR_TRY(draw_frame(w, f, err));
-    if (w->o->save) CR_TRY(write_frame(w, s, err));
+    if (writes) CR_TRY(write_frame(w, s, f, err));
     if (!w->o->pictures) return CR_OK;
     w->picture = picture_of(w->frame);
     f->picture = &w->picture;
@@ -234,6 +270,10 @@ cr_status cr_frame_out_commit(cr_frame_out *w, cr_live_report *report, cr_error 
     report->codec = w->codec;
     report->audio_left_out = w->writer && w->video && !w->live && cr_video_audio(w->video) &&
                              !cr_video_writer_has_audio(w->writer);
+    if (w->clips) {
+        CR_TRY(cr_clips_finish(w->clips, err));
+        report->clips = cr_clips_count(w->clips);
+    }
     if (w->o->save)
         CR_CHECK(w->writer, err, CR_ERR_FORMAT, "%s: not written: no frame came", w->o->save);
     return w->writer ? cr_video_writer_commit(&w->writer, err) : CR_OK;

@@ -8,14 +8,15 @@ struct cr_video;
 
 typedef struct cr_frame_out cr_frame_out;
 
-/* `live`: frames get the time of the clock, not of the source. The options must live as long. */
-cr_status cr_frame_out_create(const cr_live_options *o, bool live, cr_frame_out **out,
-                              cr_error *err);
+/* `source`: its name; `live`: frames get the time of the clock, not of the source. The options and
+ * the name must live as long. */
+cr_status cr_frame_out_create(const cr_live_options *o, const char *source, bool live,
+                              cr_frame_out **out, cr_error *err);
 /* A file, before its first frame: its clock and sound. It must stay open until the commit. */
 void cr_frame_out_set_video(cr_frame_out *w, const struct cr_video *video);
 /* Draws and writes the slot's frame; f->picture points to it where pictures are wanted. */
 cr_status cr_frame_out_put(cr_frame_out *w, cr_slot *s, cr_live_frame *f, cr_error *err);
-/* Completes the file and fills codec and audio_left_out. */
+/* Completes the files and fills codec, audio_left_out and clips. */
 cr_status cr_frame_out_commit(cr_frame_out *w, cr_live_report *report, cr_error *err);
 void cr_frame_out_free(cr_frame_out **w);
 

@@ -21,6 +21,7 @@
 #include "base/cpu.h"
 #include "base/error.h"
 #include "base/mem.h"
+#include "live/appear.h"
 #include "live/frame_out.h"
 #include "live/frame_queue.h"
 #include "live/frame_source.h"
@@ -49,6 +50,7 @@ struct cr_live {
     _Atomic int losses;
     cr_tracker *tracker; /* NULL without options.track */
     cr_zone_counter *zones[CR_MAX_ZONES];
+    cr_appear appear;
     cr_frame_out *out;
     cr_live_report report;
 };
@@ -312,6 +314,7 @@ static cr_status put_out(cr_live *l, cr_slot *s, double fps, cr_live_frame *f, c
                          .dropped = cr_frame_queue_dropped(&l->queue),
                          .losses = atomic_load(&l->losses)};
     CR_TRY(follow(l, s, f, err));
+    CR_TRY(cr_appear_look(&l->appear, &s->found, &f->appeared, err));
     return cr_frame_out_put(l->out, s, f, err);
 }
 
@@ -390,7 +393,7 @@ static cr_status prepare(cr_live *l, cr_error *err)
         l->o.names = info->names;
         l->o.name_count = info->name_count;
     }
-    CR_TRY(cr_frame_out_create(&l->o, l->source.live, &l->out, err));
+    CR_TRY(cr_frame_out_create(&l->o, l->name, l->source.live, &l->out, err));
     if (!l->source.live && l->source.video)
         cr_frame_out_set_video(l->out, l->source.video(l->source.user));
     return CR_OK;
@@ -509,6 +512,7 @@ void cr_live_free(cr_live **lp)
     atomic_store(&l->stop, true);
     join(l);
     if (l->opened) l->source.close(l->source.user);
+    cr_appear_clear(&l->appear);
     cr_frame_out_free(&l->out);
     cr_tracker_free(&l->tracker);
     for (int i = 0; i < CR_MAX_ZONES; i++) cr_zone_counter_free(&l->zones[i]);

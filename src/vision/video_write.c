@@ -1,13 +1,8 @@
-/* Video files out, through FFmpeg.
- *
- * Encoding shares the CPU with the detector: at 1280x720 libx264's "ultrafast" takes 4 ms of a core a frame,
- * "superfast" 6 for half of the bytes, its default many times that. The first is the default.
- */
+/* Video files out, through FFmpeg. */
 #include "vision/video_write.h"
 
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
-#include <libavutil/opt.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,14 +15,12 @@ struct cr_video_writer {
     char *path;
     cr_outfile *target; /* holds the temporary name */
     AVFormatContext *file;
-    AVCodecContext *encoder;
+    cr_video_encoder *own;         /* NULL: packets come from the caller's */
+    const AVCodecContext *encoder; /* of either */
     AVStream *video, *sound;
     const AVStream *source;
-    AVFrame *view; /* of the caller's frame, with the encoder's fields */
     AVPacket *packet;
-    AVRational clock;
-    int64_t last_pts;
-    bool begun; /* the header is written */
+    int64_t first_dts; /* of the caller's packets */
 };
 
 static cr_status failed(const cr_video_writer *w, int code, const char *what, cr_error *err)
@@ -38,80 +31,8 @@ static cr_status failed(const cr_video_writer *w, int code, const char *what, cr
                    av_strerror(code, text, sizeof text) < 0 ? "unknown error" : text);
 }
 
-/* The encoders to try, best first, for what the container holds. */
-static const char *const *encoders_for(const AVOutputFormat *f)
+static cr_status add_video(cr_video_writer *w, cr_error *err)
 {
-    static const char *const h264[] = {"h264_v4l2m2m", "libx264", "libopenh264", "mpeg4", NULL};
-    static const char *const webm[] = {"libvpx", "libvpx-vp9", NULL};
-    static const char *const plain[] = {"mpeg4", NULL};
-    if (!strcmp(f->name, "webm")) return webm;
-    return avformat_query_codec(f, AV_CODEC_ID_H264, FF_COMPLIANCE_NORMAL) == 1 ? h264 : plain;
-}
-
-static void set_options(AVCodecContext *c, const char *name, const char *preset,
-                        AVDictionary **o)
-{
-    if (!strcmp(name, "libx264")) {
-        av_dict_set(o, "preset", preset ? preset : "ultrafast", 0);
-        av_dict_set(o, "crf", "23", 0);
-        av_dict_set(o, "x264-params", "weightp=0", 0); /* for fades; costs 3 % of the time */
-        c->max_b_frames = 0;                           /* no frame waits for a later one */
-    } else if (!strcmp(name, "libvpx")) {
-        av_dict_set(o, "deadline", "realtime", 0);
-        av_dict_set(o, "cpu-used", "8", 0);
-        c->bit_rate = (int64_t)c->width * c->height * 4;
-    } else if (!strcmp(name, "mpeg4")) {
-        c->flags |= AV_CODEC_FLAG_QSCALE;
-        c->global_quality = 4 * FF_QP2LAMBDA;
-    } else {
-        c->bit_rate = (int64_t)c->width * c->height * 4;
-    }
-}
-
-/* MPEG-4 part 2 has 16 bits for the clock's denominator. */
-static AVRational codec_clock(const char *name, AVRational clock)
-{
-    AVRational c = clock;
-    if (!strcmp(name, "mpeg4") && (c.den > 65535 || c.num > 65535)) c = (AVRational){1, 60000};
-    return c;
-}
-
-static bool try_encoder(cr_video_writer *w, const char *name, const cr_video_format *f)
-{
-    const AVCodec *codec = avcodec_find_encoder_by_name(name);
-    AVDictionary *options = NULL;
-    AVCodecContext *c = codec ? avcodec_alloc_context3(codec) : NULL;
-    if (!c) return false;
-    c->width = f->width & ~1;
-    c->height = f->height & ~1;
-    c->pix_fmt = AV_PIX_FMT_YUV420P;
-    c->time_base = codec_clock(name, w->clock);
-    c->framerate = av_d2q(f->rate > 0 ? f->rate : 30, 1 << 16);
-    c->gop_size = 250;
-    c->thread_count = f->threads;
-    c->colorspace = (enum AVColorSpace)f->space;
-    c->color_range = (enum AVColorRange)f->range;
-    if (f->aspect_num > 0) c->sample_aspect_ratio = (AVRational){f->aspect_num, f->aspect_den};
-    if (w->file->oformat->flags & AVFMT_GLOBALHEADER) c->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
-    set_options(c, name, f->preset, &options);
-    const int code = avcodec_open2(c, codec, &options);
-    av_dict_free(&options);
-    if (code < 0) {
-        avcodec_free_context(&c);
-        return false;
-    }
-    w->encoder = c;
-    return true;
-}
-
-static cr_status open_encoder(cr_video_writer *w, const cr_video_format *f, cr_error *err)
-{
-    const char *const *names = encoders_for(w->file->oformat);
-    CR_CHECK(f->width > 1 && f->height > 1, err, CR_ERR_ARGUMENT,
-             "%s: video of %dx%d pixels cannot be written", w->path, f->width, f->height);
-    for (int i = 0; names[i] && !w->encoder; i++) try_encoder(w, names[i], f);
-    CR_CHECK(w->encoder, err, CR_ERR_UNSUPPORTED,
-             "%s: this FFmpeg has no encoder for it (tried %s, ...)", w->path, names[0]);
     w->video = avformat_new_stream(w->file, NULL);
     if (!w->video) return CR_NOMEM(err);
     w->video->time_base = w->encoder->time_base;
@@ -135,36 +56,38 @@ static cr_status add_sound(cr_video_writer *w, const AVStream *audio, cr_error *
     return code < 0 ? failed(w, code, "copy the sound", err) : CR_OK;
 }
 
+/* `f`: with an encoder of its own; NULL: w->encoder is the caller's. */
 static cr_status open_all(cr_video_writer *w, const cr_video_format *f, cr_error *err)
 {
-    const AVOutputFormat *container = av_guess_format(NULL, w->path, NULL);
+    const AVOutputFormat *container = cr_video_container(w->path);
     CR_CHECK(container, err, CR_ERR_ARGUMENT, "%s: no video container has such an ending", w->path);
     CR_TRY(cr_outfile_open(w->path, &w->target, err));
     const char *name = cr_outfile_temp_path(w->target);
     int code = avformat_alloc_output_context2(&w->file, container, NULL, name);
     if (code < 0) return failed(w, code, "write video", err);
-    CR_TRY(open_encoder(w, f, err));
-    CR_TRY(add_sound(w, f->audio, err));
+    if (f) {
+        CR_TRY(cr_video_encoder_open(container, f, &w->own, err));
+        w->encoder = cr_video_encoder_codec(w->own);
+    }
+    CR_TRY(add_video(w, err));
+    CR_TRY(add_sound(w, f ? f->audio : NULL, err));
     code = avio_open(&w->file->pb, name, AVIO_FLAG_WRITE);
     if (code < 0) return failed(w, code, "write", err);
     code = avformat_write_header(w->file, NULL);
-    if (code < 0) return failed(w, code, "write", err);
-    w->begun = true;
-    return CR_OK;
+    return code < 0 ? failed(w, code, "write", err) : CR_OK;
 }
 
-cr_status cr_video_writer_open(const char *path, const cr_video_format *f, cr_video_writer **out,
-                               cr_error *err)
+static cr_status open_writer(const char *path, const cr_video_format *f,
+                             const AVCodecContext *encoder, cr_video_writer **out, cr_error *err)
 {
     *out = NULL;
     cr_video_writer *w = cr_calloc(1, sizeof *w);
     if (!w) return CR_NOMEM(err);
     w->path = cr_strdup(path);
-    w->view = av_frame_alloc();
     w->packet = av_packet_alloc();
-    w->clock = (AVRational){f->clock_num, f->clock_den};
-    w->last_pts = INT64_MIN;
-    cr_status st = w->path && w->view && w->packet ? CR_OK : CR_NOMEM(err);
+    w->encoder = encoder;
+    w->first_dts = INT64_MIN;
+    cr_status st = w->path && w->packet ? CR_OK : CR_NOMEM(err);
     if (st == CR_OK) st = open_all(w, f, err);
     if (st != CR_OK) {
         cr_video_writer_abort(&w);
@@ -172,6 +95,23 @@ cr_status cr_video_writer_open(const char *path, const cr_video_format *f, cr_vi
     }
     *out = w;
     return CR_OK;
+}
+
+const AVOutputFormat *cr_video_container(const char *path)
+{
+    return av_guess_format(NULL, path, NULL);
+}
+
+cr_status cr_video_writer_open(const char *path, const cr_video_format *f, cr_video_writer **out,
+                               cr_error *err)
+{
+    return open_writer(path, f, NULL, out, err);
+}
+
+cr_status cr_video_writer_open_for(const char *path, const cr_video_encoder *e,
+                                   cr_video_writer **out, cr_error *err)
+{
+    return open_writer(path, NULL, cr_video_encoder_codec(e), out, err);
 }
 
 const char *cr_video_writer_codec(const cr_video_writer *w)
@@ -184,35 +124,39 @@ bool cr_video_writer_has_audio(const cr_video_writer *w)
     return w->sound;
 }
 
+/* w->packet, in the encoder's clock. */
+static cr_status write_packet(cr_video_writer *w, cr_error *err)
+{
+    av_packet_rescale_ts(w->packet, w->encoder->time_base, w->video->time_base);
+    w->packet->stream_index = w->video->index;
+    const int code = av_interleaved_write_frame(w->file, w->packet);
+    return code < 0 ? failed(w, code, "write", err) : CR_OK;
+}
+
 /* Packets that the encoder has ready go into the file. */
 static cr_status drain(cr_video_writer *w, cr_error *err)
 {
     for (;;) {
-        int code = avcodec_receive_packet(w->encoder, w->packet);
-        if (code == AVERROR(EAGAIN) || code == AVERROR_EOF) return CR_OK;
-        if (code < 0) return failed(w, code, "encode", err);
-        av_packet_rescale_ts(w->packet, w->encoder->time_base, w->video->time_base);
-        w->packet->stream_index = w->video->index;
-        code = av_interleaved_write_frame(w->file, w->packet);
-        if (code < 0) return failed(w, code, "write", err);
+        bool ready;
+        CR_TRY(cr_video_encoder_next(w->own, w->packet, &ready, err));
+        if (!ready) return CR_OK;
+        CR_TRY(write_packet(w, err));
     }
 }
 
 cr_status cr_video_writer_frame(cr_video_writer *w, const AVFrame *f, int64_t pts, cr_error *err)
 {
-    int64_t t = av_rescale_q(pts, w->clock, w->encoder->time_base);
-    if (w->last_pts != INT64_MIN && t <= w->last_pts) t = w->last_pts + 1;
-    int code = av_frame_ref(w->view, f);
-    if (code < 0) return failed(w, code, "encode", err);
-    w->view->width = w->encoder->width; /* odd sizes lose a row or column */
-    w->view->height = w->encoder->height;
-    w->view->pts = w->last_pts = t;
-    w->view->pict_type = AV_PICTURE_TYPE_NONE;
-    w->view->key_frame = 0;
-    code = avcodec_send_frame(w->encoder, w->view);
-    av_frame_unref(w->view);
-    if (code < 0) return failed(w, code, "encode", err);
+    CR_TRY(cr_video_encoder_send(w->own, f, pts, err));
     return drain(w, err);
+}
+
+cr_status cr_video_writer_packet(cr_video_writer *w, const AVPacket *p, cr_error *err)
+{
+    if (av_packet_ref(w->packet, p) < 0) return CR_NOMEM(err);
+    if (w->first_dts == INT64_MIN) w->first_dts = p->dts;
+    w->packet->pts -= w->first_dts;
+    w->packet->dts -= w->first_dts;
+    return write_packet(w, err);
 }
 
 cr_status cr_video_writer_sound(cr_video_writer *w, AVPacket *p, double shift, cr_error *err)
@@ -233,8 +177,7 @@ static void release(cr_video_writer *w)
 {
     if (w->file) avio_closep(&w->file->pb);
     avformat_free_context(w->file);
-    avcodec_free_context(&w->encoder);
-    av_frame_free(&w->view);
+    cr_video_encoder_free(&w->own);
     av_packet_free(&w->packet);
     cr_outfile_abort(&w->target);
     cr_free(w->path);
@@ -243,10 +186,11 @@ static void release(cr_video_writer *w)
 
 static cr_status finish(cr_video_writer *w, cr_error *err)
 {
-    int code = avcodec_send_frame(w->encoder, NULL);
-    if (code < 0 && code != AVERROR_EOF) return failed(w, code, "encode", err);
-    CR_TRY(drain(w, err));
-    code = av_write_trailer(w->file);
+    if (w->own) {
+        CR_TRY(cr_video_encoder_finish(w->own, err));
+        CR_TRY(drain(w, err));
+    }
+    int code = av_write_trailer(w->file);
     if (code < 0) return failed(w, code, "write", err);
     code = avio_closep(&w->file->pb);
     if (code < 0) return failed(w, code, "write", err);

@@ -6,29 +6,20 @@
 #ifndef CR_VISION_VIDEO_WRITE_H
 #define CR_VISION_VIDEO_WRITE_H
 
-#include "crayon/status.h"
-
-struct AVFrame;
-struct AVPacket;
-struct AVStream;
+#include "vision/video_encode.h"
 
 typedef struct cr_video_writer cr_video_writer;
 
-typedef struct cr_video_format {
-    int width, height;
-    double rate;                  /* frames per second, for players; 0: 30 */
-    int clock_num, clock_den;     /* unit of the frames' times, in seconds */
-    int space, range;             /* AVColorSpace, AVColorRange */
-    int aspect_num, aspect_den;   /* of a pixel; 0: square */
-    const struct AVStream *audio; /* copied if the container can hold it; NULL: none */
-    int threads; /* of the encoder */
-    const char *preset; /* of libx264; NULL: "ultrafast" */
-} cr_video_format;
+/* By the ending of a name; NULL: no container has such an ending. */
+const struct AVOutputFormat *cr_video_container(const char *path);
 
-/* The container comes from the ending of `path`. CR_ERR_ARGUMENT: no such container, or odd sizes
- * that it cannot hold are cut by a pixel. */
+/* CR_ERR_ARGUMENT: no container has such an ending. */
 cr_status cr_video_writer_open(const char *path, const cr_video_format *format,
                                cr_video_writer **out, cr_error *err);
+
+/* A file for packets of an encoder that outlives it, without sound. */
+cr_status cr_video_writer_open_for(const char *path, const cr_video_encoder *encoder,
+                                   cr_video_writer **out, cr_error *err);
 
 /* "libx264", "mpeg4", ... */
 const char *cr_video_writer_codec(const cr_video_writer *w);
@@ -39,6 +30,9 @@ bool cr_video_writer_has_audio(const cr_video_writer *w);
  */
 cr_status cr_video_writer_frame(cr_video_writer *w, const struct AVFrame *f, int64_t pts,
                                 cr_error *err);
+/* A packet of the encoder that the file was opened for; the first must be a key frame and is the
+ * file's time 0. */
+cr_status cr_video_writer_packet(cr_video_writer *w, const struct AVPacket *p, cr_error *err);
 /* A packet of the source's sound, its times shifted by -`shift` seconds; packets before 0 are left
  * out. */
 cr_status cr_video_writer_sound(cr_video_writer *w, struct AVPacket *p, double shift,
