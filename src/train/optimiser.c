@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "train/muon.h"
 
 enum { PIECE = 1 << 14 };
 
@@ -19,6 +20,7 @@ struct cr_optimiser {
     size_t count;
     int64_t *start; /* of each parameter in the blocks below; count + 1 of them */
     float *first, *second, *average; /* velocity or first moment; second moment; may be NULL */
+    cr_muon *muon;                   /* NULL: no parameter is a matrix */
     int64_t steps;
     double norm;
 };
@@ -68,6 +70,28 @@ static float *zeros(int64_t n)
     return p;
 }
 
+static bool is_matrix(const cr_optimiser *o, const cr_parameter *p)
+{
+    return o->options.kind == CR_MUON && p->rows > 0 && p->grad;
+}
+
+static cr_status prepare_muon(cr_optimiser *o, cr_error *err)
+{
+    int64_t count = 0, side = 0;
+    for (size_t i = 0; i < o->count; i++) {
+        const cr_parameter *p = &o->parameters[i];
+        if (!is_matrix(o, p)) continue;
+        CR_CHECK(p->count % p->rows == 0, err, CR_ERR_ARGUMENT,
+                 "a matrix of %lld elements has not %lld rows", (long long)p->count,
+                 (long long)p->rows);
+        const int64_t cols = p->count / p->rows, small = p->rows < cols ? p->rows : cols;
+        if (p->count > count) count = p->count;
+        if (small > side) side = small;
+    }
+    if (count) o->muon = cr_muon_create(count, side);
+    return !count || o->muon ? CR_OK : CR_NOMEM(err);
+}
+
 static cr_status prepare(cr_optimiser *o, const cr_parameter *parameters, size_t n, cr_error *err)
 {
     const cr_optimiser_options *how = &o->options;
@@ -81,14 +105,14 @@ static cr_status prepare(cr_optimiser *o, const cr_parameter *parameters, size_t
     }
     const int64_t total = o->start[n];
     o->first = zeros(total);
-    if (how->kind == CR_ADAMW) o->second = zeros(total);
+    if (how->kind != CR_SGD) o->second = zeros(total);
     if (how->average > 0) o->average = zeros(total);
-    if (!o->first || (how->kind == CR_ADAMW && !o->second) || (how->average > 0 && !o->average))
+    if (!o->first || (how->kind != CR_SGD && !o->second) || (how->average > 0 && !o->average))
         return CR_NOMEM(err);
     for (size_t i = 0; o->average && i < n; i++)
         memcpy(o->average + o->start[i], parameters[i].value,
                (size_t)parameters[i].count * sizeof(float));
-    return CR_OK;
+    return prepare_muon(o, err);
 }
 
 cr_status cr_optimiser_create(const cr_parameter *parameters, size_t n,
@@ -116,6 +140,7 @@ void cr_optimiser_free(cr_optimiser **optimiser)
     cr_optimiser *o = *optimiser;
     cr_free(o->parameters);
     cr_free(o->start);
+    cr_muon_free(&o->muon);
     cr_aligned_free(o->first);
     cr_aligned_free(o->second);
     cr_aligned_free(o->average);
@@ -132,6 +157,7 @@ typedef struct update {
     double rate, decay;  /* decay: weight decay of this parameter */
     double bias1, bias2; /* 1 - beta^step */
     double keep;         /* the average's decay */
+    bool matrix;         /* moved by Muon already */
 } update;
 
 static void sgd(const update *u, int64_t i)
@@ -154,6 +180,24 @@ static void adamw(const update *u, int64_t i)
         (float)(w - u->rate * (m / u->bias1) / (sqrt(v / u->bias2) + u->how->epsilon));
 }
 
+/* A wide matrix moves each output by a vector of length 1, a tall one less: hence the factor. */
+static void muon(const cr_optimiser *o, const update *u)
+{
+    const int64_t rows = u->p.rows, cols = u->p.count / rows;
+    const double momentum = u->how->momentum;
+    float *move = cr_muon_room(o->muon);
+    for (int64_t i = 0; i < u->p.count; i++) {
+        const double g = u->p.grad[i] * u->scale;
+        const double v = momentum * u->first[i] + (1 - momentum) * g;
+        u->first[i] = (float)v;
+        move[i] = (float)(u->how->nesterov ? momentum * v + (1 - momentum) * g : v);
+    }
+    cr_muon_orthogonal(o->muon, o->pool, move, rows, cols);
+    const double rate = u->rate * (rows > cols ? sqrt((double)rows / (double)cols) : 1);
+    for (int64_t i = 0; i < u->p.count; i++)
+        u->p.value[i] = (float)(u->p.value[i] * (1 - u->rate * u->decay) - rate * move[i]);
+}
+
 static void update_piece(void *ctx, size_t index, int worker)
 {
     const update *u = ctx;
@@ -162,7 +206,7 @@ static void update_piece(void *ctx, size_t index, int worker)
     (void)worker;
     for (int64_t i = from; i < to; i++) {
         if (u->p.grad && u->how->kind == CR_SGD) sgd(u, i);
-        if (u->p.grad && u->how->kind == CR_ADAMW) adamw(u, i);
+        if (u->p.grad && u->how->kind != CR_SGD && !u->matrix) adamw(u, i);
         if (u->average)
             u->average[i] = (float)(u->keep * u->average[i] + (1 - u->keep) * u->p.value[i]);
     }
@@ -198,6 +242,8 @@ cr_status cr_optimiser_step(cr_optimiser *o, cr_error *err)
         u.average = o->average ? o->average + o->start[k] : NULL;
         u.rate = rate * (u.p.rate > 0 ? u.p.rate : 1);
         u.decay = u.p.decays ? how->weight_decay : 0;
+        u.matrix = is_matrix(o, &u.p);
+        if (u.matrix) muon(o, &u);
         cr_pool_run(o->pool, (size_t)((u.p.count + PIECE - 1) / PIECE), update_piece, &u);
     }
     o->norm = norm;

@@ -1,4 +1,4 @@
-/* Optimisers: SGD with momentum and AdamW, a learning rate that warms up and then falls along a
+/* Optimisers: SGD with momentum, AdamW and Muon, a learning rate that warms up and then falls along a
  * cosine, clipping by the norm of all gradients together, an exponential average of the weights.
  * Everything follows from the numbers alone: no random choice, no dependence on threads. */
 #ifndef CR_TRAIN_OPTIMISER_H
@@ -6,7 +6,8 @@
 
 #include "base/threads.h"
 
-typedef enum cr_optimiser_kind { CR_SGD, CR_ADAMW } cr_optimiser_kind;
+/* CR_MUON: Muon (muon.h) for parameters that are matrices, AdamW for the others. */
+typedef enum cr_optimiser_kind { CR_SGD, CR_ADAMW, CR_MUON } cr_optimiser_kind;
 
 typedef struct cr_optimiser_options {
     cr_optimiser_kind kind;
@@ -14,11 +15,11 @@ typedef struct cr_optimiser_options {
     double final_rate;   /* at its end, as a fraction of `rate`, 0..1 */
     int64_t warm_up;     /* steps of linear rise, 0: none */
     int64_t steps;       /* of the whole schedule, warm-up included; 0: the rate stays */
-    double momentum;     /* SGD, 0..1 */
-    bool nesterov;       /* SGD */
+    double momentum;     /* SGD, Muon, 0..1 */
+    bool nesterov;       /* SGD, Muon */
     double beta1, beta2; /* AdamW, 0..1 */
     double epsilon;      /* AdamW, > 0 */
-    double weight_decay; /* SGD: part of the gradient (L2); AdamW: decoupled; only where asked */
+    double weight_decay; /* SGD: part of the gradient (L2); others: decoupled; only where asked */
     double clip_norm;    /* 0: none */
     double average;      /* decay of the average of the weights, 0: none */
     double average_ramp; /* steps; the decay is average * (1 - exp(-step / ramp)), 0: no ramp */
@@ -35,6 +36,7 @@ typedef struct cr_parameter {
     int64_t count;
     bool decays;       /* weight decay applies: weights of convolutions, not biases or norms */
     double rate;       /* its part of the learning rate; 0 (left out): 1 */
+    int64_t rows;      /* Muon: a matrix of so many rows; 0: none */
 } cr_parameter;
 
 typedef struct cr_optimiser cr_optimiser;

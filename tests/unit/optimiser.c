@@ -71,6 +71,40 @@ static void decay_where_asked(void **state)
     }
 }
 
+/* A diagonal gradient stays diagonal, and the iteration acts on each of its elements alone: its
+ * scalar form in double is what the matrix must give, tall or wide, for any number of threads. What
+ * is not a matrix moves as AdamW says: by the rate. */
+static void muon_steps(void **state)
+{
+    (void)state;
+    for (int way = 0; way < 4; way++) {
+        const bool tall = way & 1, threads = way & 2;
+        float w[6] = {0}, g[6] = {0}, bias = 0;
+        const float pull = 3;
+        const int corner = tall ? 3 : 4; /* [1][1] of [3, 2] or [2, 3] */
+        cr_pool *pool = NULL;
+        g[0] = 4;
+        g[corner] = 0.5f;
+        const cr_parameter p[2] = {{w, g, 6, .rows = tall ? 3 : 2}, {&bias, &pull, 1}};
+        cr_optimiser_options how = plain(CR_MUON);
+        if (threads) assert_int_equal(cr_pool_create(3, &pool, NULL), CR_OK);
+        cr_optimiser *o = start(p, 2, &how, pool);
+        assert_int_equal(cr_optimiser_step(o, NULL), CR_OK);
+        const double scale = tall ? sqrt(1.5) : 1;
+        for (int k = 0; k < 2; k++) {
+            double s = (k ? 0.5 : 4) / sqrt(16.25);
+            for (int i = 0; i < 5; i++)
+                s = 3.4445 * s - 4.7750 * s * s * s + 2.0315 * s * s * s * s * s;
+            assert_true(s > 0.6 && s < 1.3); /* where the coefficients lead every s from .1 on */
+            assert_true(fabs(w[k ? corner : 0] + 0.125 * scale * s) < 1e-5); /* float32 */
+        }
+        for (int i = 1; i < 6; i++) assert_true(i == corner || w[i] == 0);
+        assert_true(fabs(bias + 0.125) < 1e-6);
+        cr_optimiser_free(&o);
+        cr_pool_free(&pool);
+    }
+}
+
 /* The first step of Adam is the rate whatever the gradient; later ones follow the formula. */
 static void adamw_steps(void **state)
 {
@@ -254,7 +288,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sgd_steps), cmocka_unit_test(decay_where_asked),
-        cmocka_unit_test(adamw_steps), cmocka_unit_test(schedule),
+        cmocka_unit_test(muon_steps), cmocka_unit_test(adamw_steps), cmocka_unit_test(schedule),
         cmocka_unit_test(clipping_and_average), cmocka_unit_test(refusals),
         cmocka_unit_test(learning),
     };
