@@ -33,13 +33,18 @@ typedef struct cr_runs {
 typedef struct cr_grad_call {
     cr_op_call op;
     void *const *d_in, *const *d_out;
+    const bool *first;   /* per input: d_in[i] holds nothing yet; see CR_GRAD_SETS */
     void *scratch;       /* as many bytes as the operator asked for, 64-byte aligned */
     const cr_runs *runs; /* per output; movers only */
     bool batch_stats;    /* BatchNormalization uses and tracks the statistics of the batch */
     cr_pool *pool;
 } cr_grad_call;
 
-enum { CR_GRAD_MOVES = 1 }; /* needs cr_grad_call.runs */
+enum {
+    CR_GRAD_MOVES = 1, /* needs cr_grad_call.runs */
+    CR_GRAD_SETS = 2   /* backward writes d_in[i] where first[i], instead of adding to zeros; inputs
+                          are taken in order, so that one that occurs twice is added the second time */
+};
 
 typedef struct cr_grad_op {
     unsigned inputs; /* bit per input that has a gradient; inputs above 30 are as input 30 */

@@ -1,13 +1,13 @@
-/* Conv and ConvTranspose, 1 to 3 dimensions, any stride, padding, dilation and groups, as matrix
- * products over unfolded pictures, one picture after the other:
+/* Conv and ConvTranspose, 1 to 3 dimensions, any stride, padding, dilation and groups. In float32
+ * those of 1 and 2 dimensions run on kernels of their own (grad_conv_planes.h); the others, and
+ * float64, as matrix products over unfolded pictures, one picture after the other:
  *
  *     col[channel, tap][place] = picture[channel][place * stride - pad + tap * dilation]
  *     Conv            y = W col(x)      dW += dy col(x)'     dx += fold(W' dy)
  *     ConvTranspose   y = fold(W' x)    dW += x col(dy)'     dx += W col(dy)
  *
  * fold is the transpose of col: it adds each tap back where it was taken from. All groups are one
- * batched product. Rejected: direct loops over the blocked layout of kernels/conv_f32.c, whose
- * backward by weights would need kernels of its own; unfolding costs memory of one picture only. */
+ * batched product. */
 #include <string.h>
 
 #include "graph/nn_rules.h"
@@ -176,6 +176,12 @@ static cr_status FN(conv_scratch)(const cr_grad_call *c, size_t *bytes, cr_error
     FN(conv) v;
     size_t most = 0;
     CR_TRY(FN(conv_cut)(c, &v, err));
+#ifdef GRAD_PLANES
+    if (on_planes(&v.s)) {
+        *bytes = planes_of(&v.s, v.transposed, NULL).bytes;
+        return CR_OK;
+    }
+#endif
     for (int which = 0; which < 3; which++) {
         const cr_gemm_shape s = FN(conv_product)(&v, which);
         const size_t need = FN(gemm_bytes)(&s);
@@ -220,6 +226,12 @@ static cr_status FN(conv_forward)(const cr_grad_call *c, cr_error *err)
 {
     FN(conv) v;
     CR_TRY(FN(conv_cut)(c, &v, err));
+#ifdef GRAD_PLANES
+    if (on_planes(&v.s)) {
+        planes_forward(c, &v.s, v.transposed);
+        return CR_OK;
+    }
+#endif
     const real *w = c->op.in[1]->data;
     const cr_tensor *bias = cr_op_in(&c->op, 2);
     const int64_t in = v.s.in_channels * FN(volume)(v.s.win.in);
@@ -239,14 +251,22 @@ static cr_status FN(conv_forward)(const cr_grad_call *c, cr_error *err)
     return CR_OK;
 }
 
-static void FN(bias_gradient)(const cr_conv_shape *s, const real *dy, real *db)
+static void FN(bias_gradient)(const cr_grad_call *c, const cr_conv_shape *s, const real *dy,
+                              real *db)
 {
     const int64_t plane = FN(volume)(s->win.out);
+#ifdef GRAD_PLANES
+    bias_job j = {dy, db, s->out_channels, plane};
+    cr_pool_run(c->pool, (size_t)((s->out_channels + CR_SUM_ROWS - 1) / CR_SUM_ROWS), bias_rows,
+                &j);
+#else
+    (void)c;
     for (int64_t m = 0; m < s->out_channels; m++, dy += plane) {
         double sum = 0;
         for (int64_t i = 0; i < plane; i++) sum += dy[i];
         db[m] += (real)sum;
     }
+#endif
 }
 
 static void FN(one_conv_backward)(const cr_grad_call *c, FN(conv) *v, const real *x, const real *dy,
@@ -277,13 +297,18 @@ static cr_status FN(conv_backward)(const cr_grad_call *c, cr_error *err)
     CR_TRY(FN(conv_cut)(c, &v, err));
     const int64_t in = v.s.in_channels * FN(volume)(v.s.win.in);
     const int64_t out = v.s.out_channels * FN(volume)(v.s.win.out);
+    const real *x = c->op.in[0]->data, *dy = c->d_out[0];
     real *dx = c->d_in[0], *db = c->op.n_in > 2 ? c->d_in[2] : NULL;
-    for (int64_t b = 0; b < v.s.batch; b++) {
-        const real *dy = (const real *)c->d_out[0] + b * out;
-        if (db) FN(bias_gradient)(&v.s, dy, db);
-        FN(one_conv_backward)(c, &v, (const real *)c->op.in[0]->data + b * in, dy,
-                              dx ? dx + b * in : NULL);
+    for (int64_t b = 0; db && b < v.s.batch; b++) FN(bias_gradient)(c, &v.s, dy + b * out, db);
+#ifdef GRAD_PLANES
+    if (on_planes(&v.s)) {
+        planes_backward(c, &v.s, v.transposed);
+        return CR_OK;
     }
+#endif
+    if (dx && c->first[0]) memset(dx, 0, (size_t)(v.s.batch * in) * sizeof *dx);
+    for (int64_t b = 0; b < v.s.batch; b++)
+        FN(one_conv_backward)(c, &v, x + b * in, dy + b * out, dx ? dx + b * in : NULL);
     return CR_OK;
 }
 

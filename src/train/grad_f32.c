@@ -1,5 +1,7 @@
 /* The gradients in float32: what trains. */
 #include "base/cpu.h"
+#include "graph/nn_rules.h"
+#include "graph/shape.h"
 #include "kernels/gemm.h"
 #include "train/grad.h"
 
@@ -17,5 +19,8 @@ static void gemm_run_f32(const cr_gemm_shape *s, const float *a, const float *b,
 {
     cr_gemm_f32_run(cr_gemm_f32_select(cr_cpu_flags()), s, a, b, c, scratch, pool);
 }
+
+#include "train/grad_conv_planes.h"
+#define GRAD_PLANES
 
 #include "train/grad_table.h"

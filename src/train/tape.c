@@ -202,6 +202,7 @@ static cr_status bind_step(cr_tape *t, const cr_node *n, step *s, cr_error *err)
     s->call.d_in = d_in;
     s->call.d_out = d_out;
     s->call.runs = s->runs;
+    s->call.first = s->first;
     s->call.pool = t->pool;
     return CR_OK;
 }
@@ -356,7 +357,7 @@ cr_status cr_tape_forward(cr_tape *tape, cr_error *err)
 static void clear_first(const cr_tape *t, const step *s)
 {
     const cr_op_call *op = &s->call.op;
-    for (int k = 0; k < op->n_in; k++)
+    for (int k = 0; !(s->grad->flags & CR_GRAD_SETS) && k < op->n_in; k++)
         if (s->first[k]) memset(s->call.d_in[k], 0, cr_tensor_bytes(op->in[k]));
     for (int k = 0; k < op->n_out; k++) {
         const cr_tensor *out = op->node->out[k];
