@@ -14,6 +14,7 @@ typedef REAL FN(real);
 #include "train/grad_norm_body.h"
 #include "train/grad_resize_body.h"
 #include "train/grad_move_body.h"
+#include "train/grad_fake_body.h"
 
 const cr_grad_op *FN(cr_grad_find)(cr_op_kind kind)
 {
