@@ -3,6 +3,7 @@
  * without their rounding to float32. */
 #include "graph/fake_scale.h"
 #include "graph/recipe.h"
+#include "graph/shape.h"
 #include "ops/elem.h"
 #include "ops/ref_all.h"
 

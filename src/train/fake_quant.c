@@ -24,8 +24,9 @@ typedef struct site { /* of an entry */
     const cr_recipe_entry *entry;
     cr_tensor *tensor;  /* of the graph, as it is before rounding */
     cr_tensor *rounded; /* what readers see */
-    cr_tensor *seen;    /* NULL: not observed, or not rounded again */
+    cr_tensor *seen;    /* NULL: not observed */
     size_t group;       /* the site whose grid it has */
+    bool rounds;        /* it has a node; else it is on the grid as it is */
     grid grid;
 } site;
 
@@ -106,6 +107,13 @@ static bool passes_codes(const cr_node *n)
            !strcmp(cr_attr_string(n, "mode", "nearest"), "nearest");
 }
 
+/* Do entries with these parameters on both sides of n give every element the same grid? */
+static bool keeps_grid(const cr_node *n, const cr_qparams *a, const cr_qparams *b)
+{
+    return passes_codes(n) && same_params(a, b) &&
+           (a->count == 1 || n->op->kind == CR_OP_MaxPool);
+}
+
 static size_t site_of(const cr_fake_quant *q, const cr_tensor *t)
 {
     return (size_t)(q->entries[t->id] - q->part->entries);
@@ -133,10 +141,10 @@ static void join_groups(cr_fake_quant *q)
     const cr_graph *g = q->graph;
     for (size_t i = 0; i < g->node_count; i++) {
         const cr_node *n = g->nodes[i];
-        for (int k = 0; passes_codes(n) && k < moved_inputs(n); k++)
+        for (int k = 0; k < n->n_in && k < moved_inputs(n); k++)
             for (int o = 0; o < n->n_out; o++) {
                 const cr_recipe_entry *a = entry_of(q, n->in[k]), *b = entry_of(q, n->out[o]);
-                if (!a || !b || a->is_weight || !same_params(&a->q, &b->q)) continue;
+                if (!a || !b || a->is_weight || !keeps_grid(n, &a->q, &b->q)) continue;
                 const size_t x = group_of(q, site_of(q, n->in[k]));
                 const size_t y = group_of(q, site_of(q, n->out[o]));
                 q->sites[x > y ? x : y].group = x > y ? y : x;
@@ -151,9 +159,7 @@ static bool is_on_grid(const cr_fake_quant *q, const cr_tensor *t)
     if (!n || !passes_codes(n)) return false;
     for (int k = 0; k < moved_inputs(n); k++) {
         const cr_recipe_entry *e = entry_of(q, n->in[k]);
-        if (!e || e->is_weight ||
-            group_of(q, site_of(q, n->in[k])) != group_of(q, site_of(q, t)))
-            return false;
+        if (!e || e->is_weight || !keeps_grid(n, &e->q, &q->entries[t->id]->q)) return false;
     }
     return true;
 }
@@ -279,7 +285,7 @@ static cr_status add_node(cr_fake_quant *q, site *s, cr_error *err)
     cr_attr_set_int(&n->attrs[4], "sign", p->type == CR_DT_I1);
     cr_attr_set_int(&n->attrs[5], "learn", learned_inputs(q, s));
     cr_attr_set_float(&n->attrs[6], "gradient", gradient_factor(s, hi));
-    return CR_OK;
+    return cr_node_infer(n, err);
 }
 
 static cr_status round_bias(cr_fake_quant *q, cr_node *n, const site *a, const site *w,
@@ -298,7 +304,7 @@ static cr_status round_bias(cr_fake_quant *q, cr_node *n, const site *a, const s
     memcpy(r->in, in, sizeof in);
     r->out[0] = y;
     n->in[2] = y;
-    return CR_OK;
+    return cr_node_infer(r, err);
 }
 
 /* Before any node comes in: entries are found by the tensors that nodes read. */
@@ -321,10 +327,10 @@ static cr_status insert_nodes(cr_fake_quant *q, cr_error *err)
         if (q->sites[i].group == i) CR_TRY(add_grid(q, &q->sites[i], err));
     CR_TRY(round_biases(q, err));
     for (size_t i = 0; i < q->part->count; i++)
-        if (q->sites[i].entry->is_weight || !is_on_grid(q, q->sites[i].tensor))
-            CR_TRY(add_node(q, &q->sites[i], err));
-    CR_TRY(cr_graph_index(q->graph, err));
-    return cr_graph_infer(q->graph, err);
+        q->sites[i].rounds = q->sites[i].entry->is_weight || !is_on_grid(q, q->sites[i].tensor);
+    for (size_t i = 0; i < q->part->count; i++)
+        if (q->sites[i].rounds) CR_TRY(add_node(q, &q->sites[i], err));
+    return cr_graph_index(q->graph, err);
 }
 
 static cr_status build(cr_fake_quant *q, const cr_graph *g, cr_error *err)
@@ -449,13 +455,13 @@ static cr_status copy_entries(const cr_fake_quant *q, const cr_tape *tape, cr_re
     return CR_OK;
 }
 
-/* Biases and what stays float. */
+/* Biases, running statistics and what stays float, where they have moved. */
 static cr_status copy_constants(const cr_fake_quant *q, const cr_tape *tape, cr_recipe *out,
                                 cr_error *err)
 {
     for (size_t i = 0; i < q->graph->tensor_count; i++) {
         const cr_tensor *t = q->graph->tensors[i];
-        if (!t->data || t->dtype != CR_DT_F32 || !cr_tape_grad(tape, t)) continue;
+        if (!t->data || t->dtype != CR_DT_F32) continue;
         if ((size_t)t->id >= q->tensors || q->entries[t->id]) continue;
         const float *now = cr_tape_value(tape, t);
         if (!memcmp(now, t->data, cr_tensor_bytes(t))) continue;

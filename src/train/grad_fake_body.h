@@ -276,7 +276,8 @@ static cr_status FN(fake_backward)(const cr_grad_call *c, cr_error *err)
     return CR_OK;
 }
 
-/* The bias is rounded as the reference does it; its gradient goes straight through. */
+/* The bias is rounded as the reference does it; its gradient goes straight through, and none to the
+ * scales: what is left of the bias is half a step of an int32 sum at most. */
 static cr_status FN(fake_bias_scratch)(const cr_grad_call *c, size_t *bytes, cr_error *err)
 {
     return FN(no_scratch)(c, bytes, err);
