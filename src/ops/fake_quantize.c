@@ -27,6 +27,12 @@ static double quotient(cr_dtype type, double x, double s)
     return type == CR_DT_F32 ? (double)((float)x / (float)s) : x / s;
 }
 
+static double above(cr_dtype type, double floor_v, double u)
+{
+    const double h = cr_fake_soft(u);
+    return type == CR_DT_F32 ? (double)((float)floor_v + (float)h) : floor_v + h;
+}
+
 static double clamp(double v, double lo, double hi)
 {
     v = v > lo ? v : lo; /* NaN gives lo */
@@ -51,7 +57,7 @@ cr_status cr_eval_fake_quantize(const cr_op_call *call, cr_error *err)
         if (shift) z = cr_fake_zero(z, cr_load_f64(shift, k), lo, hi);
         const double v = quotient(x->dtype, value, s);
         double code = rint(clamp(v, lo - z, hi - z));
-        if (soft) code = clamp(floor(v) + cr_fake_soft(cr_load_f64(soft, i)), lo - z, hi - z);
+        if (soft) code = clamp(above(x->dtype, floor(v), cr_load_f64(soft, i)), lo - z, hi - z);
         if (sign) code = value < 0 ? -1 : 1;
         cr_store_f64(call->out[0], i, code * s + 0.0); /* integers know no -0 */
     }
@@ -69,8 +75,8 @@ cr_status cr_eval_fake_bias(const cr_op_call *call, cr_error *err)
         const double a = scale_at(call->in[1], call->in[2], i / every_a);
         const double w = scale_at(call->in[3], call->in[4], i / every_w);
         const double b = cr_load_f64(call->in[0], i);
-        double y = (double)((float)cr_quantize_bias((float)b, (float)a, (float)w) *
-                            ((float)a * (float)w));
+        double y =
+            (double)((float)cr_quantize_bias((float)b, (float)a, (float)w) * ((float)a * (float)w));
         if (call->in[0]->dtype == CR_DT_F64) y = a * w > 0 ? rint(b / (a * w)) * (a * w) : 0;
         cr_store_f64(call->out[0], i, y);
     }

@@ -35,7 +35,7 @@ struct cr_fake_quant {
     cr_recipe *part; /* entries that the graph has */
     const cr_recipe *recipe;
     cr_fake_quant_options options;
-    site *sites; /* by entry of `part` */
+    site *sites;                     /* by entry of `part` */
     const cr_recipe_entry **entries; /* by tensor id of the graph before the nodes came in */
     size_t tensors;                  /* how many those were */
 };
@@ -103,15 +103,13 @@ static bool passes_codes(const cr_node *n)
 {
     if (!(n->op->flags & CR_OPF_MOVE) || n->op->kind == CR_OP_Trilu) return false;
     if (n->op->kind == CR_OP_Pad) return false;
-    return n->op->kind != CR_OP_Resize ||
-           !strcmp(cr_attr_string(n, "mode", "nearest"), "nearest");
+    return n->op->kind != CR_OP_Resize || !strcmp(cr_attr_string(n, "mode", "nearest"), "nearest");
 }
 
 /* Do entries with these parameters on both sides of n give every element the same grid? */
 static bool keeps_grid(const cr_node *n, const cr_qparams *a, const cr_qparams *b)
 {
-    return passes_codes(n) && same_params(a, b) &&
-           (a->count == 1 || n->op->kind == CR_OP_MaxPool);
+    return passes_codes(n) && same_params(a, b) && (a->count == 1 || n->op->kind == CR_OP_MaxPool);
 }
 
 static size_t site_of(const cr_fake_quant *q, const cr_tensor *t)
@@ -217,8 +215,10 @@ static bool has_fixed_range(const cr_tensor *t)
     case CR_OP_Sigmoid:
     case CR_OP_HardSigmoid:
     case CR_OP_Softmax:
-    case CR_OP_Tanh: return true;
-    default: return false;
+    case CR_OP_Tanh:
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -230,7 +230,8 @@ static int learned_inputs(const cr_fake_quant *q, const site *s)
     return (q->options.activation_scales && !fixed ? 1 << 2 : 0) | (fixed ? 0 : 1 << 4);
 }
 
-/* Symmetric int8 weights leave -128 out, as the planner does, where they have not used it so far. */
+/* Symmetric int8 weights leave -128 out, as the planner does, where they have not used it so far.
+ */
 static void code_range(const site *s, int32_t *lo, int32_t *hi)
 {
     const cr_qparams *p = &s->entry->q;
@@ -275,7 +276,8 @@ static cr_status add_node(cr_fake_quant *q, site *s, cr_error *err)
         if (!s->seen) return CR_NOMEM(err);
     }
     cr_graph_replace_uses(g, s->tensor, y);
-    cr_tensor *const in[INPUTS] = {s->tensor, d->scale, d->factor, d->zero, d->shift, NULL, s->seen};
+    cr_tensor *const in[INPUTS] = {s->tensor, d->scale, d->factor, d->zero,
+                                   d->shift,  NULL,     s->seen};
     memcpy(n->in, in, sizeof in);
     n->out[0] = s->rounded = y;
     cr_attr_set_int(&n->attrs[0], "lo", lo);
@@ -477,8 +479,8 @@ static cr_status copy_recipe(const cr_fake_quant *q, const cr_tape *tape, cr_rec
     for (size_t i = 0; i < r->rewrite_count; i++)
         CR_TRY(cr_recipe_add_rewrite(out, &r->rewrites[i], err));
     for (size_t i = 0; i < r->value_count; i++)
-        CR_TRY(cr_recipe_set_value(out, r->values[i].tensor, &r->values[i].shape,
-                                   r->values[i].data, err));
+        CR_TRY(cr_recipe_set_value(out, r->values[i].tensor, &r->values[i].shape, r->values[i].data,
+                                   err));
     for (size_t i = 0; i < r->fact_count; i++)
         if (!cr_recipe_set_fact(out, r->facts[2 * i], r->facts[2 * i + 1])) return CR_NOMEM(err);
     CR_TRY(copy_entries(q, tape, out, err));

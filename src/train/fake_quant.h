@@ -7,11 +7,12 @@
  *     cr_fake_quant_recipe(q, tape, &trained, &err);            attach it in place of `recipe`
  *
  * Rounding is done by nodes. FakeQuantize, of activations and of weights: inputs x; scale, factor,
- * zero (one each per scale; s = scale exp(factor), graph/fake_scale.h); shift, soft, seen (optional).
- * Attributes lo, hi (codes), axis, block (as in cr_qparams), sign (1: binary), learn (bit k: input
- * k is a parameter), gradient (a factor on the gradients of factor and shift). FakeQuantizeBias, of
- * what a convolution adds to int32 sums: inputs bias, scale and factor of activation and weight. So
- * tape, memory plan, checkpoints and tests need to know nothing about quantization.
+ * zero (one each per scale; s = scale exp(factor), graph/fake_scale.h); shift, soft, seen
+ * (optional). Attributes lo, hi (codes), axis, block (as in cr_qparams), sign (1: binary), learn
+ * (bit k: input k is a parameter), gradient (a factor on the gradients of factor and shift).
+ * FakeQuantizeBias, of what a convolution adds to int32 sums: inputs bias, scale and factor of
+ * activation and weight. So tape, memory plan, checkpoints and tests need to know nothing about
+ * quantization.
  *
  * Rejected: hooks on the tape's tensors (values before and after rounding are both needed, the
  * latter by backward of every reader, so the plan would have to know of two values per tensor);
@@ -27,8 +28,8 @@ typedef struct cr_fake_quant cr_fake_quant;
 typedef struct cr_fake_quant_options {
     bool weight_scales;     /* learned; else they stay */
     bool activation_scales; /* likewise; those of sigmoid, softmax and tanh stay in any case */
-    bool zero_points;       /* of activations with one that is neither in the middle nor at an end */
-    bool observe;           /* record ranges for cr_fake_quant_observe */
+    bool zero_points; /* of activations with one that is neither in the middle nor at an end */
+    bool observe;     /* record ranges for cr_fake_quant_observe */
     const char *const *outputs; /* tensors of the recipe's graph where the new one ends; none: its
                                    own outputs */
     size_t output_count;
@@ -55,7 +56,8 @@ cr_status cr_fake_quant_recipe(const cr_fake_quant *q, const cr_tape *tape, cr_r
 
 /* After a forward pass with `observe`: moves the range of every activation towards what it held
  * (range = momentum range + (1 - momentum) seen; the first call takes what was seen) and sets
- * scales and zero points from it, symmetric where they were. Not calling it any more freezes them. */
+ * scales and zero points from it, symmetric where they were. Not calling it any more freezes them.
+ */
 void cr_fake_quant_observe(cr_fake_quant *q, cr_tape *tape, double momentum);
 
 #endif

@@ -11,7 +11,8 @@
  *
  * Binary weights: y = sign(x) s, dy/dx 1 everywhere: most weights lie beyond their scale and would
  * never learn again otherwise. Soft codes: y = clamp(floor(v) + h(u), ...) s, dy/du = s h'(u)
- * (AdaRound, Nagel et al. 2020). Sums over what shares a scale are in double; each has one order. */
+ * (AdaRound, Nagel et al. 2020). Sums over what shares a scale are in double; each has one order.
+ */
 #include "graph/fake_scale.h"
 #include "graph/recipe.h"
 
@@ -26,14 +27,14 @@ typedef struct FN(fake) {
     int64_t count, scales;
     real lo, hi;
     bool sign, tensor; /* tensor: one scale for all */
-    FN(step) *steps;   /* [scales] */
+    FN(step) * steps;  /* [scales] */
     double *sums;      /* [slots][2]; a slot: a scale, or a piece of what has one scale */
 } FN(fake);
 
-typedef void (*FN(fake_fn))(const FN(fake) *f, int64_t k, int64_t from, int64_t n, double sum[2]);
+typedef void (*FN(fake_fn))(const FN(fake) * f, int64_t k, int64_t from, int64_t n, double sum[2]);
 
 typedef struct FN(fake_job) {
-    const FN(fake) *f;
+    const FN(fake) * f;
     FN(fake_fn) run;
 } FN(fake_job);
 
@@ -41,9 +42,10 @@ static FN(fake) FN(fake_read)(const cr_grad_call *c)
 {
     const cr_node *n = c->op.node;
     const cr_shape *x = &c->op.in[0]->shape;
-    FN(fake) f = {.c = c, .count = cr_shape_count(x),
-                  .scales = cr_shape_count(&c->op.in[1]->shape)};
-    const cr_qparams q = {.axis = (int)cr_attr_int(n, "axis", -1), .count = (size_t)f.scales,
+    FN(fake)
+    f = {.c = c, .count = cr_shape_count(x), .scales = cr_shape_count(&c->op.in[1]->shape)};
+    const cr_qparams q = {.axis = (int)cr_attr_int(n, "axis", -1),
+                          .count = (size_t)f.scales,
                           .block = cr_attr_int(n, "block", 0)};
     f.g = cr_q_grain_of(&q, x);
     f.lo = (real)cr_attr_int(n, "lo", 0);
@@ -55,13 +57,13 @@ static FN(fake) FN(fake_read)(const cr_grad_call *c)
     return f;
 }
 
-static int64_t FN(fake_tasks)(const FN(fake) *f)
+static int64_t FN(fake_tasks)(const FN(fake) * f)
 {
     if (f->tensor) return (f->count + FN(CHUNK) - 1) / FN(CHUNK);
     return f->g.block ? f->g.outer * f->g.blocks : f->g.length;
 }
 
-static int64_t FN(fake_slots)(const FN(fake) *f)
+static int64_t FN(fake_slots)(const FN(fake) * f)
 {
     return f->tensor ? FN(fake_tasks)(f) : f->scales;
 }
@@ -82,16 +84,14 @@ static real FN(fake_scale)(const cr_tensor *scale, const cr_tensor *factor, int6
                                          : (real)cr_fake_scale_f64(s, f);
 }
 
-static void FN(fake_prepare)(FN(fake) *f)
+static void FN(fake_prepare)(FN(fake) * f)
 {
     const cr_op_call *op = &f->c->op;
     const cr_tensor *shift = cr_op_in(op, 4);
     for (int64_t k = 0; k < f->scales; k++) {
         real z = ((const real *)op->in[3]->data)[k];
-        if (shift)
-            z = (real)cr_fake_zero(z, ((const real *)shift->data)[k], f->lo, f->hi);
-        f->steps[k] =
-            (FN(step)){FN(fake_scale)(op->in[1], op->in[2], k), f->lo - z, f->hi - z};
+        if (shift) z = (real)cr_fake_zero(z, ((const real *)shift->data)[k], f->lo, f->hi);
+        f->steps[k] = (FN(step)){FN(fake_scale)(op->in[1], op->in[2], k), f->lo - z, f->hi - z};
     }
     memset(f->sums, 0, (size_t)FN(fake_slots)(f) * 2 * sizeof *f->sums);
 }
@@ -120,14 +120,14 @@ static void FN(fake_task)(void *ctx, size_t index, int worker)
                    f->sums + 2 * (t * g->inner + i));
 }
 
-static void FN(fake_run)(const FN(fake) *f, FN(fake_fn) run)
+static void FN(fake_run)(const FN(fake) * f, FN(fake_fn) run)
 {
     FN(fake_job) j = {f, run};
     cr_pool_run(f->c->pool, (size_t)FN(fake_tasks)(f), FN(fake_task), &j);
 }
 
 /* Sums of a scale, over its slots in order. */
-static void FN(fake_total)(const FN(fake) *f, int64_t k, double total[2])
+static void FN(fake_total)(const FN(fake) * f, int64_t k, double total[2])
 {
     total[0] = total[1] = 0;
     const int64_t from = f->tensor ? 0 : k, to = f->tensor ? FN(fake_slots)(f) : k + 1;
@@ -140,18 +140,17 @@ static void FN(fake_total)(const FN(fake) *f, int64_t k, double total[2])
 /* Nearest integer, halves to even, of |v| < 2^22 (2^51): the sum has no room for a fraction. */
 static inline real FN(fake_round)(real v)
 {
-    const real magic =
-        sizeof(real) == sizeof(float) ? (real)12582912 : (real)6755399441055744.0;
+    const real magic = sizeof(real) == sizeof(float) ? (real)12582912 : (real)6755399441055744.0;
     return v + magic - magic;
 }
 
-static inline real FN(fake_clamp)(real v, const FN(step) *s)
+static inline real FN(fake_clamp)(real v, const FN(step) * s)
 {
     v = v > s->lo ? v : s->lo; /* NaN gives lo */
     return v < s->hi ? v : s->hi;
 }
 
-static void FN(fake_hard)(const FN(fake) *f, int64_t k, int64_t from, int64_t n, double sum[2])
+static void FN(fake_hard)(const FN(fake) * f, int64_t k, int64_t from, int64_t n, double sum[2])
 {
     const real *x = (const real *)f->c->op.in[0]->data + from;
     real *y = (real *)f->c->op.out[0]->data + from;
@@ -164,7 +163,7 @@ static void FN(fake_hard)(const FN(fake) *f, int64_t k, int64_t from, int64_t n,
     for (int64_t i = 0; i < n; i++) y[i] = FN(fake_round)(FN(fake_clamp)(x[i] / s.s, &s)) * s.s;
 }
 
-static void FN(fake_soft)(const FN(fake) *f, int64_t k, int64_t from, int64_t n, double sum[2])
+static void FN(fake_soft)(const FN(fake) * f, int64_t k, int64_t from, int64_t n, double sum[2])
 {
     const cr_op_call *op = &f->c->op;
     const real *x = (const real *)op->in[0]->data + from;
@@ -177,7 +176,7 @@ static void FN(fake_soft)(const FN(fake) *f, int64_t k, int64_t from, int64_t n,
 }
 
 /* sum: minus the least and the greatest value, or 0. */
-static void FN(fake_see)(const FN(fake) *f, int64_t k, int64_t from, int64_t n, double sum[2])
+static void FN(fake_see)(const FN(fake) * f, int64_t k, int64_t from, int64_t n, double sum[2])
 {
     const real *x = (const real *)f->c->op.in[0]->data + from;
     real least = 0, most = 0;
@@ -190,7 +189,7 @@ static void FN(fake_see)(const FN(fake) *f, int64_t k, int64_t from, int64_t n, 
     sum[1] = fmax(sum[1], (double)most);
 }
 
-static void FN(fake_keep_seen)(const FN(fake) *f, real *seen)
+static void FN(fake_keep_seen)(const FN(fake) * f, real *seen)
 {
     memset(seen, 0, (size_t)f->scales * 2 * sizeof *seen);
     for (int64_t i = 0; i < FN(fake_slots)(f); i++) {
@@ -214,7 +213,7 @@ static cr_status FN(fake_forward)(const cr_grad_call *c, cr_error *err)
 }
 
 /* sum: of dy dy/ds and dy dy/dz. */
-static void FN(fake_back)(const FN(fake) *f, int64_t k, int64_t from, int64_t n, double sum[2])
+static void FN(fake_back)(const FN(fake) * f, int64_t k, int64_t from, int64_t n, double sum[2])
 {
     const cr_grad_call *c = f->c;
     const real *x = (const real *)c->op.in[0]->data + from, *dy = (const real *)c->d_out[0] + from;
@@ -236,7 +235,8 @@ static void FN(fake_back)(const FN(fake) *f, int64_t k, int64_t from, int64_t n,
     sum[1] += along_z;
 }
 
-static void FN(fake_soft_back)(const FN(fake) *f, int64_t k, int64_t from, int64_t n, double sum[2])
+static void FN(fake_soft_back)(const FN(fake) * f, int64_t k, int64_t from, int64_t n,
+                               double sum[2])
 {
     const cr_grad_call *c = f->c;
     const real *x = (const real *)c->op.in[0]->data + from, *dy = (const real *)c->d_out[0] + from;

@@ -40,7 +40,7 @@ static size_t view_bytes(const cr_tensor *t)
 static bool is_parameter(const cr_node *n, int input)
 {
     if (n->op->kind == CR_OP_BatchNormalization) return input == 1 || input == 2;
-    if (n->op->kind == CR_OP_FakeQuantize) return input == 0 || cr_attr_int(n, "learn", 0) >> input & 1;
+    if (n->op->kind == CR_OP_FakeQuantize) return (cr_attr_int(n, "learn", 0) | 1) >> input & 1;
     if (n->op->kind == CR_OP_FakeQuantizeBias) return input == 0;
     return (n->op->flags & CR_OPF_HEAVY) != 0 && (n->op->flags & CR_OPF_QUANT) == 0;
 }
