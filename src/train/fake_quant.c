@@ -258,6 +258,22 @@ static float gradient_factor(const site *s, int32_t hi)
     return (float)(1 / sqrt(fmax(1, n / (batched ? (double)x->dim[0] : 1)) * fmax(1, hi)));
 }
 
+/* The new tensor takes the name of what a node makes, so that the recipe's name is what readers
+ * see; inputs and constants keep theirs. */
+static cr_tensor *add_rounded(cr_graph *g, const site *s)
+{
+    char name[160];
+    const bool made = s->tensor->producer != NULL;
+    snprintf(name, sizeof name, "%.120s.%s", s->tensor->name, made ? "raw" : "rounded");
+    cr_tensor *y = cr_graph_new_tensor(g, name, CR_DT_F32, s->tensor->shape);
+    if (y && made) {
+        const char *fresh = y->name;
+        y->name = s->tensor->name;
+        s->tensor->name = fresh;
+    }
+    return y;
+}
+
 static cr_status add_node(cr_fake_quant *q, site *s, cr_error *err)
 {
     enum { INPUTS = 7, ATTRS = 7 };
@@ -268,7 +284,7 @@ static cr_status add_node(cr_fake_quant *q, site *s, cr_error *err)
     int32_t lo, hi;
     code_range(s, &lo, &hi);
     snprintf(name, sizeof name, "%.120s.rounded", s->entry->tensor);
-    cr_tensor *y = cr_graph_new_tensor(g, name, CR_DT_F32, s->tensor->shape);
+    cr_tensor *y = add_rounded(g, s);
     cr_node *n = cr_graph_add_node(g, CR_OP_FakeQuantize, name, INPUTS, 1, ATTRS);
     if (!y || !n) return CR_NOMEM(err);
     if (q->options.observe && !s->entry->is_weight) {

@@ -46,7 +46,8 @@ cr_status cr_fake_quant_create(const cr_graph *g, const cr_recipe *r,
                                cr_error *err);
 void cr_fake_quant_free(cr_fake_quant **q);
 cr_graph *cr_fake_quant_graph(const cr_fake_quant *q);
-/* The tensor that readers of `name` see, rounded if it has an entry; NULL: there is none. */
+/* The tensor that readers of `name` see, rounded if it has an entry; NULL: there is none. It has
+ * that name itself, but for inputs and constants, where it is "name.rounded". */
 cr_tensor *cr_fake_quant_find(const cr_fake_quant *q, const char *name);
 
 /* A recipe with the scales, zero points, weights and biases that the tape (float32, of the graph

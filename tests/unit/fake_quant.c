@@ -65,9 +65,11 @@ static void check_tensor(void *user, const cr_computed *c)
 {
     const mirror *m = user;
     const cr_graph *g = cr_fake_quant_graph(m->q);
-    const cr_tensor *raw = cr_graph_find(g, c->tensor->name);
     const cr_tensor *seen = cr_fake_quant_find(m->q, c->tensor->name);
-    if (!raw || !seen) return; /* nothing reads it */
+    assert_non_null(seen);
+    assert_ptr_equal(seen, cr_graph_find(g, c->tensor->name));
+    const cr_node *n = seen->producer;
+    const cr_tensor *raw = n->op->kind == CR_OP_FakeQuantize ? n->in[0] : seen;
     const float *x = cr_tape_value(m->tape, raw), *y = cr_tape_value(m->tape, seen);
     const double most = largest_of(c->raw, c->count);
     for (int64_t i = 0; i < c->count; i++) {
