@@ -105,13 +105,23 @@ static void softmax_c(float *y, const float *x, size_t n)
     for (size_t i = 0; i < n; i++) y[i] *= inverse;
 }
 
+static void swish_slope_c(float *dx, const float *x, const float *dy, float a, bool add, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float u = a * x[i], s = 1.0f / (1.0f + cr_expf(-u));
+        const float d = dy[i] * (s * fmaf(u, 1.0f - s, 1.0f));
+        dx[i] = add ? dx[i] + d : d;
+    }
+}
+
 static const cr_vmath vmath_c = {.name = "vmath c",
                                  .map = map_c,
                                  .pair = pair_c,
                                  .softmax = softmax_c,
                                  .blend = blend_c,
                                  .largest = largest_c,
-                                 .normalize = normalize_c};
+                                 .normalize = normalize_c,
+                                 .swish_slope = swish_slope_c};
 
 #define CR_VMATH_ONLY
 #define KERNEL_RECORD cr_vmath

@@ -48,6 +48,8 @@ typedef struct cr_vmath {
     /* y[i] = (x[i] - mean) * inverse * scale[i] + bias[i]; y may be x */
     void (*normalize)(float *y, const float *x, float mean, float inverse, const float *scale,
                       const float *bias, size_t n);
+    /* dx[i] = dy[i] times the derivative of x * sigmoid(a * x) at x[i]; add: to what is in dx */
+    void (*swish_slope)(float *dx, const float *x, const float *dy, float a, bool add, size_t n);
 } cr_vmath;
 
 const cr_vmath *cr_vmath_get(unsigned cpu);

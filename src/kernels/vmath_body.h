@@ -226,9 +226,40 @@ static void VMATH(normalize)(float *y, const float *x, float mean, float inverse
     V_STORE_N(y + i, V_FMA(centred, V_LOAD_N(scale + i, rest), V_LOAD_N(bias + i, rest)), rest);
 }
 
+CR_INLINE VF VMATH(swish_slopev)(VF x, VF dy, VF a)
+{
+    const VF one = V_SET1(1.0f), u = V_MUL(a, x);
+    const VF s = V_DIV(one, V_ADD(one, cr_expv(VMATH(negv)(u))));
+    return V_MUL(dy, V_MUL(s, V_FMA(u, V_SUB(one, s), one)));
+}
+
+CR_INLINE void VMATH(swish_slope_as)(float *dx, const float *x, const float *dy, float a,
+                                     const bool add, size_t n)
+{
+    const VF va = V_SET1(a);
+    size_t i = 0;
+    for (; i + VN <= n; i += VN) {
+        const VF d = VMATH(swish_slopev)(V_LOAD(x + i), V_LOAD(dy + i), va);
+        V_STORE(dx + i, add ? V_ADD(V_LOAD(dx + i), d) : d);
+    }
+    const int rest = (int)(n - i);
+    if (!rest) return;
+    const VF d = VMATH(swish_slopev)(V_LOAD_N(x + i, rest), V_LOAD_N(dy + i, rest), va);
+    V_STORE_N(dx + i, add ? V_ADD(V_LOAD_N(dx + i, rest), d) : d, rest);
+}
+
+static void VMATH(swish_slope)(float *dx, const float *x, const float *dy, float a, bool add,
+                               size_t n)
+{
+    if (add)
+        VMATH(swish_slope_as)(dx, x, dy, a, true, n);
+    else
+        VMATH(swish_slope_as)(dx, x, dy, a, false, n);
+}
+
 #define VMATH_RECORD(level)                                                                        \
     {                                                                                              \
         .name = "vmath " level, .map = VMATH(map), .pair = VMATH(pair), .softmax = VMATH(softmax), \
-                                                                                                   \
-        .blend = VMATH(blend), .largest = VMATH(largest), .normalize = VMATH(normalize)            \
+        .blend = VMATH(blend), .largest = VMATH(largest), .normalize = VMATH(normalize),           \
+        .swish_slope = VMATH(swish_slope)                                                          \
     }

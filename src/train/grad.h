@@ -18,13 +18,15 @@
 /* Where the elements of an output come from, for operators that only move values: runs of
  * consecutive elements of one input, in the order of the output. */
 typedef struct cr_run {
-    int64_t from, length;
+    int64_t from, to, length; /* to: in the output */
     int input;
 } cr_run;
 
 typedef struct cr_runs {
     cr_run *run;
     size_t count, cap;
+    bool once; /* no element of an input is in any output of the node twice */
+    bool all;  /* once, and each is in one */
 } cr_runs;
 
 /* in, out: values, of the tape's type where they are floats. d_in[i]: the gradient to add to, NULL
@@ -36,14 +38,20 @@ typedef struct cr_grad_call {
     const bool *first;   /* per input: d_in[i] holds nothing yet; see CR_GRAD_SETS */
     void *scratch;       /* as many bytes as the operator asked for, 64-byte aligned */
     const cr_runs *runs; /* per output; movers only */
+    cr_op_kind kind;     /* the node's, or that of what was fused into it */
     bool batch_stats;    /* BatchNormalization uses and tracks the statistics of the batch */
+    bool again;          /* forward: the same values once more; nothing but outputs may change */
     cr_pool *pool;
 } cr_grad_call;
 
 enum {
     CR_GRAD_MOVES = 1, /* needs cr_grad_call.runs */
-    CR_GRAD_SETS = 2   /* backward writes d_in[i] where first[i], instead of adding to zeros; inputs
+    CR_GRAD_SETS = 2,  /* backward writes d_in[i] where first[i], instead of adding to zeros; inputs
                           are taken in order, so that one that occurs twice is added the second time */
+    CR_GRAD_NO_IN = 4,  /* backward reads no value of an input */
+    CR_GRAD_NO_OUT = 8, /* backward reads no value of an output */
+    CR_GRAD_PURE = 16,  /* forward may be run again */
+    CR_GRAD_CHEAP = 32  /* pure, and forward costs little more than reading and writing values */
 };
 
 typedef struct cr_grad_op {

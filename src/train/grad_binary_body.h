@@ -4,6 +4,7 @@ typedef struct FN(binary) {
     cr_op_kind kind;
     const real *a, *b, *dy;
     real *y, *da, *db;
+    bool add_a, add_b; /* to what is in da, db */
 } FN(binary);
 
 static inline real FN(binary_value)(cr_op_kind kind, real a, real b)
@@ -36,19 +37,48 @@ static bool FN(same_shapes)(const cr_grad_call *c)
     return cr_shape_equal(&c->op.in[0]->shape, &c->op.in[1]->shape);
 }
 
+#define CR_EACH(expr)                                                                              \
+    for (int64_t i = from; i < to; i++) expr;                                                      \
+    break
+
 static void FN(binary_piece)(void *ctx, int64_t from, int64_t to)
 {
     const FN(binary) *p = ctx;
-    for (int64_t i = from; i < to; i++) p->y[i] = FN(binary_value)(p->kind, p->a[i], p->b[i]);
+    switch (p->kind) {
+    case CR_OP_Add: CR_EACH(p->y[i] = p->a[i] + p->b[i]);
+    case CR_OP_Sub: CR_EACH(p->y[i] = p->a[i] - p->b[i]);
+    case CR_OP_Mul: CR_EACH(p->y[i] = p->a[i] * p->b[i]);
+    default: CR_EACH(p->y[i] = p->a[i] / p->b[i]);
+    }
 }
+
+static void FN(slopes_a)(const FN(binary) *p, int64_t from, int64_t to)
+{
+    if (!p->add_a) memset(p->da + from, 0, (size_t)(to - from) * sizeof *p->da);
+    switch (p->kind) {
+    case CR_OP_Mul: CR_EACH(p->da[i] += p->dy[i] * p->b[i]);
+    case CR_OP_Div: CR_EACH(p->da[i] += p->dy[i] * (1 / p->b[i]));
+    default: CR_EACH(p->da[i] += p->dy[i]);
+    }
+}
+
+static void FN(slopes_b)(const FN(binary) *p, int64_t from, int64_t to)
+{
+    if (!p->add_b) memset(p->db + from, 0, (size_t)(to - from) * sizeof *p->db);
+    switch (p->kind) {
+    case CR_OP_Add: CR_EACH(p->db[i] += p->dy[i]);
+    case CR_OP_Sub: CR_EACH(p->db[i] -= p->dy[i]);
+    case CR_OP_Mul: CR_EACH(p->db[i] += p->dy[i] * p->a[i]);
+    default: CR_EACH(p->db[i] += p->dy[i] * (-p->a[i] / (p->b[i] * p->b[i])));
+    }
+}
+#undef CR_EACH
 
 static void FN(binary_slopes)(void *ctx, int64_t from, int64_t to)
 {
     const FN(binary) *p = ctx;
-    for (int64_t i = from; p->da && i < to; i++)
-        p->da[i] += p->dy[i] * FN(slope_a)(p->kind, p->b[i]);
-    for (int64_t i = from; p->db && i < to; i++)
-        p->db[i] += p->dy[i] * FN(slope_b)(p->kind, p->a[i], p->b[i]);
+    if (p->da) FN(slopes_a)(p, from, to);
+    if (p->db) FN(slopes_b)(p, from, to);
 }
 
 static cr_walk FN(binary_walk)(const cr_grad_call *c)
@@ -69,7 +99,7 @@ static cr_status FN(binary_scratch)(const cr_grad_call *c, size_t *bytes, cr_err
 
 static cr_status FN(binary_forward)(const cr_grad_call *c, cr_error *err)
 {
-    FN(binary) p = {.kind = c->op.node->op->kind, .a = c->op.in[0]->data, .b = c->op.in[1]->data,
+    FN(binary) p = {.kind = c->kind, .a = c->op.in[0]->data, .b = c->op.in[1]->data,
                     .y = c->op.out[0]->data};
     const int64_t n = FN(count)(c->op.out[0]);
     (void)err;
@@ -95,13 +125,14 @@ static void FN(binary_stretched)(const cr_grad_call *c, const FN(binary) *p, int
         sum[w.at[side]] +=
             p->dy[i] * (side == 0 ? FN(slope_a)(p->kind, b) : FN(slope_b)(p->kind, a, b));
     }
-    for (int64_t i = 0; i < own; i++) d[i] += (real)sum[i];
+    for (int64_t i = 0; i < own; i++) d[i] = c->first[side] ? (real)sum[i] : d[i] + (real)sum[i];
 }
 
 static cr_status FN(binary_backward)(const cr_grad_call *c, cr_error *err)
 {
-    FN(binary) p = {.kind = c->op.node->op->kind, .a = c->op.in[0]->data, .b = c->op.in[1]->data,
-                    .dy = c->d_out[0], .da = c->d_in[0], .db = c->d_in[1]};
+    FN(binary) p = {.kind = c->kind, .a = c->op.in[0]->data, .b = c->op.in[1]->data,
+                    .dy = c->d_out[0], .da = c->d_in[0], .db = c->d_in[1],
+                    .add_a = !c->first[0], .add_b = !c->first[1]};
     (void)err;
     if (FN(same_shapes)(c)) {
         FN(each)(c->pool, FN(count)(c->op.out[0]), FN(binary_slopes), &p);

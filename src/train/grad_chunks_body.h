@@ -1,5 +1,7 @@
 /* Long loops over elements in pieces of a fixed size, so that what a task does depends on the
  * shapes alone. */
+#include <string.h>
+
 #include "graph/shape.h"
 #include "ops/ref.h"
 

@@ -176,7 +176,7 @@ static cr_status FN(conv_scratch)(const cr_grad_call *c, size_t *bytes, cr_error
     FN(conv) v;
     size_t most = 0;
     CR_TRY(FN(conv_cut)(c, &v, err));
-#ifdef GRAD_PLANES
+#ifdef GRAD_KERNELS
     if (on_planes(&v.s)) {
         *bytes = planes_of(&v.s, v.transposed, NULL).bytes;
         return CR_OK;
@@ -226,7 +226,7 @@ static cr_status FN(conv_forward)(const cr_grad_call *c, cr_error *err)
 {
     FN(conv) v;
     CR_TRY(FN(conv_cut)(c, &v, err));
-#ifdef GRAD_PLANES
+#ifdef GRAD_KERNELS
     if (on_planes(&v.s)) {
         planes_forward(c, &v.s, v.transposed);
         return CR_OK;
@@ -255,7 +255,7 @@ static void FN(bias_gradient)(const cr_grad_call *c, const cr_conv_shape *s, con
                               real *db)
 {
     const int64_t plane = FN(volume)(s->win.out);
-#ifdef GRAD_PLANES
+#ifdef GRAD_KERNELS
     bias_job j = {dy, db, s->out_channels, plane};
     cr_pool_run(c->pool, (size_t)((s->out_channels + CR_SUM_ROWS - 1) / CR_SUM_ROWS), bias_rows,
                 &j);
@@ -300,7 +300,7 @@ static cr_status FN(conv_backward)(const cr_grad_call *c, cr_error *err)
     const real *x = c->op.in[0]->data, *dy = c->d_out[0];
     real *dx = c->d_in[0], *db = c->op.n_in > 2 ? c->d_in[2] : NULL;
     for (int64_t b = 0; db && b < v.s.batch; b++) FN(bias_gradient)(c, &v.s, dy + b * out, db);
-#ifdef GRAD_PLANES
+#ifdef GRAD_KERNELS
     if (on_planes(&v.s)) {
         planes_backward(c, &v.s, v.transposed);
         return CR_OK;

@@ -3,6 +3,8 @@
 #include "graph/nn_rules.h"
 #include "graph/shape.h"
 #include "kernels/gemm.h"
+#include "kernels/rows.h"
+#include "kernels/vmath.h"
 #include "train/grad.h"
 
 #define REAL     float
@@ -21,6 +23,6 @@ static void gemm_run_f32(const cr_gemm_shape *s, const float *a, const float *b,
 }
 
 #include "train/grad_conv_planes.h"
-#define GRAD_PLANES
+#define GRAD_KERNELS
 
 #include "train/grad_table.h"

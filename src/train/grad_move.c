@@ -67,8 +67,32 @@ static bool runs_of(const mirror *m, const cr_op_call *op, const cr_tensor *out,
             continue;
         }
         if (!cr_grow((void **)&runs->run, &runs->cap, runs->count, sizeof *runs->run)) return false;
-        runs->run[runs->count++] = (cr_run){from, 1, input};
+        runs->run[runs->count++] = (cr_run){from, i, 1, input};
     }
+    return true;
+}
+
+/* Whether elements of inputs are moved once each; false: no memory. */
+static bool count_uses(const mirror *m, const cr_op_call *op, cr_runs *runs)
+{
+    int64_t total = 0, moved = 0;
+    for (int i = 0; i < op->n_in; i++)
+        if (m->in[i] && m->in[i] == &m->copy[i]) total += cr_shape_count(&m->in[i]->shape);
+    unsigned char *seen = cr_calloc((size_t)total + 1, 1);
+    if (!seen) return false;
+    bool once = true;
+    for (int o = 0; o < op->n_out; o++)
+        for (size_t r = 0; m->out[o] && r < runs[o].count; r++) {
+            const cr_run *run = &runs[o].run[r];
+            moved += run->length;
+            for (int64_t k = 0; k < run->length; k++)
+                once &= !seen[m->start[run->input] + run->from + k]++;
+        }
+    for (int o = 0; o < op->n_out; o++) {
+        runs[o].once = once;
+        runs[o].all = once && moved == total;
+    }
+    cr_free(seen);
     return true;
 }
 
@@ -88,6 +112,7 @@ cr_status cr_grad_trace(const cr_op_call *op, cr_runs *runs, cr_error *err)
     CR_TRY_GOTO(cr_op_eval(&call, err), done);
     for (size_t i = 0; i < n_out; i++)
         if (m.out[i] && !runs_of(&m, op, m.out[i], &runs[i])) st = CR_NOMEM(err);
+    if (st == CR_OK && !count_uses(&m, op, runs)) st = CR_NOMEM(err);
 done:
     for (size_t i = 0; m.copy && i < n_in + n_out; i++) cr_tensor_drop_data(&m.copy[i]);
     cr_free(m.copy);

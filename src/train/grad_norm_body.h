@@ -67,7 +67,7 @@ static void FN(norm_channel)(void *ctx, size_t index, int worker)
             const int64_t at = (b * n->channels + ch) * n->inner + i;
             y[at] = (real)((x[at] - mean) * scale + bias);
         }
-    if (!n->c->batch_stats) return;
+    if (!n->c->batch_stats || n->c->again) return;
     running_mean[ch] = (real)(n->momentum * running_mean[ch] + (1 - n->momentum) * mean);
     running_var[ch] = (real)(n->momentum * running_var[ch] + (1 - n->momentum) * variance);
 }

@@ -10,9 +10,10 @@
  *     cr_tape_backward(tape, &err);
  *     ... cr_tape_grad(tape, weight) ...
  *
- * Memory is planned once. Values of all tensors stay, because backward reads them; gradients of
- * activations share one block, each living from the backward of its last reader to that of its
- * producer; gradients of what the caller asked for, and of outputs, have places of their own. */
+ * Memory is planned once (tape_plan.h). Inputs, constants and outputs, gradients of what the caller
+ * asked for and of outputs have places of their own. Values and gradients of activations share one
+ * block, each for as long as it is read; activations behind convolutions are computed again in
+ * backward. x * Sigmoid(x) is one step. Hence one backward per forward. */
 #ifndef CR_TRAIN_TAPE_H
 #define CR_TRAIN_TAPE_H
 
@@ -28,6 +29,9 @@ typedef struct cr_tape_options {
     const bool
         *wanted; /* [tensor_count] whose gradient is asked for; NULL: every float constant that
                     a convolution, matrix product or BatchNormalization has as a parameter */
+    bool recompute;   /* convolutions too are computed again where that saves memory: about half of
+                         it for a third more time */
+    bool keep_values; /* every value stays readable; takes several times the memory */
 } cr_tape_options;
 
 /* The graph (indexed, inferred) and the pool must outlive the tape. CR_ERR_UNSUPPORTED names a node
@@ -37,7 +41,8 @@ cr_status cr_tape_create(const cr_graph *g, const cr_tape_options *options, cr_t
 void cr_tape_free(cr_tape **tape);
 
 /* Values of a float tensor, [shape] of the tape's type: inputs to be written, parameters (copied
- * from the graph; optimisers change them here), activations after forward. */
+ * from the graph; optimisers change them here), outputs after forward; NULL for other activations
+ * unless they are kept (keep_values). */
 void *cr_tape_value(const cr_tape *tape, const cr_tensor *t);
 /* NULL when the tensor has no gradient. Of activations it means something for outputs alone. */
 void *cr_tape_grad(const cr_tape *tape, const cr_tensor *t);
@@ -50,7 +55,7 @@ cr_status cr_tape_backward(cr_tape *tape, cr_error *err);
 /* Clears the gradients that stay: what was wanted, and outputs. */
 void cr_tape_zero(cr_tape *tape);
 
-/* Bytes of values, of gradients that stay, of shared gradients, of scratch. */
+/* Bytes of values and gradients that stay, of what activations share, of scratch. */
 typedef struct cr_tape_memory {
     size_t values, kept, shared, scratch;
 } cr_tape_memory;

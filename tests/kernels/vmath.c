@@ -72,6 +72,13 @@ static void test_levels(void **state)
             c->normalize(want, x, .3f, 1.7f, z, x, n);
             k->normalize(y, x, .3f, 1.7f, z, x, n);
             check_same(want, y, n, "normalize", level);
+            for (int add = 0; add < 2; add++) {
+                memcpy(want, z, n * sizeof *want);
+                memcpy(y, z, n * sizeof *y);
+                c->swish_slope(want, x, z, .9f, add, n);
+                k->swish_slope(y, x, z, .9f, add, n);
+                check_same(want, y, n, "swish_slope", level);
+            }
         }
         guarded_free(&gx);
         guarded_free(&gy);
@@ -79,25 +86,28 @@ static void test_levels(void **state)
     }
 }
 
-/* Measured: erf 1.5e-7, gelu 4.5e-7 (at 5, where one ulp is 4.8e-7), tanh 7.6e-8. Below: twice
- * that.
- */
+/* Measured: erf 1.5e-7, gelu 4.5e-7 (at 5, where one ulp is 4.8e-7), tanh 7.6e-8, the slope of
+ * x * sigmoid(x) 5.2e-7. Below: twice that. */
 static void test_values(void **state)
 {
     const cr_vmath *c = cr_vmath_level(CR_CPU_C);
-    double worst[3] = {0};
+    double worst[4] = {0};
     for (int i = -600000; i <= 600000; i++) {
         const float x = (float)i * 1e-5f;
-        float y[3];
+        const float one = 1;
+        float y[4];
         c->map(CR_VM_ERF, &y[0], &x, 1);
         c->map(CR_VM_GELU, &y[1], &x, 1);
         c->map(CR_VM_TANH, &y[2], &x, 1);
-        const double d = (double)x, want[3] = {erf(d), d / 2 * (1 + erf(d * sqrt(0.5))), tanh(d)};
-        for (int k = 0; k < 3; k++) worst[k] = fmax(worst[k], fabs((double)y[k] - want[k]));
+        c->swish_slope(&y[3], &x, &one, 1, false, 1);
+        const double d = (double)x, s = 1 / (1 + exp(-d));
+        const double want[4] = {erf(d), d / 2 * (1 + erf(d * sqrt(0.5))), tanh(d),
+                                s * (1 + d * (1 - s))};
+        for (int k = 0; k < 4; k++) worst[k] = fmax(worst[k], fabs((double)y[k] - want[k]));
     }
-    print_message("erf %.2g, gelu %.2g, tanh %.2g from the C library's\n", worst[0], worst[1],
-                  worst[2]);
-    assert_true(worst[0] < 3e-7 && worst[1] < 9e-7 && worst[2] < 1.6e-7);
+    print_message("erf %.2g, gelu %.2g, tanh %.2g, slope %.2g from the C library's\n", worst[0],
+                  worst[1], worst[2], worst[3]);
+    assert_true(worst[0] < 3e-7 && worst[1] < 9e-7 && worst[2] < 1.6e-7 && worst[3] < 1.1e-6);
 }
 
 int main(void)

@@ -134,7 +134,7 @@ static cr_tape *tape_of(const cr_graph *g, const float *input)
     cr_error err;
     cr_tape *tape;
     bool *wanted = calloc(g->tensor_count, sizeof *wanted);
-    const cr_tape_options o = {.real = CR_DT_F32, .wanted = wanted};
+    const cr_tape_options o = {.real = CR_DT_F32, .wanted = wanted, .keep_values = true};
     if (cr_tape_create(g, &o, &tape, &err) != CR_OK) fail_msg("%s", err.message);
     memcpy(cr_tape_value(tape, g->inputs[0]), input, cr_tensor_bytes(g->inputs[0]));
     forward(tape);
