@@ -70,8 +70,9 @@ CR_API cr_status cr_labels_load(const char *path, cr_labels **out, cr_error *err
  * that pycocotools makes of them; a picture without width and height is then CR_ERR_FORMAT; `area`
  * is the mask's where the file does not say. CR_LABEL_KEYPOINTS: keypoints as well; `area` is then
  * CR_COCO_BODY_SHARE of the box where the file does not say. What is not asked for is not looked
- * at. */
-enum { CR_LABEL_MASKS = 1, CR_LABEL_KEYPOINTS = 2 };
+ * at. CR_LABEL_TRAIN: of a data.yaml the `train` split, and a picture whose size cannot be read is one
+ * of 0x0 pixels without objects. */
+enum { CR_LABEL_MASKS = 1, CR_LABEL_KEYPOINTS = 2, CR_LABEL_TRAIN = 4 };
 CR_API cr_status cr_labels_load_parts(const char *path, unsigned parts, cr_labels **out,
                                       cr_error *err);
 

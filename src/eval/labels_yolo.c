@@ -230,10 +230,13 @@ static cr_status find_root(yolo *y, yaml_node_t *map, cr_error *err)
 static cr_status read_split(yolo *y, yaml_node_t *map, cr_error *err)
 {
     static const char *const splits[] = {"val", "test", "train"};
+    const bool train = y->labels->parts & CR_LABEL_TRAIN;
     yaml_node_t *node = NULL;
     const char *split = NULL;
-    for (size_t i = 0; i < 3 && is_empty(node); i++) node = member(y, map, split = splits[i]);
-    CR_CHECK(!is_empty(node), err, CR_ERR_FORMAT, "%s: none of val, test and train is there",
+    for (size_t i = train ? 2 : 0; i < 3 && is_empty(node); i++)
+        node = member(y, map, split = splits[i]);
+    CR_CHECK(!is_empty(node), err, CR_ERR_FORMAT,
+             train ? "%s: \"train\" is not there" : "%s: none of val, test and train is there",
              y->yaml);
     if (node->type != YAML_SEQUENCE_NODE) {
         const char *source = text_of(node);
@@ -514,8 +517,12 @@ static cr_status read_picture(yolo *y, const picture *p, cr_error *err)
     cr_label_image image = {
         .id = (int64_t)y->labels->image_count + 1, .file_name = p->name, .path = p->path};
     CR_CHECK(is_file(p->path), err, CR_ERR_IO, "%s: not a regular file", p->path);
-    CR_TRY(cr_picture_size(p->path, &image.width, &image.height, err));
+    const cr_status st = cr_picture_size(p->path, &image.width, &image.height, err);
+    const bool broken = st != CR_OK && st != CR_ERR_MEMORY && y->labels->parts & CR_LABEL_TRAIN;
+    if (st != CR_OK && !broken) return st;
+    if (broken) image.width = image.height = 0;
     CR_TRY(cr_labels_add_image(y->labels, &image, err));
+    if (broken) return CR_OK;
     const char *path = label_path(&y->arena, p->path);
     if (!path) return CR_NOMEM(err);
     if (!is_file(path)) return CR_OK;
