@@ -102,7 +102,7 @@ enum { CLI_OPT_HELP = 1000, CLI_OPT_CPU, CLI_OPT_THREADS, CLI_OPT_IMGSZ, CLI_OPT
 #define CLI_FORMAT_HELP                                                                            \
     "  --format F           qdq: ONNX with QuantizeLinear/DequantizeLinear; qoperator: ONNX with\n"      \
     "                       QLinearConv and its like, for ONNX Runtime; tflite; coreml: .mlpackage;\n" \
-    "                       openvino: .xml and .bin (from OUT's ending)\n"
+    "                       openvino: .xml and .bin; ncnn: .param and .bin (from OUT's ending)\n"
 
 #define CLI_COMMON_HELP                                                                            \
     "  --imgsz N|HxW        input size, where the model file leaves it open\n"                     \

@@ -318,14 +318,15 @@ static double size_below(const char *path, int depth)
     return sum;
 }
 
-/* Of the .bin beside an OpenVINO IR's .xml. */
+/* Of the .bin beside an OpenVINO IR's .xml or ncnn's .param. */
 static double size_beside(const char *path)
 {
     char bin[4096];
     struct stat s;
-    const size_t n = strlen(path);
-    if (n < 4 || n >= sizeof bin || strcmp(path + n - 4, ".xml")) return 0;
-    snprintf(bin, sizeof bin, "%.*s.bin", (int)(n - 4), path);
+    const char *dot = strrchr(path, '.');
+    const size_t stem = dot ? (size_t)(dot - path) : 0;
+    if (!stem || stem + 5 > sizeof bin || (strcmp(dot, ".xml") && strcmp(dot, ".param"))) return 0;
+    snprintf(bin, sizeof bin, "%.*s.bin", (int)stem, path);
     return stat(bin, &s) ? 0 : (double)s.st_size;
 }
 

@@ -40,7 +40,8 @@ static const char help_tail[] =
     "                       tensor of integers, decoding 16 bits wide; edgetpu, npu-nxp: 8 bits\n"
     "                       alone, the model ends at its branches (tflite where OUT ends so); ort:\n"
     "                       what ONNX Runtime fuses into integer kernels (with --format qoperator);\n"
-    "                       openvino: as crayon\n"
+    "                       openvino: as crayon; ncnn: int8 with zero in the middle, one scale per\n"
+    "                       tensor (where OUT ends in .param)\n"
     "  --io T               TFLite: inputs and outputs as float, int8 or uint8 (float;\n"
     "                       accelerators: int8)\n"
     "  --activation A       keep, or hard-swish in place of SiLU: faster where TFLite has it as one\n"
@@ -61,7 +62,8 @@ static const char help_tail[] =
 const char *const quantize_modes[] = {"static", "weights", "dynamic", "fp16", "bf16", "fp16-graph", NULL};
 
 /* In the order of cr_target, cr_port_type. */
-const char *const quantize_targets[] = {"crayon", "tflite", "edgetpu", "npu-nxp", "ort", "openvino", NULL};
+const char *const quantize_targets[] = {"crayon", "tflite", "edgetpu", "npu-nxp", "ort", "openvino", "ncnn",
+                                        NULL};
 static const char *const ios[] = {"float", "int8", "uint8", NULL};
 static const char *const activations[] = {"keep", "hard-swish", NULL};
 
@@ -184,19 +186,22 @@ static int check_fix(const job *j)
     return CLI_DONE;
 }
 
-static bool ends_in_tflite(const job *j)
+static bool writes(const job *j, const char *format, const char *ending)
 {
-    const size_t n = strlen(j->out);
-    return j->export.format ? !strcmp(j->export.format, "tflite") : n > 7 && !strcmp(j->out + n - 7, ".tflite");
+    const size_t n = strlen(j->out), e = strlen(ending);
+    return j->export.format ? !strcmp(j->export.format, format)
+                            : n > e && !strcmp(j->out + n - e, ending);
 }
 
 /* Accelerators run what they have kernels for: up to the branches. */
 static void choose_target(job *j)
 {
     cr_quantize_options *o = &j->plan.options;
-    if (!j->target_given && ends_in_tflite(j) && j->mode == MODE_STATIC) j->target = CR_TARGET_TFLITE;
-    const bool operators = j->export.format && !strcmp(j->export.format, "qoperator");
-    if (!j->target_given && operators && j->mode == MODE_STATIC) j->target = CR_TARGET_ORT;
+    if (!j->target_given && j->mode == MODE_STATIC) {
+        if (writes(j, "tflite", ".tflite")) j->target = CR_TARGET_TFLITE;
+        if (writes(j, "ncnn", ".param")) j->target = CR_TARGET_NCNN;
+        if (j->export.format && !strcmp(j->export.format, "qoperator")) j->target = CR_TARGET_ORT;
+    }
     o->target = (cr_target)j->target;
     o->byte_ports = j->io != CR_PORTS_FLOAT;
     j->export.ports = (cr_port_type)j->io;

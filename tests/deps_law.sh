@@ -13,6 +13,7 @@ allowed() {
     openvino) echo "base graph openvino" ;;
     torch) echo "base graph torch" ;;
     coreml) echo "base graph coreml" ;;
+    ncnn) echo "base graph ncnn" ;;
     ops) echo "base graph ops" ;;
     kernels) echo "base kernels" ;;
     plot) echo "base plot" ;;
@@ -21,7 +22,7 @@ allowed() {
     eval) echo "base eval" ;;
     train) echo "base graph kernels ops runtime train" ;;
     vision) echo "base vision" ;;
-    pipeline) echo "base graph onnx openvino tflite torch coreml ops runtime quant vision eval pipeline" ;;
+    pipeline) echo "base graph onnx openvino tflite torch coreml ncnn ops runtime quant vision eval pipeline" ;;
     live) echo "base runtime vision pipeline live" ;;
     report) echo "base graph quant vision eval pipeline report" ;;
     esac

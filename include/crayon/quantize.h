@@ -123,7 +123,8 @@ typedef enum cr_target {
     CR_TARGET_NPU_NXP, /* i.MX 8M Plus: likewise */
     CR_TARGET_ORT,     /* ONNX Runtime: entries wherever it fuses Q/DQ into integer kernels, that is around
                         * each operator of the body; one scale per activation; decoding in float */
-    CR_TARGET_OPENVINO /* as CRAYON: OpenVINO fuses what follows a convolution itself */
+    CR_TARGET_OPENVINO, /* as CRAYON: OpenVINO fuses what follows a convolution itself */
+    CR_TARGET_NCNN     /* as CRAYON, but activations are int8 with zero point 0 and one scale per tensor */
 } cr_target;
 /* Where activations are float, so that no integer kernel minds blocks: 64, and 25 per cent (granularity
  * per channel). Else none, and 10 per cent. */
@@ -316,7 +317,7 @@ typedef enum cr_export_floats {
 } cr_export_floats;
 
 typedef struct cr_export_options {
-    const char *format; /* "qdq", "tflite", "openvino", "coreml"; NULL: from the path's ending */
+    const char *format; /* "qdq", "tflite", "openvino", "ncnn", "coreml"; NULL: from the path's ending */
     cr_port_type ports; /* default float */
     /* Core ML only. */
     cr_export_floats floats; /* arithmetic */

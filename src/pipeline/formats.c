@@ -15,6 +15,7 @@
 #include "openvino/openvino.h"
 #include "ops/ref.h"
 #include "pipeline/coreml_out.h"
+#include "pipeline/ncnn_export.h"
 #include "pipeline/openvino_out.h"
 #include "pipeline/target.h"
 #include "tflite/tflite_read.h"
@@ -110,6 +111,7 @@ static const cr_format formats[] = {
     {"TFLite", "tflite", ".tflite", tflite_recognize, tflite_read, cr_tflite_export},
     {"PyTorch checkpoint", "pt", ".pt", is_checkpoint, torch_read, NULL},
     {"OpenVINO IR", "openvino", ".xml", openvino_recognize, openvino_read, cr_openvino_export},
+    {"ncnn", "ncnn", ".param", NULL, NULL, cr_ncnn_export},
     {"Core ML", "coreml", ".mlpackage", NULL, NULL, cr_coreml_export},
 };
 enum { FORMAT_COUNT = sizeof formats / sizeof *formats };

@@ -62,3 +62,12 @@ cr_status cr_model_to_half(cr_model *m, const cr_half_options *o, cr_half_report
                                    counts.largest};
     return CR_OK;
 }
+
+cr_dtype cr_model_half_type(const cr_model *m)
+{
+    for (size_t i = 0; m->stored && i < m->stored->tensor_count; i++) {
+        const cr_dtype t = m->stored->tensors[i]->dtype;
+        if (t == CR_DT_F16 || t == CR_DT_BF16) return t;
+    }
+    return CR_DT_NONE;
+}

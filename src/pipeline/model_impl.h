@@ -53,6 +53,9 @@ static inline const cr_graph *cr_model_graph(const cr_model *m)
     return m->applied ? m->applied : m->graph;
 }
 
+/* The type of the constants that cr_model_to_half rounded; CR_DT_NONE if it did not. */
+cr_dtype cr_model_half_type(const cr_model *m);
+
 /* Gives the model a recipe (NULL: none), which it owns then, in place of the one it has, and applies
  * it; on failure the model is as it was and the recipe still the caller's. */
 cr_status cr_model_attach(cr_model *m, cr_recipe *r, cr_error *err);

@@ -47,16 +47,6 @@ static size_t find_facts(const cr_model *m, cr_arena *arena, const char *facts[2
     return n;
 }
 
-/* The type of the constants that cr_model_to_half rounded. */
-static cr_dtype half_of(const cr_model *m)
-{
-    for (size_t i = 0; m->stored && i < m->stored->tensor_count; i++) {
-        const cr_dtype t = m->stored->tensors[i]->dtype;
-        if (t == CR_DT_F16 || t == CR_DT_BF16) return t;
-    }
-    return CR_DT_NONE;
-}
-
 cr_status cr_openvino_export(const cr_model *m, const cr_export_options *o, const char *path,
                              cr_error *err)
 {
@@ -64,7 +54,7 @@ cr_status cr_openvino_export(const cr_model *m, const cr_export_options *o, cons
     cr_arena arena = {0};
     const char *facts[2 * MAX_FACTS];
     const size_t count = find_facts(m, &arena, facts);
-    const cr_openvino_write_options w = {.half = half_of(m), .info = facts, .info_count = count};
+    const cr_openvino_write_options w = {.half = cr_model_half_type(m), .info = facts, .info_count = count};
     const cr_status st = cr_openvino_write(cr_model_graph(m), m->recipe, &w, path, err);
     cr_arena_free(&arena);
     return st;

@@ -142,7 +142,8 @@ cr_status cr_placement_find(const cr_graph *g, const cr_role *roles, const cr_qu
         if (m->precision[i] == CR_LAYER_INT16) m->wide[find_source(n->in[0])->id] = true;
     }
     mark_siblings(g, m, roles);
-    if (o->granularity == CR_PER_CHANNEL && !cr_target_splits(o->target)) mark_channels(g, m);
+    const bool one_scale = cr_target_splits(o->target) || o->target == CR_TARGET_NCNN;
+    if (o->granularity == CR_PER_CHANNEL && !one_scale) mark_channels(g, m);
     return CR_OK;
 }
 

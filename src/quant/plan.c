@@ -61,6 +61,7 @@ static cr_dtype activation_type(const planner *p, const cr_tensor *source)
                                      [CR_ACTIVATIONS_UINT16] = CR_DT_U16};
     if (cr_target_is_full(p->options->target) && p->options->activations == CR_ACTIVATIONS_UINT8)
         return CR_DT_I8; /* theirs are signed */
+    if (p->options->target == CR_TARGET_NCNN) return CR_DT_I8;
     return p->map.wide[source->id] ? CR_DT_I16 : types[p->options->activations];
 }
 
@@ -107,7 +108,8 @@ static cr_status choose_params(planner *p, const cr_tensor *t, cr_error *err)
              "the statistics have no tensor '%s': they were made with another model", t->name);
     const cr_dtype type = activation_type(p, t);
     const bool picture = is_graph_input(p->graph, t), wide = cr_dtype_size(type) == 2;
-    const bool symmetric = type == CR_DT_I16 || (o->symmetric && !picture);
+    const bool symmetric =
+        type == CR_DT_I16 || (o->symmetric && !picture) || o->target == CR_TARGET_NCNN;
     const bool by_channel = !wide && p->map.by_channel[t->id] && s->channels == t->shape.dim[1];
     const cr_qparams *q = &p->params[t->id];
     const cr_range_want want = {picture || wide ? CR_CALIB_MINMAX : o->calibration, o->percentile,
