@@ -312,7 +312,8 @@ static void write_facts(const planner *p)
     static const char *const scales[] = {"auto", "max", "mse"};
     char text[32];
     cr_recipe *r = p->recipe;
-    static const char *const targets[] = {"crayon", "tflite", "edgetpu", "npu-nxp", "ort", "openvino"};
+    static const char *const targets[] = {"crayon", "tflite",   "edgetpu", "npu-nxp",
+                                          "ort",    "openvino", "ncnn"};
     if (o->target) cr_recipe_set_fact(r, "target", targets[o->target]);
     if (p->stats) write_calibration(p, r);
     if (only_weights(o)) cr_recipe_set_fact(r, "mode", "weights");
