@@ -50,7 +50,8 @@ static bool is_full(cr_target t)
 
 static const char *activation_text(const cr_quantize_options *o)
 {
-    const bool bytes = is_full(o->target) && o->activations == CR_ACTIVATIONS_UINT8; /* theirs are signed */
+    const bool theirs = is_full(o->target) && o->activations == CR_ACTIVATIONS_UINT8; /* they are signed */
+    const bool bytes = theirs || o->target == CR_TARGET_NCNN;
     return cli_activations_name(bytes ? CR_ACTIVATIONS_INT8 : o->activations);
 }
 
@@ -82,6 +83,8 @@ static void print_plan(const quantize_job *j)
                r->last_convs);
     if (o->target == CR_TARGET_ORT && j->mode == MODE_STATIC)
         printf("; one scale per activation, as ONNX Runtime's integer operators have it");
+    if (o->target == CR_TARGET_NCNN && j->mode == MODE_STATIC)
+        printf("; zero in the middle, one scale per activation, as ncnn's layers have it");
     if (o->head == CR_HEAD_DETACH)
         printf("; ends at %zu last convolutions: decoding is the host's", r->last_convs);
     if (o->head == CR_HEAD_FLOAT)

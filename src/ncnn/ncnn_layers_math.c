@@ -1,5 +1,6 @@
 /* Layers that work element by element. */
 #include <float.h>
+#include <math.h>
 #include <string.h>
 
 #include "ncnn/ncnn_out.h"
@@ -108,7 +109,7 @@ static cr_status put_swish(cr_ncnn_out *w, cr_error *err)
 
 /* ---- two inputs ---- */
 
-enum { ADD, SUB, MUL, DIV, MAX, MIN, POW, SUB_TURNED, DIV_TURNED, POW_TURNED };
+enum { ADD, SUB, MUL, DIV, MAX, MIN, POW, SUB_TURNED, DIV_TURNED };
 
 static int binary_of(cr_op_kind kind)
 {
@@ -126,7 +127,21 @@ static int binary_of(cr_op_kind kind)
 
 static int turned_of(int op)
 {
-    return op == SUB ? SUB_TURNED : op == DIV ? DIV_TURNED : op == POW ? POW_TURNED : op;
+    return op == SUB ? SUB_TURNED : op == DIV ? DIV_TURNED : op;
+}
+
+/* ncnn's vector code makes powers of logarithms, which negative numbers have none of: that is what
+ * ONNX gives, too, unless the exponent is whole. */
+static cr_status put_power(cr_ncnn_out *w, const cr_tensor *exponent, bool *done, cr_error *err)
+{
+    const double e = cr_tensor_get_f64(exponent, 0);
+    int in;
+    *done = e == 2;
+    CR_CHECK(e == 2 || e != floor(e), err, CR_ERR_UNSUPPORTED, "to the power of %g", e);
+    if (e != 2) return CR_OK;
+    CR_TRY(cr_ncnn_blob_of(w, w->n->in[0], &in, err));
+    cr_ncnn_layer *l = cr_ncnn_outer(w, "UnaryOp", in);
+    return l && cr_ncnn_int(w, l, 0, 4) ? CR_OK : CR_NOMEM(err);
 }
 
 static bool is_number(const cr_tensor *t)
@@ -175,6 +190,10 @@ static cr_status put_binary(cr_ncnn_out *w, cr_error *err)
     int in[2];
     if (n->n_in == 1) return cr_ncnn_put_alias(w, err);
     CR_CHECK(n->n_in == 2, err, CR_ERR_UNSUPPORTED, "of more than two tensors");
+    bool done = false;
+    if (op == POW && is_number(b)) CR_TRY(put_power(w, b, &done, err));
+    CR_CHECK(op != POW || is_number(b), err, CR_ERR_UNSUPPORTED, "to a power that is no number");
+    if (done) return CR_OK;
     if (is_number(b)) return put_with_number(w, op, a, b, err);
     if (is_number(a)) return put_with_number(w, turned_of(op), b, a, err);
     CR_CHECK(one_is_whole(a, b, y), err, CR_ERR_UNSUPPORTED,

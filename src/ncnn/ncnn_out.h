@@ -86,6 +86,8 @@ cr_status cr_ncnn_codes_of(const cr_ncnn_out *w, int64_t groups, cr_ncnn_codes *
  * (NULL: as it is). With a tag in front; integers where c says so. */
 cr_status cr_ncnn_put_weight(cr_ncnn_out *w, const cr_tensor *t, const int64_t *order,
                              const cr_ncnn_codes *c, cr_error *err);
+/* Float values with a tag, in the smallest form that the options allow and that loses nothing. */
+void cr_ncnn_put_values(cr_ncnn_out *w, const float *v, size_t n);
 /* Float values without a tag: biases. NULL: zeros. */
 void cr_ncnn_put_floats(cr_ncnn_out *w, const float *v, size_t n);
 /* The scales behind the bias: `outputs` of the weight (groups in ConvolutionDepthWise), the input's. */

@@ -189,7 +189,7 @@ static bool put_table(cr_ncnn_out *w, const float *v, size_t n)
 
 /* ---- a weight ---- */
 
-static void put_values(cr_ncnn_out *w, const float *v, size_t n)
+void cr_ncnn_put_values(cr_ncnn_out *w, const float *v, size_t n)
 {
     const cr_dtype half = w->options->half;
     if (w->options->tables && put_table(w, v, n)) return;
@@ -215,7 +215,7 @@ cr_status cr_ncnn_put_weight(cr_ncnn_out *w, const cr_tensor *t, const int64_t *
     if (e) cr_fake_quantize(t, &e->q, own);
     else memcpy(own, t->data, n * sizeof *own);
     for (size_t i = 0; order && i < n; i++) turned[i] = own[order[i]];
-    put_values(w, order ? turned : own, n);
+    cr_ncnn_put_values(w, order ? turned : own, n);
     cr_free(own);
     return CR_OK;
 }

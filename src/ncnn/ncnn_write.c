@@ -158,7 +158,13 @@ static cr_status put_constant(cr_ncnn_out *w, const cr_tensor *t, int axes, int 
     const char *name = l ? unique_name(w, &w->names, t->name) : NULL;
     if (!name || !put_dims(w, l, dims, axes) || (*out = l->out[0] = new_blob(w, name)) < 0)
         return CR_NOMEM(err);
-    cr_ncnn_put_floats(w, t->data, (size_t)count);
+    /* 21: 0: with a tag in front, as weights are */
+    if (w->options->half || w->options->tables) {
+        if (!cr_ncnn_int(w, l, 21, 0)) return CR_NOMEM(err);
+        cr_ncnn_put_values(w, t->data, (size_t)count);
+    } else {
+        cr_ncnn_put_floats(w, t->data, (size_t)count);
+    }
     return CR_OK;
 }
 
