@@ -299,6 +299,9 @@ static cr_status FN(conv_backward)(const cr_grad_call *c, cr_error *err)
     const int64_t out = v.s.out_channels * FN(volume)(v.s.win.out);
     const real *x = c->op.in[0]->data, *dy = c->d_out[0];
     real *dx = c->d_in[0], *db = c->op.n_in > 2 ? c->d_in[2] : NULL;
+    for (int k = 1; k < c->op.n_in; k++) /* computed weights and biases */
+        if (c->d_in[k] && c->first[k])
+            memset(c->d_in[k], 0, (size_t)FN(count)(c->op.in[k]) * sizeof(real));
     for (int64_t b = 0; db && b < v.s.batch; b++) FN(bias_gradient)(c, &v.s, dy + b * out, db);
 #ifdef GRAD_KERNELS
     if (on_planes(&v.s)) {

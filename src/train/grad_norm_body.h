@@ -27,27 +27,82 @@ static FN(norm) FN(norm_read)(const cr_grad_call *c)
     return n;
 }
 
+/* Sums over one channel, each as PARTS sums side by side that are added up at the end: with d = x less
+ * the channel's first value, which keeps squares small where the mean is not. */
+enum { FN(PARTS) = 8 };
+
+typedef struct FN(norm_sums) {
+    double first, d, square, dy, along; /* along: of dy d */
+} FN(norm_sums);
+
+static double FN(norm_total)(const double part[FN(PARTS)])
+{
+    double sum = 0;
+    for (int k = 0; k < FN(PARTS); k++) sum += part[k];
+    return sum;
+}
+
+static FN(norm_sums) FN(norm_sum_x)(const FN(norm) *n, int64_t ch)
+{
+    const real *x = (const real *)n->c->op.in[0]->data + ch * n->inner;
+    const double first = n->inner ? x[0] : 0;
+    double d[FN(PARTS)] = {0}, square[FN(PARTS)] = {0};
+    for (int64_t b = 0; b < n->batch; b++, x += n->channels * n->inner) {
+        int64_t i = 0;
+        for (; i + FN(PARTS) <= n->inner; i += FN(PARTS))
+            for (int k = 0; k < FN(PARTS); k++) {
+                const double v = x[i + k] - first;
+                d[k] += v;
+                square[k] += v * v;
+            }
+        for (int k = 0; i + k < n->inner; k++) {
+            const double v = x[i + k] - first;
+            d[k] += v;
+            square[k] += v * v;
+        }
+    }
+    return (FN(norm_sums)){first, FN(norm_total)(d), FN(norm_total)(square), 0, 0};
+}
+
+static void FN(norm_sum_dy)(const FN(norm) *n, int64_t ch, FN(norm_sums) *s)
+{
+    const real *x = (const real *)n->c->op.in[0]->data + ch * n->inner;
+    const real *dy = (const real *)n->c->d_out[0] + ch * n->inner;
+    double sum[FN(PARTS)] = {0}, along[FN(PARTS)] = {0};
+    for (int64_t b = 0; b < n->batch; b++) {
+        int64_t i = 0;
+        for (; i + FN(PARTS) <= n->inner; i += FN(PARTS))
+            for (int k = 0; k < FN(PARTS); k++) {
+                const double v = dy[i + k];
+                sum[k] += v;
+                along[k] += v * (x[i + k] - s->first);
+            }
+        for (int k = 0; i + k < n->inner; k++) {
+            const double v = dy[i + k];
+            sum[k] += v;
+            along[k] += v * (x[i + k] - s->first);
+        }
+        x += n->channels * n->inner;
+        dy += n->channels * n->inner;
+    }
+    s->dy = FN(norm_total)(sum);
+    s->along = FN(norm_total)(along);
+}
+
 /* Mean and variance that channel `ch` is normalised by. */
-static void FN(norm_moments)(const FN(norm) *n, int64_t ch, double *mean, double *variance)
+static void FN(norm_moments)(const FN(norm) *n, int64_t ch, const FN(norm_sums) *s, double *mean,
+                             double *variance)
 {
     const cr_op_call *op = &n->c->op;
-    const real *x = op->in[0]->data;
     if (!n->c->batch_stats) {
         *mean = ((const real *)op->in[3]->data)[ch];
         *variance = ((const real *)op->in[4]->data)[ch];
         return;
     }
-    const double count = (double)(n->batch * n->inner);
-    double sum = 0, squares = 0;
-    for (int64_t b = 0; b < n->batch; b++)
-        for (int64_t i = 0; i < n->inner; i++) sum += x[(b * n->channels + ch) * n->inner + i];
-    *mean = sum / count;
-    for (int64_t b = 0; b < n->batch; b++)
-        for (int64_t i = 0; i < n->inner; i++) {
-            const double d = x[(b * n->channels + ch) * n->inner + i] - *mean;
-            squares += d * d;
-        }
-    *variance = squares / count;
+    const double count = (double)(n->batch * n->inner), shift = s->d / count;
+    *mean = s->first + shift;
+    *variance = s->square / count - shift * shift;
+    if (*variance < 0) *variance = 0;
 }
 
 static void FN(norm_channel)(void *ctx, size_t index, int worker)
@@ -55,18 +110,19 @@ static void FN(norm_channel)(void *ctx, size_t index, int worker)
     const FN(norm) *n = ctx;
     const cr_op_call *op = &n->c->op;
     const int64_t ch = (int64_t)index;
-    const real *x = op->in[0]->data;
-    real *y = op->out[0]->data, *running_mean = op->in[3]->data, *running_var = op->in[4]->data;
+    real *running_mean = op->in[3]->data, *running_var = op->in[4]->data;
+    FN(norm_sums) s = {0};
     double mean, variance;
     (void)worker;
-    FN(norm_moments)(n, ch, &mean, &variance);
+    if (n->c->batch_stats) s = FN(norm_sum_x)(n, ch);
+    FN(norm_moments)(n, ch, &s, &mean, &variance);
     const double scale = ((const real *)op->in[1]->data)[ch] / sqrt(variance + n->epsilon);
-    const double bias = ((const real *)op->in[2]->data)[ch];
-    for (int64_t b = 0; b < n->batch; b++)
-        for (int64_t i = 0; i < n->inner; i++) {
-            const int64_t at = (b * n->channels + ch) * n->inner + i;
-            y[at] = (real)((x[at] - mean) * scale + bias);
-        }
+    const real by = (real)scale, bias = ((const real *)op->in[2]->data)[ch], centre = (real)mean;
+    for (int64_t b = 0; b < n->batch; b++) {
+        const real *x = (const real *)op->in[0]->data + (b * n->channels + ch) * n->inner;
+        real *y = (real *)op->out[0]->data + (b * n->channels + ch) * n->inner;
+        for (int64_t i = 0; i < n->inner; i++) y[i] = (x[i] - centre) * by + bias;
+    }
     if (!n->c->batch_stats || n->c->again) return;
     running_mean[ch] = (real)(n->momentum * running_mean[ch] + (1 - n->momentum) * mean);
     running_var[ch] = (real)(n->momentum * running_var[ch] + (1 - n->momentum) * variance);
@@ -80,34 +136,44 @@ static cr_status FN(batch_norm_forward)(const cr_grad_call *c, cr_error *err)
     return CR_OK;
 }
 
+/* dx (+)= p dy + q (x - centre) + r */
+static void FN(norm_spread)(const FN(norm) *n, int64_t ch, real p, real q, real r, real centre)
+{
+    for (int64_t b = 0; b < n->batch; b++) {
+        const int64_t from = (b * n->channels + ch) * n->inner;
+        const real *x = (const real *)n->c->op.in[0]->data + from;
+        const real *dy = (const real *)n->c->d_out[0] + from;
+        real *dx = (real *)n->c->d_in[0] + from;
+        if (n->c->first[0])
+            for (int64_t i = 0; i < n->inner; i++) dx[i] = p * dy[i] + (q * (x[i] - centre) + r);
+        else
+            for (int64_t i = 0; i < n->inner; i++) dx[i] += p * dy[i] + (q * (x[i] - centre) + r);
+    }
+}
+
 static void FN(norm_gradient)(void *ctx, size_t index, int worker)
 {
     const FN(norm) *n = ctx;
     const cr_grad_call *c = n->c;
-    const int64_t ch = (int64_t)index, step = n->channels * n->inner, from = ch * n->inner;
-    const real *x = c->op.in[0]->data, *dy = c->d_out[0];
-    real *dx = c->d_in[0], *dscale = c->d_in[1], *dbias = c->d_in[2];
-    double mean, variance, sum = 0, along = 0;
+    const int64_t ch = (int64_t)index;
+    real *dscale = c->d_in[1], *dbias = c->d_in[2];
+    FN(norm_sums) s = {0};
+    double mean, variance;
     (void)worker;
-    FN(norm_moments)(n, ch, &mean, &variance);
+    if (c->batch_stats) s = FN(norm_sum_x)(n, ch);
+    FN(norm_sum_dy)(n, ch, &s);
+    FN(norm_moments)(n, ch, &s, &mean, &variance);
     const double inverse = 1 / sqrt(variance + n->epsilon);
-    for (int64_t b = 0; b < n->batch; b++)
-        for (int64_t at = b * step + from; at < b * step + from + n->inner; at++) {
-            sum += dy[at];
-            along += dy[at] * ((x[at] - mean) * inverse);
-        }
-    if (dbias) dbias[ch] += (real)sum;
-    if (dscale) dscale[ch] += (real)along;
-    if (!dx) return;
+    const double along = (s.along - (mean - s.first) * s.dy) * inverse; /* sum of dy h */
+    if (dbias) dbias[ch] = (c->first[2] ? 0 : dbias[ch]) + (real)s.dy;
+    if (dscale) dscale[ch] = (c->first[1] ? 0 : dscale[ch]) + (real)along;
+    if (!c->d_in[0]) return;
     const double scale = ((const real *)c->op.in[1]->data)[ch] * inverse;
     const double count = (double)(n->batch * n->inner);
-    const double mean_dy = c->batch_stats ? sum / count : 0;
+    const double mean_dy = c->batch_stats ? s.dy / count : 0;
     const double mean_along = c->batch_stats ? along / count : 0;
-    for (int64_t b = 0; b < n->batch; b++)
-        for (int64_t at = b * step + from; at < b * step + from + n->inner; at++) {
-            const double h = (x[at] - mean) * inverse;
-            dx[at] += (real)(scale * (dy[at] - mean_dy - h * mean_along));
-        }
+    FN(norm_spread)(n, ch, (real)scale, (real)(-scale * mean_along * inverse),
+                    (real)(-scale * mean_dy), (real)mean);
 }
 
 static cr_status FN(batch_norm_backward)(const cr_grad_call *c, cr_error *err)

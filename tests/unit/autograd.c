@@ -492,9 +492,11 @@ static void moves(void **state)
 static cr_tensor *random_layer(bench *b, cr_tensor *p, cr_tensor *q)
 {
     cr_node *n;
-    switch (between(b, 0, 7)) {
+    switch (between(b, 0, 9)) {
     case 0:
-        n = graph_node(b->g, CR_OP_Conv, 1, 2, p, input(b, shape_of(4, 4, 4, 3, 3)));
+        n = graph_node(b->g, CR_OP_Conv, 1, 3, p,
+                       apply1(b->g, CR_OP_Tanh, input(b, shape_of(4, 4, 4, 3, 3))),
+                       apply1(b->g, CR_OP_Tanh, input(b, shape_of(1, 4))));
         attr_ints(b->g, n, "pads", 4, 1, 1, 1, 1);
         return done(n);
     case 1:
@@ -518,9 +520,23 @@ static cr_tensor *random_layer(bench *b, cr_tensor *p, cr_tensor *q)
         n = graph_node(b->g, CR_OP_Concat, 1, 2, n->out[1], n->out[0]);
         attr_int(n, "axis", 1);
         return done(n);
+    case 7:
+        n = graph_node(b->g, CR_OP_MaxPool, 1, 1, p);
+        attr_ints(b->g, n, "kernel_shape", 2, 3, 3);
+        attr_ints(b->g, n, "pads", 4, 1, 1, 1, 1);
+        return done(n);
+    case 8: /* there and back */
+        n = graph_node(b->g, CR_OP_Resize, 1, 4, p, NULL, NULL, const_ints(b->g, 4, 1, 4, 10, 10));
+        attr_string(b->g, n, "coordinate_transformation_mode", "asymmetric");
+        attr_string(b->g, n, "nearest_mode", "floor");
+        n = graph_node(b->g, CR_OP_AveragePool, 1, 1, done(n));
+        attr_ints(b->g, n, "kernel_shape", 2, 2, 2);
+        attr_ints(b->g, n, "strides", 2, 2, 2);
+        return done(n);
     default:
-        return done(graph_node(b->g, CR_OP_BatchNormalization, 1, 5, p, input(b, shape_of(1, 4)),
-                               input(b, shape_of(1, 4)),
+        return done(graph_node(b->g, CR_OP_BatchNormalization, 1, 5, p,
+                               apply1(b->g, CR_OP_Tanh, input(b, shape_of(1, 4))),
+                               apply1(b->g, CR_OP_Tanh, input(b, shape_of(1, 4))),
                                const_random(b->g, &b->r, "mean", shape_of(1, 4), -1, 1),
                                const_random(b->g, &b->r, "var", shape_of(1, 4), 0.5, 2)));
     }
