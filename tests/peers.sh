@@ -107,6 +107,13 @@ sections "TFLite operators" "$python" tests/peers/tflite_ops.py "$build/tests/pe
 one "weights of few bits" "$python" tests/peers/low_bits.py "$build/crayon" "$build/tests/peers-run_model"
 sections "Core ML" sh tests/peers/coreml.sh "$build"
 one autograd sh tests/peers/autograd.sh "$build"
+one "training pictures" "$python" tests/peers/augment_opencv.py "$build/tests/peers-augment_dump" "$build/crayon"
+if [ -n "${CRAYON_TORCH_PYTHON:-}" ]; then
+    lines_of losses "$CRAYON_TORCH_PYTHON" tests/peers/loss_torch.py "$build/tests/peers-loss_dump"
+else
+    echo "SKIP losses: CRAYON_TORCH_PYTHON is not set"
+    count 0 0 1
+fi
 lines_of "live page" live_page
 lines_of "reports" python3 tests/peers/report_page.py "$build/crayon" sample/shapes.onnx
 sections "vision" sh tests/peers/vision.sh "$build"
