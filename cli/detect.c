@@ -28,6 +28,9 @@ static const char help[] =
     "  --preset NAME        --save: libx264's effort: ultrafast, superfast (half the bytes for "
     "half\n"
     "                       as much time again), veryfast, ... (ultrafast)\n"
+    "  --decoder D          video: auto: the hardware's where that works; software; or vaapi, "
+    "cuda,\n"
+    "                       videotoolbox, d3d11va, drm, v4l2m2m (auto)\n"
     "  --start S            video: leave out the first S seconds\n"
     "  --stride N           video: look at every N-th frame only (1)\n"
     "  --limit N            video: stop after N frames\n"
@@ -43,13 +46,15 @@ static const char help[] =
     "                       (:8080 is this machine alone), at the pace of the video\n"
     "  --token T            what --serve asks of viewers; needed for other machines\n"
     "  --versus MODEL       --serve: another model on the same frames, side by side\n"
-    "  --view               video: a window; space pauses, + and - move the confidence, s saves the\n"
+    "  --view               video: a window; space pauses, + and - move the confidence, s saves "
+    "the\n"
     "                       frame as PNG (beside --save's), q quits\n"
     "  --on-detect COMMAND  video: run it by sh when something appears: a new track, else a class\n"
     "                       that the frame before had not. The frame's JSON line is its standard\n"
     "                       input, and {json} in it one parameter. One at a time\n"
     "  --every S            --on-detect: at least S seconds from one command to the next (0)\n"
-    "  --clip S             video: a clip of everything that appears, drawn, without sound, from S\n"
+    "  --clip S             video: a clip of everything that appears, drawn, without sound, from "
+    "S\n"
     "                       seconds before it to S seconds after the last that did\n"
     "  --clips DIR          --clip: where to (clips)\n"
     "  --no-panel           do not draw frames per second and milliseconds\n" CLI_PRECISION_HELP
@@ -93,6 +98,7 @@ enum {
     OPT_VERSUS,
     OPT_TRACK,
     OPT_PRESET,
+    OPT_DECODER,
     OPT_COUNT,
     OPT_VIEW,
     OPT_ON_DETECT,
@@ -121,6 +127,7 @@ static const struct option options[] = {{"conf", required_argument, NULL, OPT_CO
                                         {"token", required_argument, NULL, OPT_TOKEN},
                                         {"versus", required_argument, NULL, OPT_VERSUS},
                                         {"preset", required_argument, NULL, OPT_PRESET},
+                                        {"decoder", required_argument, NULL, OPT_DECODER},
                                         {"track", no_argument, NULL, OPT_TRACK},
                                         {"count", required_argument, NULL, OPT_COUNT},
                                         {"view", no_argument, NULL, OPT_VIEW},
@@ -130,6 +137,16 @@ static const struct option options[] = {{"conf", required_argument, NULL, OPT_CO
                                         {"clips", required_argument, NULL, OPT_CLIPS},
                                         CLI_PRECISION_OPTION,
                                         CLI_COMMON_OPTIONS};
+
+static int take_decoder(const char *text, cr_live_options *o)
+{
+    static const char *const decoders[] = {"auto",    "software", "vaapi",   "cuda", "videotoolbox",
+                                           "d3d11va", "drm",      "v4l2m2m", NULL};
+    int which;
+    if (!cli_choice("decoder", text, decoders, &which)) return CLI_USAGE;
+    o->decoder = decoders[which];
+    return CLI_DONE;
+}
 
 static int take_preset(const char *text, cr_live_options *o)
 {
@@ -186,6 +203,8 @@ static int take_video_option(int code, char **argv, detect_settings *s)
     case OPT_RAW:
         s->live.raw = optarg;
         return CLI_DONE;
+    case OPT_DECODER:
+        return take_decoder(optarg, &s->live);
     case OPT_PRESET:
         return take_preset(optarg, &s->live);
     case OPT_TRACK:
@@ -570,7 +589,8 @@ int cmd_detect(int argc, char **argv)
     if (argc - optind < 1) return cli_usage("a model file is missing");
     if ((j.set.token || j.set.versus) && !j.set.serve)
         return cli_usage("--%s goes with --serve", j.set.token ? "token" : "versus");
-    if (j.set.live.clip_folder && j.set.live.clip <= 0) return cli_usage("--clips goes with --clip");
+    if (j.set.live.clip_folder && j.set.live.clip <= 0)
+        return cli_usage("--clips goes with --clip");
     if (j.set.every > 0 && !j.set.on_detect) return cli_usage("--every goes with --on-detect");
     if (argc - optind < 2) return cli_usage("a picture, folder, video or other source is missing");
     j.set.model_path = argv[optind];

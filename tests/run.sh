@@ -153,18 +153,51 @@ examples() {
         "$work/scenes/instances.json"
 }
 
-for program in "$build"/tests/test-*; do
-    [ -f "$program" ] && [ -x "$program" ] && cmocka "$program"
+unit_tests() {
+    for program in "$build"/tests/test-*; do
+        [ -f "$program" ] && [ -x "$program" ] && cmocka "$program"
+    done
+}
+
+laws() {
+    lines headers sh tests/headers.sh
+    one "dependency law" sh tests/deps_law.sh
+    one "exported names" exported_names
+    one "unique file names" unique_file_names
+    one "file sizes, no machine paths" size_and_paths
+}
+
+programs() {
+    examples
+    one "install" sh tests/install.sh "$build"
+    one "deploy" sh tests/deploy.sh "$build"
+    fuzz_all
+}
+
+# Runs the parts with a folder and counters of their own: side NAME PART...
+side() (
+    work=$work/$1
+    mkdir "$work" || exit 2
+    shift
+    for part in "$@"; do $part; done
+    echo "$passed $failed $skipped" >"$work/counts"
+)
+
+command_line() { lines cli sh tests/cli/run.sh "$build"; }
+
+# Two halves of about the same length beside each other.
+side second command_line programs >"$work/second.out" 2>&1 &
+side first unit_tests laws
+wait
+cat "$work/second.out"
+for s in first second; do
+    # shellcheck disable=SC2046
+    if [ -e "$work/$s/counts" ]; then
+        count $(cat "$work/$s/counts")
+    else
+        count 0 1 0
+        echo "FAIL the $s half of the tests did not end"
+    fi
 done
-lines headers sh tests/headers.sh
-one "dependency law" sh tests/deps_law.sh
-one "exported names" exported_names
-one "unique file names" unique_file_names
-one "file sizes, no machine paths" size_and_paths
-examples
-one "install" sh tests/install.sh "$build"
-one "deploy" sh tests/deploy.sh "$build"
-fuzz_all
-lines cli sh tests/cli/run.sh "$build"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ]

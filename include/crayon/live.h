@@ -32,17 +32,19 @@ typedef struct cr_live_options {
     cr_live_mode mode;
     int threads; /* 0: all cores */
     cr_detect_options detect;
-    const char *raw;          /* raw frames: "1280x720[:FORMAT][@RATE]"; NULL */
-    long long stride;         /* look at every stride-th frame; 1 */
-    long long limit;          /* frames to look at; 0: all */
-    bool realtime;            /* frames of a file come at their times, as from a camera */
-    double start;             /* seconds to leave out at the start of a file */
-    const char *save;         /* video file to write, with what was found drawn in; NULL */
+    const char *raw;     /* raw frames: "1280x720[:FORMAT][@RATE]"; NULL */
+    const char *decoder; /* "auto": by hardware if there is some that works; "software"; NULL is
+                            the same; or "vaapi", "cuda", "v4l2m2m", ..., an error without it */
+    long long stride;    /* look at every stride-th frame; 1 */
+    long long limit;     /* frames to look at; 0: all */
+    bool realtime;       /* frames of a file come at their times, as from a camera */
+    double start;        /* seconds to leave out at the start of a file */
+    const char *save;    /* video file to write, with what was found drawn in; NULL */
     const char *preset; /* of libx264: more effort, fewer bytes: "superfast", "veryfast", ...; NULL:
                            "ultrafast" */
-    double clip;             /* seconds; a video in clip_folder for everything that appears, from so
-                                long before it to so long after; 0: none */
-    const char *clip_folder; /* is there */
+    double clip;        /* seconds; a video in clip_folder for everything that appears, from so
+                           long before it to so long after; 0: none */
+    const char *clip_folder;  /* is there */
     bool pictures;            /* see() gets the drawn picture */
     bool panel;               /* frames per second and milliseconds in the picture */
     const char *const *names; /* of classes; NULL: the model's */
@@ -74,15 +76,15 @@ typedef struct cr_live_frame {
     double time;     /* in the source, seconds from its start */
     int width, height;
     const cr_detections *found;
-    double model_ms;                /* letterbox, network and boxes of this frame */
-    double latency_ms;              /* since the frame had arrived and was decoded */
-    double fps;                     /* frames per second that come out, of the last second or so */
-    long long dropped;              /* frames so far that a newer one replaced */
-    int losses;                     /* so often was the source lost */
-    bool appeared;    /* a track that was never seen, or without tracking a class that the frame
-                         before had not */
-    const char *clip; /* the clip that it is in, complete once this changes; NULL */
-    const cr_live_picture *picture; /* NULL unless options.pictures */
+    double model_ms;   /* letterbox, network and boxes of this frame */
+    double latency_ms; /* since the frame had arrived and was decoded */
+    double fps;        /* frames per second that come out, of the last second or so */
+    long long dropped; /* frames so far that a newer one replaced */
+    int losses;        /* so often was the source lost */
+    bool appeared;     /* a track that was never seen, or without tracking a class that the frame
+                          before had not */
+    const char *clip;  /* the clip that it is in, complete once this changes; NULL */
+    const cr_live_picture *picture;     /* NULL unless options.pictures */
     cr_zone_counts zones[CR_MAX_ZONES]; /* as many as the options have */
     /* Of options.versus; NULL and 0 without. */
     const cr_detections *versus_found;
@@ -96,8 +98,8 @@ typedef struct cr_live_report {
     int losses;
     double seconds;    /* from the first frame's arrival to the last one's end */
     double model_ms;   /* mean */
-    double latency_ms;   /* mean, from a frame's arrival, decoded, to the end of its output */
-    bool newest;         /* the mode that it ran in */
+    double latency_ms; /* mean, from a frame's arrival, decoded, to the end of its output */
+    bool newest;       /* the mode that it ran in */
     int tracks;        /* objects numbered */
     cr_zone_counts zones[CR_MAX_ZONES];
     long long clips;     /* videos in options.clip_folder */

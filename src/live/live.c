@@ -58,7 +58,7 @@ struct cr_live {
 cr_live_options cr_live_options_default(void)
 {
     return (cr_live_options){
-        .detect = cr_detect_options_default(), .stride = 1, .losses = -1, .wait = .5};
+        .detect = cr_detect_options_default(), .stride = 1, .losses = -1, .wait = .5, .decoder = "auto"};
 }
 
 void cr_live_label(const char *name, char *out, size_t size)
@@ -84,6 +84,7 @@ static cr_status video_open(void *user, const atomic_bool *stop, cr_error *err)
     cr_live *l = user;
     const cr_video_options o = {.any_source = true,
                                 .raw = l->o.raw,
+                                .decoder = l->o.raw ? NULL : l->o.decoder,
                                 .audio = l->o.save != NULL && !l->source.live,
                                 .stop = stop};
     CR_TRY(cr_video_open_with(l->name, &o, &l->video, err));

@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "vision/image_codec.h"
+#include "vision/video_hardware.h"
 #include "vision/video_source.h"
 
 /* A jump ahead of more than this many seconds goes by key frames. */
@@ -32,7 +33,7 @@ struct cr_video {
     AVCodecContext *decoder;
     AVStream *stream;
     AVPacket *packet;
-    AVFrame *frame;
+    AVFrame *frame, *spare;
     cr_frame_converter converter;
     AVStream *sound;
     AVPacket *kept[MOST_SOUND]; /* of the sound, in order */
@@ -41,7 +42,7 @@ struct cr_video {
     bool skipping; /* to `skip_to`, in seconds */
     double skip_to;
     double start, time; /* in the stream's own time; of the last frame, from the start */
-    bool draining, has_frame;
+    bool draining, has_frame, hardware, optional; /* optional: software will do as well */
     int bad_packets;
     cr_video_info info;
 };
@@ -86,9 +87,35 @@ static cr_status open_file(cr_video *v, const cr_video_options *o, cr_error *err
     return CR_OK;
 }
 
-static cr_status open_decoder(cr_video *v, const cr_video_options *o, cr_error *err)
+static cr_status open_software(cr_video *v, const AVCodec *codec, int threads, cr_error *err)
 {
     char text[AV_ERROR_MAX_STRING_SIZE];
+    v->hardware = false;
+    v->decoder = avcodec_alloc_context3(codec);
+    if (!v->decoder) return CR_NOMEM(err);
+    int code = avcodec_parameters_to_context(v->decoder, v->stream->codecpar);
+    v->decoder->max_pixels = (int64_t)CR_IMAGE_MAX_PIXELS;
+    v->decoder->thread_count = threads ? threads : 1;
+    if (code >= 0) code = avcodec_open2(v->decoder, codec, NULL);
+    CR_CHECK(code >= 0, err, CR_ERR_UNSUPPORTED, "%s: %s: %s", v->label, codec->name,
+             reason(code, text));
+    return CR_OK;
+}
+
+static cr_status open_hardware(cr_video *v, const AVCodec *codec, const char *which, cr_error *err)
+{
+    v->optional = !strcmp(which, "auto");
+    v->decoder = cr_video_hardware_open(v->optional ? NULL : which, codec, v->stream->codecpar,
+                                        (int64_t)CR_IMAGE_MAX_PIXELS);
+    v->hardware = v->decoder;
+    CR_CHECK(v->decoder || v->optional, err, CR_ERR_UNSUPPORTED,
+             "%s: this machine cannot decode %s by %s", v->label,
+             avcodec_get_name(v->stream->codecpar->codec_id), which);
+    return CR_OK;
+}
+
+static cr_status open_decoder(cr_video *v, const cr_video_options *o, cr_error *err)
+{
     const AVCodec *codec = NULL;
     const int index = av_find_best_stream(v->file, AVMEDIA_TYPE_VIDEO, -1, -1, &codec, 0);
     CR_CHECK(index >= 0 && codec, err, CR_ERR_FORMAT, "%s: has no video stream that can be decoded",
@@ -97,16 +124,13 @@ static cr_status open_decoder(cr_video *v, const cr_video_options *o, cr_error *
     const AVCodecParameters *p = v->stream->codecpar;
     CR_TRY(cr_image_check_size(v->label, p->width < 0 ? 0 : (uint64_t)p->width,
                                p->height < 0 ? 0 : (uint64_t)p->height, err));
-    v->decoder = avcodec_alloc_context3(codec);
     v->packet = av_packet_alloc();
     v->frame = av_frame_alloc();
-    if (!v->decoder || !v->packet || !v->frame) return CR_NOMEM(err);
-    int code = avcodec_parameters_to_context(v->decoder, p);
-    v->decoder->max_pixels = (int64_t)CR_IMAGE_MAX_PIXELS;
-    v->decoder->thread_count = o->threads ? o->threads : 1;
-    if (code >= 0) code = avcodec_open2(v->decoder, codec, NULL);
-    CR_CHECK(code >= 0, err, CR_ERR_UNSUPPORTED, "%s: %s: %s", v->label, codec->name,
-             reason(code, text));
+    v->spare = av_frame_alloc();
+    if (!v->packet || !v->frame || !v->spare) return CR_NOMEM(err);
+    if (o->decoder && strcmp(o->decoder, "software"))
+        CR_TRY(open_hardware(v, codec, o->decoder, err));
+    if (!v->decoder) CR_TRY(open_software(v, codec, o->threads, err));
     const int sound =
         o->audio ? av_find_best_stream(v->file, AVMEDIA_TYPE_AUDIO, -1, index, NULL, 0) : -1;
     if (sound >= 0) v->sound = v->file->streams[sound];
@@ -189,6 +213,7 @@ void cr_video_close(cr_video **vp)
     cr_frame_converter_free(&v->converter);
     for (int i = 0; i < v->kept_count; i++) av_packet_free(&v->kept[i]);
     av_frame_free(&v->frame);
+    av_frame_free(&v->spare);
     av_packet_free(&v->packet);
     avcodec_free_context(&v->decoder);
     avformat_close_input(&v->file);
@@ -259,13 +284,23 @@ static cr_status feed(cr_video *v, cr_error *err)
     return CR_OK;
 }
 
-/* The next decoded frame into v->frame. */
-static cr_status decode(cr_video *v, bool *more, cr_error *err)
+/* Hardware that has not given a single frame, or an error: from the start again without it. */
+static cr_status leave_hardware(cr_video *v, cr_error *err)
 {
-    *more = true;
+    const AVCodec *codec = avcodec_find_decoder(v->stream->codecpar->codec_id);
+    avcodec_free_context(&v->decoder);
+    CR_CHECK(codec, err, CR_ERR_UNSUPPORTED, "%s: no decoder but the hardware's", v->label);
+    CR_TRY(open_software(v, codec, 0, err));
+    v->bad_packets = 0;
+    seek(v, v->skipping ? v->skip_to : 0);
+    return CR_OK;
+}
+
+static cr_status receive(cr_video *v, bool *more, cr_error *err)
+{
     for (;;) {
         const int code = avcodec_receive_frame(v->decoder, v->frame);
-        if (code >= 0) break;
+        if (code >= 0) return cr_video_hardware_fetch(v->frame, v->spare, v->label, err);
         if (code == AVERROR(ENOMEM)) return CR_NOMEM(err);
         if (code == AVERROR_EOF || v->draining) {
             *more = false;
@@ -273,6 +308,19 @@ static cr_status decode(cr_video *v, bool *more, cr_error *err)
         }
         CR_TRY(feed(v, err));
     }
+}
+
+/* The next decoded frame into v->frame. */
+static cr_status decode(cr_video *v, bool *more, cr_error *err)
+{
+    *more = true;
+    cr_status st = receive(v, more, err);
+    if (v->hardware && v->optional && !v->has_frame && (st != CR_OK || !*more) && !interrupted(v)) {
+        CR_TRY(leave_hardware(v, err));
+        *more = true;
+        st = receive(v, more, err);
+    }
+    if (st != CR_OK || !*more) return st;
     const int64_t t = v->frame->best_effort_timestamp;
     if (t != AV_NOPTS_VALUE)
         v->time = seconds_of(v, t) - v->start;

@@ -40,6 +40,8 @@ typedef struct cr_video_options {
     bool any_source;         /* what video_source.h knows, not only files */
     const char *raw;         /* raw frames: see cr_source_open; NULL: a container */
     int threads;             /* of the decoder; 0: 1 */
+    const char *decoder;     /* "software"; "auto": hardware if there is some that works; the name
+                                of a device (video_hardware.h), an error without it; NULL: software */
     bool audio;              /* keep the sound's packets for cr_video_take_audio */
     const atomic_bool *stop; /* once true, waiting ends with CR_ERR_CANCELLED; may be NULL */
 } cr_video_options;

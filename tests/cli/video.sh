@@ -17,6 +17,8 @@ END
 "$CRAYON" detect "$SAMPLE" out.mp4 --json again.json | sed 's/ in .*//'
 "$CRAYON" detect "$SAMPLE" v.avi --threads 1 --json one.json >/dev/null
 cmp v.json one.json && echo "same for one thread"
+"$CRAYON" detect "$SAMPLE" v.avi --decoder software --json soft.json >/dev/null
+cmp v.json soft.json && echo "same by software"
 "$CRAYON" detect "$SAMPLE" v.avi --stride 3 --json part.json >/dev/null
 json part.json '[l["frame"] for l in j]'
 "$CRAYON" detect "$SAMPLE" v.avi --start 0.5 --limit 2 --save part/ | sed 's/ in .*//; s/(.*)/(codec)/'
@@ -34,6 +36,8 @@ fails "$CRAYON" detect "$SAMPLE" missing.mp4
 fails "$CRAYON" detect "$SAMPLE" /dev/video99
 fails "$CRAYON" detect "$SAMPLE" http://user:secret@127.0.0.1:9/x --losses 0
 fails "$CRAYON" detect "$SAMPLE" v.avi --save v.avi
+fails "$CRAYON" detect "$SAMPLE" v.avi --decoder videotoolbox
+fails "$CRAYON" detect "$SAMPLE" v.avi --decoder magic
 fails "$CRAYON" detect "$SAMPLE" v.avi same/images
 fails "$CRAYON" detect "$SAMPLE" - --raw 12 </dev/null
 cat old.mp4
