@@ -69,8 +69,7 @@ static void silence_cell(void *ctx, size_t index, int worker)
     const search *s = ctx;
     double sum = 0;
     (void)worker;
-    for (int k = 0; k < s->cells->classes; k++)
-        sum -= safe_log(1 - root(s, s->near[index], k));
+    for (int k = 0; k < s->cells->classes; k++) sum -= safe_log(1 - root(s, s->near[index], k));
     s->silence[index] = sum;
 }
 
@@ -90,8 +89,7 @@ static int share_of(const search *s, size_t object)
     double best[LARGEST_MAX], sum = 0;
     int n = 0;
     for (size_t i = 0; i < s->near_count; i++) {
-        const double iou =
-            cr_box_iou(s->cells->box[s->near[i]], s->truth->box[object], NULL);
+        const double iou = cr_box_iou(s->cells->box[s->near[i]], s->truth->box[object], NULL);
         if (n == s->o->largest && iou <= best[n - 1]) continue;
         int at = n < s->o->largest ? n++ : n - 1;
         for (; at > 0 && best[at - 1] < iou; at--) best[at] = best[at - 1];

@@ -3,14 +3,14 @@
  * place together.
  *
  * Candidates of an object are the cells whose centre lies within `radius` strides of its centre,
- * along both axes (YOLOX 0.2 and later). The cost of a cell is the binary cross-entropy of the roots
- * of class score times objectness against the object's class, and 3 times -log IoU. An object takes
- * its k cheapest, k = the sum of its ten largest IoUs among all candidates of all objects, rounded
- * down, at least 1. A cell that several objects take goes to the one to which it is cheapest, of all
- * whose candidate it is.
+ * along both axes (YOLOX 0.2 and later). The cost of a cell is the binary cross-entropy of the
+ * roots of class score times objectness against the object's class, and 3 times -log IoU. An object
+ * takes its k cheapest, k = the sum of its ten largest IoUs among all candidates of all objects,
+ * rounded down, at least 1. A cell that several objects take goes to the one to which it is
+ * cheapest, of all whose candidate it is.
  *
- * A cell far from an object is never taken, where YOLOX's own code takes it at a cost of a million when
- * there are fewer than k near ones. Equal costs: the lower cell first. */
+ * A cell far from an object is never taken, where YOLOX's own code takes it at a cost of a million
+ * when there are fewer than k near ones. Equal costs: the lower cell first. */
 #ifndef CR_TRAIN_ASSIGN_SIMOTA_H
 #define CR_TRAIN_ASSIGN_SIMOTA_H
 

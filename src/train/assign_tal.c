@@ -40,13 +40,12 @@ static bool inside(const search *s, size_t object, size_t cell)
 
 static pick measure(const search *s, size_t object, size_t cell)
 {
-    const double overlap =
-        fmax(cr_box_ciou(s->cells->box[cell], s->truth->box[object], NULL), 0);
+    const double overlap = fmax(cr_box_ciou(s->cells->box[cell], s->truth->box[object], NULL), 0);
     pick p = {0, overlap, (uint32_t)cell, (uint32_t)object};
     if (overlap > 0)
-        p.metric = pow(s->cells->score(s->cells->ctx, cell, s->truth->class_id[object]),
-                       s->o->alpha) *
-                   pow(overlap, s->o->beta);
+        p.metric =
+            pow(s->cells->score(s->cells->ctx, cell, s->truth->class_id[object]), s->o->alpha) *
+            pow(overlap, s->o->beta);
     return p;
 }
 
@@ -113,8 +112,8 @@ static cr_status score_matches(const search *s, const pick *list, size_t n, cr_t
     }
     for (size_t i = 0; i < n; i++) {
         const double *b = best[list[i].object];
-        out[i] = (cr_tal_match){list[i].cell, list[i].object,
-                                list[i].metric * b[1] / (b[0] + 1e-9)};
+        out[i] =
+            (cr_tal_match){list[i].cell, list[i].object, list[i].metric * b[1] / (b[0] + 1e-9)};
     }
     cr_free(best);
     return CR_OK;

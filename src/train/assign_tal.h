@@ -18,16 +18,16 @@
 typedef struct cr_tal_options {
     int top;            /* 10 */
     double alpha, beta; /* .5, 6 */
-    double smallest;    /* pixels; a shorter side of an object is taken for this long when its cells are
-                           found, so that small objects have some (Ultralytics 8.4: the second
+    double smallest;    /* pixels; a shorter side of an object is taken for this long when its cells
+                           are    found, so that small objects have some (Ultralytics 8.4: the second
                            stride); 0: as in the paper */
 } cr_tal_options;
 
 /* One picture's cells. */
 typedef struct cr_tal_cells {
     size_t count;
-    const double (*centre)[2]; /* [count] pixels */
-    const double (*box)[4];    /* [count] predicted, pixels */
+    const double (*centre)[2];                                   /* [count] pixels */
+    const double (*box)[4];                                      /* [count] predicted, pixels */
     double (*score)(const void *ctx, size_t cell, int class_id); /* 0..1 */
     const void *ctx;
 } cr_tal_cells;

@@ -19,9 +19,8 @@ cr_status cr_augment_check(const cr_augment_options *o, cr_error *err)
     const struct {
         const char *name;
         double value;
-    } numbers[] = {{"mosaic", o->mosaic},         {"scale", o->scale},
-                   {"translate", o->translate},   {"flip", o->flip},
-                   {"hue", o->hue},               {"saturation", o->saturation},
+    } numbers[] = {{"mosaic", o->mosaic}, {"scale", o->scale}, {"translate", o->translate},
+                   {"flip", o->flip},     {"hue", o->hue},     {"saturation", o->saturation},
                    {"value", o->value}};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         CR_CHECK(numbers[i].value >= 0 && numbers[i].value <= 1, err, CR_ERR_ARGUMENT,
@@ -73,9 +72,9 @@ static void fit_picture(const cr_preprocess *pre, const int size[2], double gain
         corner[k] = pre->fit == CR_FIT_TOPLEFT ? 0 : (side[k] - size[k] * gain[k]) / 2;
 }
 
-/* Tiles 0..3 are the quarters left above, right above, left below, right below the cross of a canvas
- * of two sides; each picture touches the cross with a corner. The input looks at the canvas' middle,
- * `gain` times as large. */
+/* Tiles 0..3 are the quarters left above, right above, left below, right below the cross of a
+ * canvas of two sides; each picture touches the cross with a corner. The input looks at the canvas'
+ * middle, `gain` times as large. */
 cr_tile cr_augment_place(const cr_augmentation *a, const cr_preprocess *pre, int k, int width,
                          int height)
 {

@@ -1,19 +1,20 @@
-/* Training pictures out of labelled ones: mosaic, scale and shift, mirrors and quarter turns, colour.
+/* Training pictures out of labelled ones: mosaic, scale and shift, mirrors and quarter turns,
+ * colour.
  *
  *     cr_augment_draw(&options, square, &rng, &a);                what will be done, from the lot
- *     tile = cr_augment_place(&a, &pre, k, width, height);        where picture k of the mosaic goes
- *     cr_augment_paint(&tile, &picture, pixels, pre, pool);       its pixels
- *     cr_augment_colour(&a, pixels, n, pool);
- *     cr_augment_turn(a.turn, pixels, 3, width, height);
+ *     tile = cr_augment_place(&a, &pre, k, width, height);        where picture k of the mosaic
+ * goes cr_augment_paint(&tile, &picture, pixels, pre, pool);       its pixels cr_augment_colour(&a,
+ * pixels, n, pool); cr_augment_turn(a.turn, pixels, 3, width, height);
  *
  * and points, boxes and masks take the same way. Every random number is drawn before a picture is
  * read, so what is done depends on the generator alone.
  *
  * A tile is a picture's map into the network's input, per axis: out = source * gain + shift, in
- * pixels whose corners (not centres) are whole numbers, as the runtime's letterbox has it. Letterbox,
- * mosaic, scale and shift are one such map, so pixels are interpolated once (bilinear, as
- * OpenCV's INTER_LINEAR); the usual way resizes, pastes into a picture of twice the size and warps
- * that. Rotation by other angles, shear and perspective are left out: YOLOv8 trains without. */
+ * pixels whose corners (not centres) are whole numbers, as the runtime's letterbox has it.
+ * Letterbox, mosaic, scale and shift are one such map, so pixels are interpolated once (bilinear,
+ * as OpenCV's INTER_LINEAR); the usual way resizes, pastes into a picture of twice the size and
+ * warps that. Rotation by other angles, shear and perspective are left out: YOLOv8 trains without.
+ */
 #ifndef CR_TRAIN_AUGMENT_H
 #define CR_TRAIN_AUGMENT_H
 
@@ -29,14 +30,14 @@ enum { CR_MOSAIC = 4 };
 enum { CR_TURN_SWAP = 1, CR_TURN_X = 2, CR_TURN_Y = 4 };
 
 typedef struct cr_augment_options {
-    double mosaic;     /* probability of four pictures in one */
-    double scale;      /* size times 1 - scale .. 1 + scale */
-    double translate;  /* shift by up to this part of the input's sides */
-    double flip;       /* probability of a mirrored picture */
-    bool symmetries;   /* any of the eight symmetries instead; of a picture that is not square,
-                          those without CR_TURN_SWAP */
-    bool no_mirror;    /* turns alone: what is written in the picture, or keypoints without pairs */
-    double hue;        /* up to this part of the colour circle */
+    double mosaic; /* probability of four pictures in one; 0 where a picture has one class */
+    double scale;     /* size times 1 - scale .. 1 + scale */
+    double translate; /* shift by up to this part of the input's sides */
+    double flip;      /* probability of a mirrored picture */
+    bool symmetries;  /* any of the eight symmetries instead; of a picture that is not square,
+                         those without CR_TURN_SWAP */
+    bool no_mirror;   /* turns alone: what is written in the picture, or keypoints without pairs */
+    double hue;       /* up to this part of the colour circle */
     double saturation, value; /* times 1 - x .. 1 + x */
 } cr_augment_options;
 
@@ -48,9 +49,9 @@ cr_status cr_augment_check(const cr_augment_options *options, cr_error *err);
 
 /* What will be done to one training picture. */
 typedef struct cr_augmentation {
-    int tiles;                     /* 1 or CR_MOSAIC */
-    double cross[2];               /* mosaic: where the four meet, .5..1.5 sides */
-    double gain, shift[2];         /* shift: parts of a side */
+    int tiles;             /* 1 or CR_MOSAIC */
+    double cross[2];       /* mosaic: where the four meet, .5..1.5 sides */
+    double gain, shift[2]; /* shift: parts of a side */
     unsigned turn;
     double hue, saturation, value; /* hue: to add, in circles; others: factors */
 } cr_augmentation;
@@ -68,15 +69,16 @@ typedef struct cr_tile {
 cr_tile cr_augment_place(const cr_augmentation *a, const cr_preprocess *pre, int k, int width,
                          int height);
 
-/* Writes the pixels that the tile covers: centres inside its clip. out: [pre->height, pre->width, 3],
- * R, G, B. */
+/* Writes the pixels that the tile covers: centres inside its clip. out: [pre->height, pre->width,
+ * 3], R, G, B. */
 void cr_augment_paint(const cr_tile *tile, const cr_image *picture, const cr_preprocess *pre,
                       uint8_t *out, cr_pool *pool);
 
 /* In HSV, in float32, rounded to nearest; n pixels R, G, B. */
 void cr_augment_colour(const cr_augmentation *a, uint8_t *rgb, size_t n, cr_pool *pool);
 
-/* Turns an image of any number of interleaved channels in place; CR_TURN_SWAP needs a square one. */
+/* Turns an image of any number of interleaved channels in place; CR_TURN_SWAP needs a square one.
+ */
 void cr_augment_turn(unsigned turn, uint8_t *pixels, int channels, int width, int height);
 void cr_augment_turn_point(unsigned turn, double width, double height, double xy[2]);
 bool cr_augment_is_mirror(unsigned turn);

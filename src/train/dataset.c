@@ -1,9 +1,9 @@
-/* The list of pictures and objects, made once; pictures are read when they are asked for. Labels are
- * eval's, so that what is trained on and what is measured on are read alike.
+/* The list of pictures and objects, made once; pictures are read when they are asked for. Labels
+ * are eval's, so that what is trained on and what is measured on are read alike.
  *
- * Order: a Feistel network over the smallest power of four that is not below the count, walked until
- * it lands inside ("cycle walking", Black and Rogaway 2002), is a permutation without a table: any
- * place of any epoch is known at once. */
+ * Order: a Feistel network over the smallest power of four that is not below the count, walked
+ * until it lands inside ("cycle walking", Black and Rogaway 2002), is a permutation without a
+ * table: any place of any epoch is known at once. */
 #define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,8 +91,7 @@ static cr_status paths_of_folder(cr_dataset *d, const char *folder, const char *
     for (size_t i = 0; i < cr_labels_image_count(d->labels); i++) {
         const char *name = cr_labels_image(d->labels, i)->file_name;
         const char *path = cr_arena_printf(&d->arena, "%s/%s", folder, name);
-        if (path && !is_file(path))
-            path = cr_arena_printf(&d->arena, "%s/images/%s", folder, name);
+        if (path && !is_file(path)) path = cr_arena_printf(&d->arena, "%s/images/%s", folder, name);
         if (!path) return CR_NOMEM(err);
         if (is_file(path)) paths[i] = path;
     }
@@ -110,8 +109,8 @@ static cr_status find_paths(cr_dataset *d, const cr_dataset_options *o, const ch
         return CR_OK;
     }
     const char *slash = strrchr(o->labels, '/');
-    const char *folder = slash ? cr_arena_strndup(&d->arena, o->labels, (size_t)(slash - o->labels))
-                               : ".";
+    const char *folder =
+        slash ? cr_arena_strndup(&d->arena, o->labels, (size_t)(slash - o->labels)) : ".";
     return folder ? paths_of_folder(d, folder, paths, err) : CR_NOMEM(err);
 }
 
@@ -172,10 +171,8 @@ static cr_status list_objects(cr_dataset *d, const cr_dataset_options *o, const 
         CR_CHECK(!(o->parts & CR_LABEL_MASKS) || b->mask, err, CR_ERR_FORMAT,
                  "%s: object %lld has no mask; masks are needed of all", o->labels,
                  (long long)b->id);
-        d->object[d->entry[e].first + d->entry[e].count++] =
-            (cr_dataset_object){{b->x, b->y, b->x + b->w, b->y + b->h},
-                                class_of_id(d, class_of, b->category_id),
-                                b};
+        d->object[d->entry[e].first + d->entry[e].count++] = (cr_dataset_object){
+            {b->x, b->y, b->x + b->w, b->y + b->h}, class_of_id(d, class_of, b->category_id), b};
         if (b->keypoint_count > d->keypoints) d->keypoints = b->keypoint_count;
     }
     CR_CHECK(!(o->parts & CR_LABEL_KEYPOINTS) || d->keypoints, err, CR_ERR_FORMAT,
@@ -233,14 +230,38 @@ void cr_dataset_free(cr_dataset **d)
     *d = NULL;
 }
 
-size_t cr_dataset_count(const cr_dataset *d) { return d->count; }
-size_t cr_dataset_classes(const cr_dataset *d) { return d->classes; }
-const char *cr_dataset_class(const cr_dataset *d, size_t k) { return d->name[k]; }
-size_t cr_dataset_keypoints(const cr_dataset *d) { return d->keypoints; }
-size_t cr_dataset_objects(const cr_dataset *d) { return d->object_count; }
-const cr_labels *cr_dataset_labels(const cr_dataset *d) { return d->labels; }
-const char *cr_dataset_path(const cr_dataset *d, size_t index) { return d->entry[index].path; }
-int64_t cr_dataset_image_id(const cr_dataset *d, size_t index) { return d->entry[index].image->id; }
+size_t cr_dataset_count(const cr_dataset *d)
+{
+    return d->count;
+}
+size_t cr_dataset_classes(const cr_dataset *d)
+{
+    return d->classes;
+}
+const char *cr_dataset_class(const cr_dataset *d, size_t k)
+{
+    return d->name[k];
+}
+size_t cr_dataset_keypoints(const cr_dataset *d)
+{
+    return d->keypoints;
+}
+size_t cr_dataset_objects(const cr_dataset *d)
+{
+    return d->object_count;
+}
+const cr_labels *cr_dataset_labels(const cr_dataset *d)
+{
+    return d->labels;
+}
+const char *cr_dataset_path(const cr_dataset *d, size_t index)
+{
+    return d->entry[index].path;
+}
+int64_t cr_dataset_image_id(const cr_dataset *d, size_t index)
+{
+    return d->entry[index].image->id;
+}
 
 /* ---- order ----------------------------------------------------------------------------------- */
 
@@ -278,9 +299,8 @@ static cr_status read_entry(cr_dataset *d, const cr_dataset_entry *e, cr_image *
     CR_TRY(cr_image_reader_read(d->reader, e->path, out, err));
     const int w = e->image->width, h = e->image->height;
     if (w == 0 || h == 0 || (w == out->width && h == out->height)) return CR_OK;
-    const cr_status st =
-        cr_fail(err, CR_ERR_FORMAT, "%s: %dx%d pixels, its labels are of %dx%d", e->path,
-                out->width, out->height, w, h);
+    const cr_status st = cr_fail(err, CR_ERR_FORMAT, "%s: %dx%d pixels, its labels are of %dx%d",
+                                 e->path, out->width, out->height, w, h);
     cr_image_free(out);
     return st;
 }
@@ -288,7 +308,7 @@ static cr_status read_entry(cr_dataset *d, const cr_dataset_entry *e, cr_image *
 cr_status cr_dataset_read(cr_dataset *d, size_t index, cr_image *out, size_t *used, cr_error *err)
 {
     for (size_t i = 0; i < d->count; i++) {
-        cr_dataset_entry *e = &d->entry[*used = (index + i) % d->count];
+        cr_dataset_entry *e = &d->entry[ *used = (index + i) % d->count];
         cr_error detail = {0};
         if (atomic_load(&e->broken)) continue;
         const cr_status st = read_entry(d, e, out, &detail);

@@ -22,11 +22,11 @@
 typedef struct cr_dataset cr_dataset;
 
 typedef struct cr_dataset_options {
-    const char *labels;       /* as cr_labels_load; of a data.yaml the train split */
-    const char *images;       /* as cr_image_list_open; NULL: where the labels say, of a COCO file the
-                                 folder `images` beside it, or its own */
-    unsigned parts;           /* CR_LABEL_MASKS | CR_LABEL_KEYPOINTS: what is needed besides boxes */
-    bool validation;          /* of a data.yaml: the split that `eval` uses */
+    const char *labels; /* as cr_labels_load; of a data.yaml the train split */
+    const char *images; /* as cr_image_list_open; NULL: where the labels say, of a COCO file the
+                           folder `images` beside it, or its own */
+    unsigned parts;     /* CR_LABEL_MASKS | CR_LABEL_KEYPOINTS: what is needed besides boxes */
+    bool validation;    /* of a data.yaml: the split that `eval` uses */
     const char *const *names; /* [classes] of the model; NULL: categories in order of their ids */
     size_t classes;
     void (*warn)(void *user, const char *line); /* or NULL */
@@ -38,24 +38,25 @@ typedef struct cr_dataset_options {
 cr_status cr_dataset_open(const cr_dataset_options *options, cr_dataset **out, cr_error *err);
 void cr_dataset_free(cr_dataset **d);
 
-size_t cr_dataset_count(const cr_dataset *d);     /* pictures, broken ones included; >= 1 */
+size_t cr_dataset_count(const cr_dataset *d); /* pictures, broken ones included; >= 1 */
 size_t cr_dataset_classes(const cr_dataset *d);
 const char *cr_dataset_class(const cr_dataset *d, size_t k);
-size_t cr_dataset_keypoints(const cr_dataset *d); /* the most that an object has */
-size_t cr_dataset_objects(const cr_dataset *d);   /* in all pictures; crowds are none */
+size_t cr_dataset_keypoints(const cr_dataset *d);        /* the most that an object has */
+size_t cr_dataset_objects(const cr_dataset *d);          /* in all pictures; crowds are none */
 const cr_labels *cr_dataset_labels(const cr_dataset *d); /* for evaluation */
 const char *cr_dataset_path(const cr_dataset *d, size_t index);
 int64_t cr_dataset_image_id(const cr_dataset *d, size_t index);
 
-/* The picture at place k of an endless list: every count pictures are all of them in a new order. */
+/* The picture at place k of an endless list: every count pictures are all of them in a new order.
+ */
 size_t cr_dataset_shuffled(const cr_dataset *d, uint64_t seed, uint64_t k);
 
 typedef struct cr_item_options {
-    cr_preprocess pre;          /* the network's */
-    cr_augment_options augment; /* used with a generator */
-    size_t keypoints;           /* per object of the truth; 0: none */
-    const int *flip_index;      /* [keypoints] what each is in a mirror; NULL: no mirrors, but for
-                                   COCO's 17, whose pairs are known */
+    cr_preprocess pre;           /* the network's */
+    cr_augment_options augment;  /* used with a generator */
+    size_t keypoints;            /* per object of the truth; 0: none */
+    const int *flip_index;       /* [keypoints] what each is in a mirror; NULL: no mirrors, but for
+                                    COCO's 17, whose pairs are known */
     int mask_height, mask_width; /* 0: no masks */
     cr_pool *pool;
 } cr_item_options;

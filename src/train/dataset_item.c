@@ -31,8 +31,8 @@ void cr_item_free(cr_item *item)
 static cr_status reserve(making *m, size_t more, cr_error *err)
 {
     cr_truth *t = &m->out->truth;
-    const size_t k = m->o->keypoints * 3, n = t->count + more, area = (size_t)m->o->mask_height *
-                                                                      (size_t)m->o->mask_width;
+    const size_t k = m->o->keypoints * 3, n = t->count + more,
+                 area = (size_t)m->o->mask_height * (size_t)m->o->mask_width;
     cr_arena *a = &m->out->memory;
     if (n <= m->cap) return CR_OK;
     int *class_id = cr_arena_alloc(a, n * sizeof *class_id);
@@ -224,8 +224,7 @@ static cr_status make_tile(making *m, int k, size_t index, uint8_t *pixels, cr_e
     size_t used;
     CR_TRY(cr_dataset_read(m->d, index, &picture, &used, err));
     if (k == 0) m->out->index = used;
-    const cr_tile tile =
-        cr_augment_place(m->a, &m->o->pre, k, picture.width, picture.height);
+    const cr_tile tile = cr_augment_place(m->a, &m->o->pre, k, picture.width, picture.height);
     cr_augment_paint(&tile, &picture, &m->o->pre, pixels, m->o->pool);
     cr_image_free(&picture);
     return add_objects(m, &m->d->entry[used], &tile, err);
@@ -253,8 +252,7 @@ static cr_status make_augmented(making *m, size_t index, cr_rng *rng, uint8_t *p
     for (int k = 1; k < CR_MOSAIC; k++) others[k] = cr_rng_below(rng, (uint32_t)m->d->count);
     m->a = &a;
     memset(pixels, pre->pad, n * 3);
-    for (int k = 0; k < a.tiles; k++)
-        CR_TRY(make_tile(m, k, k ? others[k] : index, pixels, err));
+    for (int k = 0; k < a.tiles; k++) CR_TRY(make_tile(m, k, k ? others[k] : index, pixels, err));
     cr_augment_colour(&a, pixels, n, m->o->pool);
     cr_augment_turn(a.turn, pixels, 3, pre->width, pre->height);
     if (pre->bgr) swap_red_and_blue(pixels, n);
@@ -285,8 +283,8 @@ cr_status cr_dataset_item(cr_dataset *d, const cr_item_options *o, size_t index,
     CR_TRY(check_options(d, o, err));
     uint8_t *pixels = cr_malloc((size_t)o->pre.width * (size_t)o->pre.height * 3);
     if (!pixels) return CR_NOMEM(err);
-    cr_status st = rng ? make_augmented(&m, index, rng, pixels, err)
-                       : make_plain(&m, index, pixels, err);
+    cr_status st =
+        rng ? make_augmented(&m, index, rng, pixels, err) : make_plain(&m, index, pixels, err);
     if (st == CR_OK) st = cr_preprocess_normalize(&o->pre, pixels, input, err);
     if (st == CR_OK) {
         const cr_dataset_entry *e = &d->entry[out->index];

@@ -7,9 +7,10 @@
 cr_raw cr_raw_planes(cr_dtype real, const void *value, void *grad, int64_t channels, int64_t cells,
                      int64_t first)
 {
-    const size_t skip = (size_t)(first * cells) * (real == CR_DT_F32 ? sizeof(float) : sizeof(double));
-    return (cr_raw){(const char *)value + skip, grad ? (char *)grad + skip : NULL,
-                    channels * cells, cells, 1};
+    const size_t skip =
+        (size_t)(first * cells) * (real == CR_DT_F32 ? sizeof(float) : sizeof(double));
+    return (cr_raw){(const char *)value + skip, grad ? (char *)grad + skip : NULL, channels * cells,
+                    cells, 1};
 }
 
 void cr_raw_clear(const cr_raw *r, cr_dtype real, size_t pictures, size_t channels, size_t cells)

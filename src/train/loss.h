@@ -67,10 +67,10 @@ bool cr_raw_finite(const cr_raw *r, cr_dtype real, size_t pictures, size_t chann
  * extent, not finite, class unknown to the model) is passed over. */
 typedef struct cr_truth {
     size_t count;
-    const int *class_id;      /* [count] */
-    const double (*box)[4];   /* [count] x1, y1, x2, y2 */
-    const double *keypoints;  /* [count, K, 3] x, y, visible (0: not labelled); or NULL: none is */
-    const uint8_t *masks;     /* [count, mask height, mask width] 0 or 1; or NULL: none is */
+    const int *class_id;     /* [count] */
+    const double (*box)[4];  /* [count] x1, y1, x2, y2 */
+    const double *keypoints; /* [count, K, 3] x, y, visible (0: not labelled); or NULL: none is */
+    const uint8_t *masks;    /* [count, mask height, mask width] 0 or 1; or NULL: none is */
 } cr_truth;
 
 /* What a loss is made of, weighted by its gains. Parts that a loss lacks are 0. */
@@ -79,8 +79,8 @@ typedef struct cr_loss_parts {
     double box, classes, distribution; /* IoU; class scores; DFL */
     double objectness, offsets;        /* YOLOX: is there something; L1 of raw boxes */
     double masks, keypoints, visible;
-    size_t positives;  /* cells that learn an object */
-    double score_sum;  /* of the targets of the class scores: what YOLOv8 divides by */
+    size_t positives;   /* cells that learn an object */
+    double score_sum;   /* of the targets of the class scores: what YOLOv8 divides by */
     const char *broken; /* the branch that is not finite ("boxes", ...), NULL: all are */
 } cr_loss_parts;
 

@@ -42,10 +42,9 @@ cr_status cr_loss_classify(cr_dtype real, const cr_raw *logits, int pictures, in
                            cr_error *err)
 {
     memset(parts, 0, sizeof *parts);
-    CR_CHECK((real == CR_DT_F32 || real == CR_DT_F64) && logits->value && pictures >= 1 &&
-                 classes >= 1,
-             err, CR_ERR_ARGUMENT, "classification loss: %d pictures, %d classes", pictures,
-             classes);
+    CR_CHECK(
+        (real == CR_DT_F32 || real == CR_DT_F64) && logits->value && pictures >= 1 && classes >= 1,
+        err, CR_ERR_ARGUMENT, "classification loss: %d pictures, %d classes", pictures, classes);
     CR_CHECK(smoothing >= 0 && smoothing <= 1, err, CR_ERR_ARGUMENT,
              "classification loss: smoothing %g is not within 0..1", smoothing);
     cr_raw_clear(logits, real, (size_t)pictures, (size_t)classes, 1);

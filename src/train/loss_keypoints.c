@@ -1,5 +1,6 @@
-/* Keypoints of cells that learn an object: how far they are from the truth by COCO's object keypoint
- * similarity, and whether they are labelled at all. In units of the cell's stride, like the boxes. */
+/* Keypoints of cells that learn an object: how far they are from the truth by COCO's object
+ * keypoint similarity, and whether they are labelled at all. In units of the cell's stride, like
+ * the boxes. */
 #include <math.h>
 
 #include "train/loss_yolov8_job.h"
@@ -8,8 +9,9 @@ enum { COCO_KEYPOINTS = 17 };
 
 static double sigma_of(const cr_yolov8_head *h, int k)
 {
-    static const double coco[COCO_KEYPOINTS] = {.026, .025, .025, .035, .035, .079, .079, .072, .072,
-                                                .062, .062, .107, .107, .087, .087, .089, .089};
+    static const double coco[COCO_KEYPOINTS] = {.026, .025, .025, .035, .035, .079,
+                                                .079, .072, .072, .062, .062, .107,
+                                                .107, .087, .087, .089, .089};
     if (h->sigma) return h->sigma[k];
     return h->keypoints == COCO_KEYPOINTS ? coco[k] : 1. / h->keypoints;
 }

@@ -2,8 +2,8 @@
  *
  * Two passes, so that every number has one owner: first each cell that learns an object goes over
  * the pixels of its box, keeps the gradient by each pixel's logit and adds up its coefficients';
- * then each row of the prototypes collects what the cells left there, in the order of the cells. What
- * they leave is bounded by doing so for a group of cells at a time. */
+ * then each row of the prototypes collects what the cells left there, in the order of the cells.
+ * What they leave is bounded by doing so for a group of cells at a time. */
 #include <math.h>
 
 #include "base/mem.h"
@@ -23,7 +23,7 @@ typedef struct crop {
 typedef struct mask_job {
     const cr_yolov8_job *j;
     crop *crops;
-    double *logits; /* [threads, mask width] */
+    double *logits;    /* [threads, mask width] */
     size_t first, end; /* of the crops at work */
 } mask_job;
 
@@ -35,8 +35,7 @@ static const cr_raw *coefficients(const cr_yolov8_job *j, const crop *c)
 static double coefficient(const cr_yolov8_job *j, const crop *c, int k)
 {
     const cr_raw *r = coefficients(j, c);
-    return cr_raw_get(r, j->head->real,
-                      cr_raw_at(r, (size_t)c->p->picture, (size_t)k, c->p->cell));
+    return cr_raw_get(r, j->head->real, cr_raw_at(r, (size_t)c->p->picture, (size_t)k, c->p->cell));
 }
 
 static size_t prototype_at(const cr_yolov8_head *h, const crop *c, int k, int y, int x)
@@ -112,8 +111,7 @@ static void collect_row(void *ctx, size_t index, int worker)
             const size_t at = cr_raw_at(&h->prototype, (size_t)picture, (size_t)k,
                                         (size_t)y * (size_t)h->mask_width + (size_t)x);
             if (sum[x] != 0)
-                cr_raw_put(&h->prototype, h->real, at,
-                           cr_raw_get(&written, h->real, at) + sum[x]);
+                cr_raw_put(&h->prototype, h->real, at, cr_raw_get(&written, h->real, at) + sum[x]);
         }
     }
 }
@@ -183,9 +181,9 @@ cr_status cr_yolov8_masks(const cr_yolov8_job *j, cr_loss_parts *parts, cr_error
     size_t cells = 0, pixels;
     for (size_t i = 0; i < j->count; i++) cells += j->truth[j->positive[i].picture].masks != NULL;
     if (!cells) return CR_OK;
-    mask_job m = {j, cr_calloc(j->count, sizeof *m.crops),
-                  cr_calloc((size_t)cr_pool_threads(j->pool) * (size_t)h->mask_width,
-                            sizeof *m.logits)};
+    mask_job m = {
+        j, cr_calloc(j->count, sizeof *m.crops),
+        cr_calloc((size_t)cr_pool_threads(j->pool) * (size_t)h->mask_width, sizeof *m.logits)};
     if (m.crops && m.logits)
         place_crops(j, m.crops, cells);
     else

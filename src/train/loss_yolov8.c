@@ -77,14 +77,16 @@ typedef struct branch_walk {
     const char *broken;
 } branch_walk;
 
-static void clear_branch(void *ctx, const char *name, const cr_raw *r, size_t channels, size_t cells)
+static void clear_branch(void *ctx, const char *name, const cr_raw *r, size_t channels,
+                         size_t cells)
 {
     const branch_walk *w = ctx;
     (void)name;
     cr_raw_clear(r, w->head->real, (size_t)w->head->pictures, channels, cells);
 }
 
-static void check_branch(void *ctx, const char *name, const cr_raw *r, size_t channels, size_t cells)
+static void check_branch(void *ctx, const char *name, const cr_raw *r, size_t channels,
+                         size_t cells)
 {
     branch_walk *w = ctx;
     if (!w->broken && !cr_raw_finite(r, w->head->real, (size_t)w->head->pictures, channels, cells))
@@ -99,8 +101,8 @@ static double side_of(const cr_yolov8_head *h, const cr_raw *box, size_t picture
 {
     double top = -INFINITY, sum = 0, mean = 0;
     for (int b = 0; b < h->bins; b++) {
-        p[b] = cr_raw_get(box, h->real,
-                          cr_raw_at(box, picture, (size_t)(side * h->bins + b), cell));
+        p[b] =
+            cr_raw_get(box, h->real, cr_raw_at(box, picture, (size_t)(side * h->bins + b), cell));
         top = fmax(top, p[b]);
     }
     for (int b = 0; b < h->bins; b++) sum += p[b] = exp(p[b] - top);
@@ -195,8 +197,8 @@ static cr_status assign_picture(cr_yolov8_job *j, grid *g, cr_error *err)
     for (size_t i = 0; i < truth->count; i++) usable[i] = is_usable(truth, i, h->classes);
     for (int l = 0; l < h->level_count; l++) rows += (size_t)h->level[l].height;
     cr_pool_run(j->pool, rows, decode_row, g);
-    const cr_tal_cells cells = {g->count, (const double(*)[2])g->centre,
-                                (const double(*)[4])g->box, score_of, g};
+    const cr_tal_cells cells = {g->count, (const double(*)[2])g->centre, (const double(*)[4])g->box,
+                                score_of, g};
     cr_status st = cr_assign_tal(&o, &cells, truth, usable, j->pool, &match, &n, err);
     if (st == CR_OK) st = add_positives(j, g, match, n, err);
     cr_free(match);
@@ -208,8 +210,7 @@ static cr_status assign_all(cr_yolov8_job *j, cr_error *err)
 {
     const cr_yolov8_head *h = j->head;
     grid g = {j};
-    for (int l = 0; l < h->level_count; l++)
-        g.first[l + 1] = g.first[l] + cells_of(&h->level[l]);
+    for (int l = 0; l < h->level_count; l++) g.first[l + 1] = g.first[l] + cells_of(&h->level[l]);
     g.count = g.first[h->level_count];
     g.centre = cr_calloc(g.count, sizeof *g.centre);
     g.box = cr_calloc(g.count, sizeof *g.box);
@@ -317,9 +318,10 @@ static void box_loss(const cr_yolov8_job *j, const cr_yolov8_positive *p, const 
         const double by_bin = scale[1] * p->score / 4;
         parts->distribution += by_bin * distribution_loss(s->p[k], h->bins, far, g);
         for (int b = 0; b < h->bins && level->box.grad; b++)
-            cr_raw_put(&level->box, h->real,
-                       cr_raw_at(&level->box, (size_t)p->picture, (size_t)(k * h->bins + b), p->cell),
-                       by_mean * s->p[k][b] * (b - s->mean[k]) + by_bin * g[b]);
+            cr_raw_put(
+                &level->box, h->real,
+                cr_raw_at(&level->box, (size_t)p->picture, (size_t)(k * h->bins + b), p->cell),
+                by_mean * s->p[k][b] * (b - s->mean[k]) + by_bin * g[b]);
     }
 }
 

@@ -14,9 +14,9 @@
  *     visible       BCE of each keypoint's visibility, mean over cells and keypoints
  *
  * and all of it times its gain and the number of pictures. The definition is that of Ultralytics'
- * v8DetectionLoss, v8SegmentationLoss and v8PoseLoss (8.4), which tests/peers/loss_torch.py compares.
- * Pictures given one at a time divide by their own sum of t, a batch by that of all; to add up the
- * gradients of a batch picture by picture, give the sum in `score_sum`. */
+ * v8DetectionLoss, v8SegmentationLoss and v8PoseLoss (8.4), which tests/peers/loss_torch.py
+ * compares. Pictures given one at a time divide by their own sum of t, a batch by that of all; to
+ * add up the gradients of a batch picture by picture, give the sum in `score_sum`. */
 #ifndef CR_TRAIN_LOSS_YOLOV8_H
 #define CR_TRAIN_LOSS_YOLOV8_H
 
@@ -36,16 +36,16 @@ typedef struct cr_yolov8_head {
     int pictures, level_count;
     int classes, bins; /* bins >= 2 */
     cr_yolov8_level level[CR_LOSS_LEVELS];
-    int prototypes; /* 0: no masks */
-    cr_raw prototype; /* `prototypes` channels of mask_height x mask_width cells */
-    int mask_height, mask_width; /* they cover the whole input */
+    int prototypes;                /* 0: no masks */
+    cr_raw prototype;              /* `prototypes` channels of mask_height x mask_width cells */
+    int mask_height, mask_width;   /* they cover the whole input */
     int input_height, input_width; /* pixels */
-    int keypoints, keypoint_dims; /* 0: no keypoints; dims 2 or 3 */
+    int keypoints, keypoint_dims;  /* 0: no keypoints; dims 2 or 3 */
     const double *sigma; /* [keypoints]; NULL: COCO's for 17 of them, else 1 / keypoints */
 } cr_yolov8_head;
 
 typedef struct cr_yolov8_options {
-    cr_tal_options assign; /* smallest < 0: the second stride */
+    cr_tal_options assign;                                 /* smallest < 0: the second stride */
     double box, classes, distribution, keypoints, visible; /* gains; masks have that of boxes */
     double score_sum; /* what to divide by; 0: the sum of this call's target scores, at least 1 */
 } cr_yolov8_options;

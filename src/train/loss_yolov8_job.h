@@ -1,5 +1,5 @@
-/* The loss of YOLOv8 in its two halves: which cells learn what, and what that costs; and its parts for
- * masks and keypoints. */
+/* The loss of YOLOv8 in its two halves: which cells learn what, and what that costs; and its parts
+ * for masks and keypoints. */
 #ifndef CR_TRAIN_LOSS_YOLOV8_JOB_H
 #define CR_TRAIN_LOSS_YOLOV8_JOB_H
 

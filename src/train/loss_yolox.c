@@ -143,17 +143,17 @@ static cr_status assign_picture(cr_yolox_job *j, grid *g, cr_error *err)
     if (!usable) return CR_NOMEM(err);
     for (size_t i = 0; i < truth->count; i++) usable[i] = is_usable(truth, i, j->head->classes);
     cr_pool_run(j->pool, g->count, decode_cell, g);
-    const cr_simota_cells cells = {g->count,  (const double(*)[2])g->centre,
-                                   g->stride, (const double(*)[4])g->box,
-                                   score_of,  g,
+    const cr_simota_cells cells = {g->count,        (const double(*)[2])g->centre,
+                                   g->stride,       (const double(*)[4])g->box,
+                                   score_of,        g,
                                    j->head->classes};
-    cr_status st = cr_assign_simota(&j->options->assign, &cells, truth, usable, j->pool, &match, &n,
-                                    err);
+    cr_status st =
+        cr_assign_simota(&j->options->assign, &cells, truth, usable, j->pool, &match, &n, err);
     for (size_t i = 0; st == CR_OK && i < n; i++) {
         const int l = level_of(g, match[i].cell);
         if (cr_grow((void **)&j->positive, &j->cap, j->count, sizeof *j->positive))
-            j->positive[j->count++] = (cr_yolox_positive){g->picture, l, match[i].cell - g->first[l],
-                                             match[i].object, match[i].iou};
+            j->positive[j->count++] = (cr_yolox_positive){
+                g->picture, l, match[i].cell - g->first[l], match[i].object, match[i].iou};
         else
             st = CR_NOMEM(err);
     }
@@ -193,19 +193,21 @@ static double bce(const cr_yolox_head *h, const cr_raw *r, size_t at, double tar
 static void objectness_loss(const cr_yolox_job *j, double weight, cr_loss_parts *parts)
 {
     const cr_yolox_head *h = j->head;
-    const cr_yolox_positive *next = j->positive, *end = j->positive + j->count; /* by picture, level, cell */
+    const cr_yolox_positive *next = j->positive,
+                            *end = j->positive + j->count; /* by picture, level, cell */
     for (int p = 0; p < h->pictures; p++)
         for (int i = 0; i < h->level_count; i++)
             for (size_t cell = 0; cell < cells_of(&h->level[i]); cell++) {
                 const cr_raw *r = &h->level[i].objectness;
-                const bool is = next < end && next->picture == p && next->level == i &&
-                                next->cell == cell;
+                const bool is =
+                    next < end && next->picture == p && next->level == i && next->cell == cell;
                 next += is;
                 parts->objectness += bce(h, r, cr_raw_at(r, (size_t)p, 0, cell), is, weight);
             }
 }
 
-static void class_loss(const cr_yolox_job *j, const cr_yolox_positive *p, double weight, cr_loss_parts *parts)
+static void class_loss(const cr_yolox_job *j, const cr_yolox_positive *p, double weight,
+                       cr_loss_parts *parts)
 {
     const cr_raw *r = &j->head->level[p->level].classes;
     const int right = j->truth[p->picture].class_id[p->object];

@@ -1,10 +1,11 @@
-/* The loss of YOLOX (Ge et al. 2021): boxes as x, y, log width, log height of a cell, an objectness,
- * class scores. Cells learn the objects that cr_assign_simota gives them:
+/* The loss of YOLOX (Ge et al. 2021): boxes as x, y, log width, log height of a cell, an
+ * objectness, class scores. Cells learn the objects that cr_assign_simota gives them:
  *
  *     box         1 - IoU^2 of those cells, gain 5
  *     objectness  BCE of all cells against "learns an object"
  *     classes     BCE of those cells' scores against their IoU for the object's class, 0 elsewhere
- *     offsets     L1 of the raw numbers, gain 1; YOLOX adds it for the last 15 epochs, without mosaic
+ *     offsets     L1 of the raw numbers, gain 1; YOLOX adds it for the last 15 epochs, without
+ * mosaic
  *
  * sums over all pictures, divided by the number of cells that learn (at least 1). */
 #ifndef CR_TRAIN_LOSS_YOLOX_H
@@ -15,7 +16,7 @@
 
 typedef struct cr_yolox_level {
     int height, width, stride;
-    cr_raw box;        /* 4 channels: x, y in strides from the cell's corner, log of sides in strides */
+    cr_raw box; /* 4 channels: x, y in strides from the cell's corner, log of sides in strides */
     cr_raw objectness; /* 1 channel, logits as the classes */
     cr_raw classes;
 } cr_yolox_level;
@@ -29,7 +30,7 @@ typedef struct cr_yolox_head {
 typedef struct cr_yolox_options {
     cr_simota_options assign;
     double box, objectness, classes, offsets; /* gains; offsets 0: not yet */
-    double positives; /* what to divide by; 0: this call's, at least 1 */
+    double positives;                         /* what to divide by; 0: this call's, at least 1 */
 } cr_yolox_options;
 
 /* 1.5, 10, 3; 5, 1, 1, 0. */

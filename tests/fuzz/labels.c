@@ -135,7 +135,7 @@ static int read_once(const char *path, kind k)
         return read_labels(folder, 0);
     }
     const int read = read_labels(path, 0) | read_labels(path, CR_LABEL_MASKS | CR_LABEL_KEYPOINTS);
-    return k == JSON ? read | read_results(path) : read;
+    return read | (k == JSON ? read_results(path) : read_labels(path, CR_LABEL_TRAIN));
 }
 
 static int fuzz(const text *seed_text, const char *path, kind k, long n, uint64_t seed)

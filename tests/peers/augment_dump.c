@@ -3,9 +3,9 @@
  *     peers-augment_dump LABELS IMAGES OUTDIR WIDTH HEIGHT COUNT SEED [--boxes-only] [--symmetries]
  *
  * Picture k of COUNT is item k of step 0: OUTDIR/k.rgb [HEIGHT, WIDTH, 3] bytes, OUTDIR/k.masks
- * [objects, HEIGHT / 4, WIDTH / 4] bytes, and a line of JSON on standard output: what was drawn, from
- * which pictures (image ids), and the truth. Mosaic every second time. With --boxes-only no masks.
- * The last line is the median time of an item in milliseconds on one thread. */
+ * [objects, HEIGHT / 4, WIDTH / 4] bytes, and a line of JSON on standard output: what was drawn,
+ * from which pictures (image ids), and the truth. Mosaic every second time. With --boxes-only no
+ * masks. The last line is the median time of an item in milliseconds on one thread. */
 #define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,10 +49,11 @@ static void print_draws(const cr_dataset *d, const cr_item_options *o, size_t in
 {
     cr_augmentation a;
     cr_augment_draw(&o->augment, o->pre.width == o->pre.height, &rng, &a);
-    printf("{\"tiles\":%d,\"cross\":[%.17g,%.17g],\"gain\":%.17g,\"shift\":[%.17g,%.17g],\"turn\":%u,"
-           "\"hue\":%.17g,\"saturation\":%.17g,\"value\":%.17g,\"images\":[%lld",
-           a.tiles, a.cross[0], a.cross[1], a.gain, a.shift[0], a.shift[1], a.turn, a.hue,
-           a.saturation, a.value, (long long)cr_dataset_image_id(d, index));
+    printf(
+        "{\"tiles\":%d,\"cross\":[%.17g,%.17g],\"gain\":%.17g,\"shift\":[%.17g,%.17g],\"turn\":%u,"
+        "\"hue\":%.17g,\"saturation\":%.17g,\"value\":%.17g,\"images\":[%lld",
+        a.tiles, a.cross[0], a.cross[1], a.gain, a.shift[0], a.shift[1], a.turn, a.hue,
+        a.saturation, a.value, (long long)cr_dataset_image_id(d, index));
     for (int k = 1; k < CR_MOSAIC; k++)
         printf(",%lld", (long long)cr_dataset_image_id(
                             d, cr_rng_below(&rng, (uint32_t)cr_dataset_count(d))));
@@ -101,7 +102,8 @@ int main(int argc, char **argv)
         clock_gettime(CLOCK_MONOTONIC, &from);
         must(cr_dataset_item(d, &o, index, &rng, input, &item, &err), &err);
         clock_gettime(CLOCK_MONOTONIC, &to);
-        took[k] = (double)(to.tv_sec - from.tv_sec) * 1e3 + (double)(to.tv_nsec - from.tv_nsec) / 1e6;
+        took[k] =
+            (double)(to.tv_sec - from.tv_sec) * 1e3 + (double)(to.tv_nsec - from.tv_nsec) / 1e6;
         print_truth(&item.truth);
         for (size_t i = 0; i < pixels; i++)
             for (size_t c = 0; c < 3; c++)

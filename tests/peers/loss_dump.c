@@ -3,9 +3,10 @@
  *
  *     peers-loss_dump < CASE > RESULT
  *
- * CASE: int32 kind (0 YOLOv8, 1 YOLOX, 2 classes), float64 (0, 1) or not, threads; the head's numbers;
- * its branches in order of levels; the truth of each picture. RESULT: 11 float64 (the parts, and the
- * sums that they are divided by), then the gradients in the order of the branches. */
+ * CASE: int32 kind (0 YOLOv8, 1 YOLOX, 2 classes), float64 (0, 1) or not, threads; the head's
+ * numbers; its branches in order of levels; the truth of each picture. RESULT: 11 float64 (the
+ * parts, and the sums that they are divided by), then the gradients in the order of the branches.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,9 +82,9 @@ static cr_status yolov8(job *j, cr_loss_parts *parts, cr_error *err)
 {
     cr_yolov8_head h = {.real = j->real};
     const cr_yolov8_options o = cr_yolov8_options_default();
-    int *const numbers[] = {&h.pictures,     &h.level_count, &h.classes,      &h.bins,
-                            &h.prototypes,   &h.mask_height, &h.mask_width,   &h.input_height,
-                            &h.input_width,  &h.keypoints,   &h.keypoint_dims};
+    int *const numbers[] = {&h.pictures,    &h.level_count, &h.classes,      &h.bins,
+                            &h.prototypes,  &h.mask_height, &h.mask_width,   &h.input_height,
+                            &h.input_width, &h.keypoints,   &h.keypoint_dims};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) *numbers[i] = number();
     if (h.pictures > PICTURES_MAX || h.level_count > CR_LOSS_LEVELS) exit(1);
     for (int i = 0; i < h.level_count; i++) {
@@ -163,8 +164,8 @@ int main(void)
         fprintf(stderr, "%s\n", err.message);
         return 1;
     }
-    const double parts[11] = {p.total,   p.box,   p.classes,   p.distribution, p.objectness,
-                              p.offsets, p.masks, p.keypoints, p.visible,      (double)p.positives,
+    const double parts[11] = {p.total,    p.box,   p.classes,   p.distribution, p.objectness,
+                              p.offsets,  p.masks, p.keypoints, p.visible,      (double)p.positives,
                               p.score_sum};
     fwrite(parts, sizeof parts, 1, stdout);
     for (int i = 0; i < j.count; i++) {

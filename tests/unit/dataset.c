@@ -1,5 +1,6 @@
-/* Training data: coloured rectangles whose place in an augmented picture can be seen, so that boxes,
- * masks and keypoints are held against the pixels themselves; every form of labels; broken files. */
+/* Training data: coloured rectangles whose place in an augmented picture can be seen, so that
+ * boxes, masks and keypoints are held against the pixels themselves; every form of labels; broken
+ * files. */
 #define _POSIX_C_SOURCE 200809L
 #include <math.h>
 #include <setjmp.h>
@@ -47,8 +48,7 @@ static void draw(const char *name, int k)
     cr_image img;
     assert_int_equal(cr_image_create(s[0], s[1], &img, NULL), CR_OK);
     for (int y = s[3]; y < s[3] + s[5]; y++)
-        for (int x = s[2]; x < s[2] + s[4]; x++)
-            memcpy(img.rgb + (y * s[0] + x) * 3, colour[k], 3);
+        for (int x = s[2]; x < s[2] + s[4]; x++) memcpy(img.rgb + (y * s[0] + x) * 3, colour[k], 3);
     assert_int_equal(cr_image_write(at(name), &img, NULL), CR_OK);
     cr_image_free(&img);
 }
@@ -218,7 +218,8 @@ static void plain(void **state)
             assert_int_equal(item.class_id, k);
             const int *s = shape[k];
             const double x = fmin(fmax(s[2] * (double)p.gain_x + (double)p.pad_x, 0), SIDE);
-            const double r = fmin(fmax((s[2] + s[4]) * (double)p.gain_x + (double)p.pad_x, 0), SIDE);
+            const double r =
+                fmin(fmax((s[2] + s[4]) * (double)p.gain_x + (double)p.pad_x, 0), SIDE);
             assert_true(fabs(item.truth.box[0][0] - x) < 1e-9);
             assert_true(fabs(item.truth.box[0][2] - r) < 1e-9);
             cr_item_free(&item);
@@ -367,6 +368,50 @@ static void same_for_any_threads(void **state)
     cr_pool_free(&pool);
 }
 
+typedef struct crowd {
+    cr_dataset *d;
+    const cr_item_options *o;
+    float *inputs;
+    cr_item items[24];
+} crowd;
+
+static void ask(void *ctx, size_t index, int worker)
+{
+    crowd *c = ctx;
+    cr_rng rng;
+    (void)worker;
+    cr_rng_seed_at(&rng, 9, 0, index);
+    assert_int_equal(cr_dataset_item(c->d, c->o, index % PICTURES, &rng,
+                                     c->inputs + index * 3 * SIDE * SIDE, &c->items[index], NULL),
+                     CR_OK);
+}
+
+/* Several threads that ask at once get what one would get. */
+static void asked_by_many(void **state)
+{
+    cr_item_options o = everything();
+    cr_pool *pool;
+    crowd c[2] = {{0}};
+    (void)state;
+    o.augment = cr_augment_options_default();
+    assert_int_equal(cr_pool_create(4, &pool, NULL), CR_OK);
+    for (int way = 0; way < 2; way++) {
+        c[way].d = open_coco(CR_LABEL_MASKS | CR_LABEL_KEYPOINTS);
+        c[way].o = &o;
+        c[way].inputs = calloc(24 * 3 * SIDE * SIDE, sizeof(float));
+        cr_pool_run(way ? pool : NULL, 24, ask, &c[way]);
+    }
+    assert_memory_equal(c[0].inputs, c[1].inputs, 24 * sizeof input);
+    for (int i = 0; i < 24; i++)
+        assert_int_equal(c[0].items[i].truth.count, c[1].items[i].truth.count);
+    for (int way = 0; way < 2; way++) {
+        for (int i = 0; i < 24; i++) cr_item_free(&c[way].items[i]);
+        free(c[way].inputs);
+        cr_dataset_free(&c[way].d);
+    }
+    cr_pool_free(&pool);
+}
+
 /* Hue by a third of the circle takes red to green; half the value halves, twice is cut. */
 static void colours(void **state)
 {
@@ -426,8 +471,8 @@ static void options_of_augmentation(void **state)
     assert_int_equal(cr_augment_check(&o, NULL), CR_ERR_ARGUMENT);
 }
 
-/* p4.png is not there, p5.png is text, p6.png is cut, p7.png has another size: three are named, once,
- * and a good one stands in for each. */
+/* p4.png is not there, p5.png is text, p6.png is cut, p7.png has another size: three are named,
+ * once, and a good one stands in for each. */
 static void broken_pictures(void **state)
 {
     told t = {0};
@@ -555,9 +600,8 @@ static void class_folders(void **state)
     draw("f/ant/1.png", 0);
     draw("f/zebra/1.png", 1);
     for (int named = 0; named < 2; named++) {
-        const cr_dataset_options with = {.labels = at("f"),
-                                         .names = named ? names : NULL,
-                                         .classes = named ? 2 : 0};
+        const cr_dataset_options with = {
+            .labels = at("f"), .names = named ? names : NULL, .classes = named ? 2 : 0};
         cr_dataset *d = open_set(&with);
         for (size_t k = 0; k < 2; k++) {
             cr_rng rng;
@@ -603,6 +647,7 @@ int main(void)
         cmocka_unit_test(truth_follows_pixels),
         cmocka_unit_test(keypoint_pairs),
         cmocka_unit_test(same_for_any_threads),
+        cmocka_unit_test(asked_by_many),
         cmocka_unit_test(colours),
         cmocka_unit_test(shuffling),
         cmocka_unit_test(options_of_augmentation),

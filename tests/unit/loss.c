@@ -40,16 +40,14 @@ static double ciou_of(const double a[4], const double b[4], double alpha)
 {
     const double dx = (a[0] + a[2] - b[0] - b[2]) / 2, dy = (a[1] + a[3] - b[1] - b[3]) / 2;
     const double cw = fmax(a[2], b[2]) - fmin(a[0], b[0]), ch = fmax(a[3], b[3]) - fmin(a[1], b[1]);
-    const double angle =
-        atan((a[2] - a[0]) / (a[3] - a[1])) - atan((b[2] - b[0]) / (b[3] - b[1]));
+    const double angle = atan((a[2] - a[0]) / (a[3] - a[1])) - atan((b[2] - b[0]) / (b[3] - b[1]));
     return cr_box_iou(a, b, NULL) - (dx * dx + dy * dy) / (cw * cw + ch * ch) -
            alpha * 4 / (PI * PI) * angle * angle;
 }
 
 static double alpha_of(const double a[4], const double b[4])
 {
-    const double angle =
-        atan((a[2] - a[0]) / (a[3] - a[1])) - atan((b[2] - b[0]) / (b[3] - b[1]));
+    const double angle = atan((a[2] - a[0]) / (a[3] - a[1])) - atan((b[2] - b[0]) / (b[3] - b[1]));
     const double v = 4 / (PI * PI) * angle * angle;
     return v / (1 - cr_box_iou(a, b, NULL) + v);
 }
@@ -472,14 +470,13 @@ static void run_yolox(const cr_truth *truth, cr_loss_parts *parts)
 static void strange_truth(void **state)
 {
     static const int class_id[8] = {0, 1, 2, 3, -1, 0, 0, 0};
-    static const double box[8][4] = {{20, 20, 21, 21},     /* one pixel */
-                                     {100, 100, 120, 120}, /* outside */
-                                     {-1e6, -1e6, 1e6, 1e6},
-                                     {10, 10, 30, 30}, /* classes that the model lacks */
-                                     {10, 10, 30, 30},
-                                     {30, 30, 30, 40}, /* no width */
-                                     {50, 50, 40, 40}, /* inside out */
-                                     {0, 0, NAN, 10}};
+    static const double box[8][4] = {
+        {20, 20, 21, 21},                         /* one pixel */
+        {100, 100, 120, 120},                     /* outside */
+        {-1e6, -1e6, 1e6, 1e6}, {10, 10, 30, 30}, /* classes that the model lacks */
+        {10, 10, 30, 30},       {30, 30, 30, 40}, /* no width */
+        {50, 50, 40, 40},                         /* inside out */
+        {0, 0, NAN, 10}};
     cr_loss_parts parts;
     double most;
     (void)state;
@@ -593,8 +590,7 @@ static void picture_by_picture(void **state)
     assert_int_equal(cr_loss_yolov8(&h, truth, &o, NULL, &both, NULL), CR_OK);
     const cr_raw *r = &h.level[0].box;
     double want[2][32 * 64], total = 0;
-    for (int p = 0; p < 2; p++)
-        memcpy(want[p], (double *)r->grad + p * 32 * 64, sizeof want[p]);
+    for (int p = 0; p < 2; p++) memcpy(want[p], (double *)r->grad + p * 32 * 64, sizeof want[p]);
     o.score_sum = both.score_sum;
     for (int p = 0; p < 2; p++) {
         cr_yolov8_head single = h;

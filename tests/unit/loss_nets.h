@@ -23,7 +23,11 @@ typedef struct net_store {
 
 static inline void store_open(net_store *s, cr_dtype real, bool last, uint64_t seed)
 {
-    *s = (net_store){real, last, calloc(NET_FLOATS, 8), calloc(NET_FLOATS, 8), calloc(NET_FLOATS, 4),
+    *s = (net_store){real,
+                     last,
+                     calloc(NET_FLOATS, 8),
+                     calloc(NET_FLOATS, 8),
+                     calloc(NET_FLOATS, 4),
                      calloc(NET_FLOATS, 4)};
     cr_rng_seed(&s->rng, seed);
 }
