@@ -32,6 +32,10 @@ const char cli_plan_help[] =
     "                       int16 (activations); may be repeated, a later one overrides\n"
     "  --equalize W         scale channels that share a scale so that they use it alike: fold where\n"
     "                       convolutions take the factors up, all: behind SiLU, too, off (fold)\n"
+    "  --split-channels N   what depthwise convolutions read falls into at most N tensors of channels of\n"
+    "                       like range, each with a scale of its own: 2 to 64, off, or auto, which is\n"
+    "                       4 where there is one scale per tensor: --granularity tensor, TFLite,\n"
+    "                       QOperator and their targets (auto)\n"
     "  --rounding R         of weights: nearest; gptq: second-order, by what the layers' inputs look\n"
     "                       like; learned: then code by code while the output comes nearer; sums:\n"
     "                       errors cancel in the sums of kernels and outputs. gptq and learned need\n"
@@ -93,6 +97,15 @@ static int take_block(const char *name, cli_plan *p)
     long long n;
     if (!cli_integer(name, optarg, 0, INT_MAX, &n)) return CLI_USAGE;
     p->options.block = n;
+    return CLI_DONE;
+}
+
+static int take_split_channels(const char *name, cli_plan *p)
+{
+    long long n = !strcmp(optarg, "auto") ? CR_SPLIT_AUTO : CR_SPLIT_OFF;
+    const bool word = n == CR_SPLIT_AUTO || !strcmp(optarg, "off");
+    if (!word && !cli_integer(name, optarg, 2, 64, &n)) return CLI_USAGE;
+    p->options.split_channels = (int)n;
     return CLI_DONE;
 }
 
@@ -163,6 +176,7 @@ static const plan_option table[] = {
     {"weight-scales", scale_methods, AT(weight_scales), NULL, false},
     {"block", NULL, 0, take_block, false},
     {"small-layers", NULL, 0, take_small_layers, false},
+    {"split-channels", NULL, 0, take_split_channels, false},
     {"equalize", equalizations, AT(equalize), NULL, false},
     {"activations", activation_types, AT(activations), NULL, false},
     {"granularity", granularities, AT(granularity), NULL, false},

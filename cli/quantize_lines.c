@@ -74,6 +74,7 @@ static void print_plan(const quantize_job *j)
     if (r->wider_weights) printf(", %zu small ones and ends int8", r->wider_weights);
     printf(", activations %s%s", floats ? "float" : activation_text(o),
            j->mode == MODE_DYNAMIC ? " by the ranges of each run" : "");
+    if (r->divided) printf("; %zu tensors in %zu parts by range", r->divided, r->parts);
     if (r->excluded) printf("; %zu nodes kept float as asked", r->excluded);
     const bool full = is_full(o->target) && j->mode == MODE_STATIC && o->head != CR_HEAD_FLOAT;
     if (full && o->head != CR_HEAD_DETACH)

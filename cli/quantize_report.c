@@ -64,6 +64,8 @@ static void plan_facts(const quantize_job *j, facts *f)
         snprintf(fact(f, "Quantized"), FACT, "%zu of %zu convolutions and gemms, %zu weights, %zu activations",
                  r->convs_quantized, r->convs, r->weights, r->activations);
     if (r->excluded) snprintf(fact(f, "Kept float"), FACT, "%zu nodes, as asked", r->excluded);
+    if (r->divided)
+        snprintf(fact(f, "Divided by range"), FACT, "%zu tensors in %zu parts", r->divided, r->parts);
     if (r->equalized) snprintf(fact(f, "Equalized"), FACT, "%zu channels", r->equalized);
     if (j->tuned.layers)
         snprintf(fact(f, "Rounding"), FACT, "%s: %zu of %zu layers better for it; mean squared error of their "

@@ -131,6 +131,10 @@ typedef enum cr_target {
 #define CR_BLOCK_AUTO        (-1)
 #define CR_SMALL_LAYERS_AUTO (-1.0)
 
+/* Values of split_channels; others are the most groups that a tensor falls into. */
+#define CR_SPLIT_AUTO (-1) /* 4, where a scale is one per tensor: granularity TENSOR, or a target that wants it */
+#define CR_SPLIT_OFF  0
+
 typedef struct cr_quantize_options {
     cr_target target;                /* default CRAYON */
     bool byte_ports;                 /* TFLITE: outputs are 8 bits wide, too; false */
@@ -153,6 +157,10 @@ typedef struct cr_quantize_options {
     double norm;                     /* of lp: 1..16; default 4 */
     cr_head_mode head;               /* default auto */
     cr_equalize_mode equalize;       /* static mode, weights per channel; default fold */
+    int split_channels;              /* static mode, 8-bit activations: what depthwise convolutions read
+                                      * falls into tensors of channels of like range, each with a scale
+                                      * of its own (quant/range_split.c). 2 to 64, OFF or AUTO; default
+                                      * AUTO. Statistics must have been recorded with the same target */
     const char *const *keep_float;   /* glob patterns (* ? [) of node names that stay float */
     size_t keep_float_count;
     const char *const *only;         /* if any: only nodes that match are quantized */
@@ -209,6 +217,7 @@ typedef struct cr_quantize_report {
     size_t wider_weights;               /* that keep 8 bits where others have fewer */
     size_t kept_activations, kept_weights; /* entries taken over from before cr_model_unquantize */
     size_t equalized;                   /* channels with a factor */
+    size_t divided, parts;              /* tensors that fall into parts by range; into how many */
 } cr_quantize_report;
 
 /* Gives a float model the form that the target computes in, before it is calibrated: SiLU in two

@@ -55,6 +55,8 @@ typedef enum cr_rewrite_kind {
     CR_REWRITE_SPLIT,  /* result = tensor with the listed channels once more at the end (axis 1), for
                           one convolution: its weights of these channels are halved and repeated */
     CR_REWRITE_RESTORE, /* tensor = result * factor[c] along an axis: what made it makes `result` */
+    CR_REWRITE_GROUPS, /* what depthwise convolutions read falls into tensors of like channels
+                          (channel_groups.h); `result` is a word for people */
     CR_REWRITE_OUTPUTS /* the graph ends at the tensors `readers` (the first is `tensor`); `result` is
                           a description of them, which goes into the metadata CR_META_BRANCHES */
 } cr_rewrite_kind;
@@ -68,7 +70,8 @@ typedef struct cr_rewrite {
     size_t reader_count;
     float *factor;         /* BRANCH, RESTORE: by channel, finite and not 0 */
     size_t factor_count;
-    int64_t *channel;      /* SPLIT; RESTORE: the axis, one number */
+    int64_t *channel;      /* SPLIT; RESTORE: the axis, one number; GROUPS: how many, their sizes, and the
+                              channels of each */
     size_t channel_count;
 } cr_rewrite;
 

@@ -6,6 +6,7 @@
  *     BRANCH    T ─┬─ other readers          SPLIT    T ─┬─ other readers
  *                  └─ Mul(f[c]) ─ T' ─ reader            └─ Concat(T, Gather(T, channels)) ─ T' ─
  * Conv
+ *     GROUPS    channel_groups.h
  *
  * Rejected: storing the rewritten graph in the recipe (twice the size, and nothing could be checked
  * against the model), naming readers by node (names of nodes need not be unique; names of tensors
@@ -14,6 +15,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "graph/channel_groups.h"
 #include "graph/passes.h"
 #include "graph/recipe.h"
 
@@ -69,6 +71,8 @@ static cr_status check_step(const cr_rewrite *s, cr_error *err)
     for (size_t i = 0; i < s->factor_count; i++)
         CR_CHECK(isfinite(s->factor[i]) && s->factor[i] != 0, err, CR_ERR_FORMAT,
                  "recipe: rewrite of '%s': factor %g", s->tensor, (double)s->factor[i]);
+    CR_CHECK(s->kind != CR_REWRITE_GROUPS || cr_groups_valid(s->channel, s->channel_count), err, CR_ERR_FORMAT,
+             "recipe: groups of '%s': need their number, their sizes and each channel once", s->tensor);
     if (s->kind != CR_REWRITE_SPLIT) return CR_OK;
     CR_CHECK(s->reader_count == 1 && s->channel_count > 0, err, CR_ERR_FORMAT,
              "recipe: a split of '%s' needs one reader and a list of channels", s->tensor);
@@ -271,6 +275,7 @@ static cr_status replay(cr_graph *g, const cr_rewrite *s, cr_error *err)
     case CR_REWRITE_BRANCH: CR_TRY(replay_branch(g, s, t, err)); break;
     case CR_REWRITE_SPLIT: CR_TRY(replay_split(g, s, t, err)); break;
     case CR_REWRITE_RESTORE: CR_TRY(replay_restore(g, s, t, err)); break;
+    case CR_REWRITE_GROUPS: CR_TRY(cr_groups_replay(g, s, t, err)); break;
     case CR_REWRITE_OUTPUTS: CR_TRY(replay_outputs(g, s, err)); break;
     }
     return cr_graph_index(g, err);

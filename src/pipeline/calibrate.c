@@ -20,6 +20,7 @@ cr_quantize_options cr_quantize_options_default(void)
                                  .small_layers = CR_SMALL_LAYERS_AUTO,
                                  .samples = 128,
                                  .equalize = CR_EQUALIZE_FOLD,
+                                 .split_channels = CR_SPLIT_AUTO,
                                  .rounding = CR_ROUNDING_LEARNED};
 }
 

@@ -105,6 +105,21 @@ static void mark_split(const cr_graph *g, const cr_channel_classes *classes, boo
     }
 }
 
+/* All that lies between a depthwise convolution and the convolution in front of it, and what it gives:
+ * they may fall into groups of channels, each with a range of its own (range_split.h). */
+static void mark_groups(const cr_graph *g, bool *split)
+{
+    for (size_t i = g->node_count; i-- > 0;) {
+        const cr_node *n = g->nodes[i];
+        if (n->n_out < 1 || !n->out[0]) continue;
+        if (cr_is_depthwise(n)) split[n->out[0]->id] = split[n->in[0]->id] = true;
+        const bool elementwise = n->op->flags & (CR_OPF_UNARY | CR_OPF_MATH);
+        for (int k = 0; elementwise && split[n->out[0]->id] && k < n->n_in; k++)
+            if (n->in[k] && cr_shape_equal(&n->in[k]->shape, &n->out[0]->shape))
+                split[n->in[k]->id] = true;
+    }
+}
+
 static cr_status choose_split(const cr_graph *g, bool all, bool *split, cr_error *err)
 {
     cr_role *roles;
@@ -112,6 +127,7 @@ static cr_status choose_split(const cr_graph *g, bool all, bool *split, cr_error
     CR_TRY(cr_roles_find(g, &roles, err));
     const cr_status st = cr_channel_classes_find(g, roles, NULL, &classes, err);
     if (st == CR_OK) mark_split(g, &classes, all, split);
+    if (st == CR_OK) mark_groups(g, split);
     cr_channel_classes_release(&classes);
     cr_free(roles);
     return st;

@@ -544,7 +544,7 @@ static cr_status scale_stats(const equalizer *e, cr_stats **out, cr_error *err)
         for (int64_t c = 0; scaled && c < s->channels; c++) factors[c] = factor_of(e, t, c);
         st = cr_stats_borrow(*out, s, scaled ? factors : NULL, err);
     }
-    if (st == CR_OK) (*out)->pictures = e->stats->pictures;
+    if (st == CR_OK) (*out)->pictures = e->stats->pictures, (*out)->parted = e->stats->parted;
     cr_free(factors);
     if (st != CR_OK) cr_stats_release(out);
     return st;

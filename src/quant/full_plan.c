@@ -26,7 +26,7 @@
 #include "quant/placement.h"
 #include "quant/range.h"
 
-static const double background_logit = -9;
+static const double background_logit = -9, silu_is_flat = -6;
 
 typedef struct planner {
     const cr_graph *graph;
@@ -114,24 +114,31 @@ static double silu_error(const cr_tensor_stats *s, double lo, double hi)
     return sum;
 }
 
-static bool feeds_silu(const planner *p, const cr_tensor *t)
+/* The product of t and its sigmoid, which alone read it; NULL: there is none. */
+static const cr_tensor *silu_of(const planner *p, const cr_tensor *t)
 {
     const cr_tensor *gate = NULL;
     const cr_graph *g = p->graph;
-    if (t->uses != 2) return false;
+    if (t->uses != 2) return NULL;
     for (size_t i = 0; i < g->node_count; i++) {
         const cr_node *n = g->nodes[i];
         if (n->op->kind == CR_OP_Sigmoid && n->in[0] == t) gate = n->out[0];
         if (gate && n->op->kind == CR_OP_Mul &&
             ((n->in[0] == t && n->in[1] == gate) || (n->in[1] == t && n->in[0] == gate)))
-            return true;
+            return n->out[0];
     }
-    return false;
+    return NULL;
 }
 
-static void silu_range(const cr_tensor_stats *s, double *lo, double *hi)
+/* average: what an average picture has, as what comes out of SiLU has it (plan.c). */
+static void silu_range(const cr_tensor_stats *s, bool average, double *lo, double *hi)
 {
     enum { LOW_STEPS = 24, HIGH_STEPS = 12 };
+    if (average && s->pictures) {
+        *lo = fmax(fmin(s->sum_min / (double)s->pictures, -1e-3), silu_is_flat);
+        *hi = fmax(s->sum_max / (double)s->pictures, 1e-3);
+        return;
+    }
     const double least = fmax(fmin((double)s->all.min, -1e-3), -12),
                  most = fmax((double)s->all.max, .5);
     double best = INFINITY;
@@ -231,12 +238,15 @@ static cr_status add_range(planner *p, const cr_node *n, const cr_tensor *t, cr_
     double lo = 0, hi = 0;
     float scale;
     int32_t zero;
-    const bool byte = type != CR_DT_I16, half = byte && s && feeds_silu(p, t);
+    const bool byte = type != CR_DT_I16;
+    const cr_tensor *silu = byte && s ? silu_of(p, t) : NULL;
+    const bool average = p->stats->parted && p->options->calibration == CR_CALIB_AUTO && silu &&
+                         cr_only_depthwise_reads(p->graph, silu);
     CR_TRY(range_of(p, n, t, type, &lo, &hi, err));
-    if (half) silu_range(s, &lo, &hi);
+    if (silu) silu_range(s, average, &lo, &hi);
     if (byte && only_scores(p, t)) lo = fmax(lo, background_logit);
     cr_range_to_params(lo, hi, type, type == CR_DT_I16, &scale, &zero);
-    return add_one(p, t, type, scale, zero, half ? "in front of SiLU" : "every tensor", err);
+    return add_one(p, t, type, scale, zero, silu ? "in front of SiLU" : "every tensor", err);
 }
 
 /* ---- all of it ---- */
@@ -271,22 +281,29 @@ static bool keeps_codes(const cr_node *n)
     }
 }
 
+static cr_status plan_tensor(planner *p, const cr_node *n, const cr_tensor *t, cr_error *err);
+
 /* The entry of the joint that alone reads t, perhaps behind movements: codes made at its scale need
- * no second rounding. */
-static const cr_recipe_entry *joint_behind(const planner *p, const cr_tensor *t)
+ * no second rounding. A joint that no convolution reads is planned for it. */
+static cr_status joint_behind(planner *p, const cr_tensor *t, const cr_recipe_entry **entry, cr_error *err)
 {
     const cr_graph *g = p->graph;
+    *entry = NULL;
     for (size_t i = 0; i < g->node_count && t->uses == 1; i++) {
         const cr_node *n = g->nodes[i];
         bool reads = false;
         for (int k = 0; k < n->n_in; k++) reads |= n->in[k] == t;
         if (!reads) continue;
-        if (n->op->kind == CR_OP_Concat && p->roles[i] == CR_ROLE_BODY)
-            return entry_of(p, n->out[0]);
-        if (!keeps_codes(n) || n->n_out != 1) return NULL;
+        if (n->op->kind == CR_OP_Concat && p->roles[i] == CR_ROLE_BODY) {
+            const bool seen = cr_stats_find(p->stats, n->out[0]->name) != NULL;
+            if (seen) CR_TRY(plan_tensor(p, n, n->out[0], err));
+            *entry = entry_of(p, n->out[0]);
+            return CR_OK;
+        }
+        if (!keeps_codes(n) || n->n_out != 1) return CR_OK;
         t = n->out[0];
     }
-    return NULL;
+    return CR_OK;
 }
 
 static cr_status plan_tensor(planner *p, const cr_node *n, const cr_tensor *t, cr_error *err)
@@ -306,7 +323,8 @@ static cr_status plan_tensor(planner *p, const cr_node *n, const cr_tensor *t, c
                               : 0x1p-8f,
                        wide || both ? 0 : -128, "prescribed", err);
     }
-    const cr_recipe_entry *joint = joint_behind(p, t);
+    const cr_recipe_entry *joint;
+    CR_TRY(joint_behind(p, t, &joint, err));
     return joint ? add(p, t, &joint->q, "as the joint", err) : add_range(p, n, t, err);
 }
 

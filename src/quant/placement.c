@@ -106,6 +106,22 @@ bool cr_is_depthwise(const cr_node *n)
     return groups > 1 && groups == n->in[0]->shape.dim[1] && groups == n->in[1]->shape.dim[0];
 }
 
+bool cr_only_depthwise_reads(const cr_graph *g, const cr_tensor *t)
+{
+    int reads = 0;
+    for (size_t i = 0; i < g->node_count; i++) {
+        const cr_node *n = g->nodes[i];
+        for (int k = 0; k < n->n_in; k++) {
+            if (n->in[k] != t) continue;
+            const bool single = n->op->kind == CR_OP_Conv && t->shape.rank > 2 && t->shape.dim[1] == 1 &&
+                                n->in[1]->shape.dim[0] == 1;
+            if (k > 0 || (!single && !cr_is_depthwise(n))) return false;
+            reads++;
+        }
+    }
+    return reads > 0;
+}
+
 /* One scale per channel costs a depthwise kernel nothing, and no dense kernel can take it: tensors
  * that depthwise convolutions alone read as integers, as they are made, get one. (YOLOX-nano: .51
  * agreement -> .90.) Others may read the tensor too, as floats. A tensor that both kinds read would

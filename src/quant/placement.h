@@ -20,6 +20,9 @@ typedef struct cr_placement_map {
 /* One filter per channel: out and in channels and groups are equal in number. */
 bool cr_is_depthwise(const cr_node *n);
 
+/* Do depthwise convolutions alone read t? Parts of one of a single channel count as such. */
+bool cr_only_depthwise_reads(const cr_graph *g, const cr_tensor *t);
+
 /* barred: by node index, those that stay float whatever the options say; NULL: none. */
 cr_status cr_placement_find(const cr_graph *g, const cr_role *roles, const cr_quantize_options *o,
                             const bool *barred, cr_placement_map *out, cr_error *err);

@@ -5,7 +5,8 @@
  *                  {"kind": "split", "tensor": "T", "result": "T_split", "readers": ["conv_out"],
  *                   "channel": [3, 17]},
  *                  {"kind": "restore", "tensor": "T", "result": "T_part", "channel": [1],
- *                   "factor": [1024, 1, ...]}],
+ *                   "factor": [1024, 1, ...]},
+ *                  {"kind": "groups", "tensor": "T", "result": "by range", "channel": [2, 1, 2, 1, 0, 2]}],
  *     "values": {"model.0.conv.weight": {"shape": [16, 3, 3, 3], "codes": "base64"},
  *                "model.0.conv.bias": {"shape": [16], "float32": "base64"}}
  *
@@ -21,7 +22,7 @@
 #include "crayon/arith.h"
 #include "quant/json_io.h"
 
-static const char *const kinds[] = {"branch", "split", "restore", "outputs"}; /* as cr_rewrite_kind */
+static const char *const kinds[] = {"branch", "split", "restore", "groups", "outputs"}; /* as cr_rewrite_kind */
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
 /* ---- writing ---- */
@@ -187,7 +188,7 @@ static cr_status read_rewrite(cr_recipe *r, const json_t *o, cr_error *err)
                     .factor_count = json_array_size(factor),
                     .channel_count = json_array_size(channel)};
     CR_CHECK(read_kind(o, &s.kind) && s.tensor && s.result, err, CR_ERR_FORMAT,
-             "a rewrite needs kind (branch, split, restore or outputs), tensor and result");
+             "a rewrite needs kind (branch, split, restore, groups or outputs), tensor and result");
     s.readers = cr_calloc(s.reader_count + 1, sizeof *s.readers);
     s.factor = cr_calloc(s.factor_count + 1, sizeof *s.factor);
     s.channel = cr_calloc(s.channel_count + 1, sizeof *s.channel);

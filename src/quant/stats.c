@@ -293,6 +293,45 @@ static cr_status scale_channels(cr_stats *s, cr_tensor_stats *t, const cr_tensor
     return CR_OK;
 }
 
+static void pick_channel(cr_tensor_stats *t, int64_t to, const cr_tensor_stats *from, int64_t c)
+{
+    t->channel_min[to] = from->channel_min[c];
+    t->channel_max[to] = from->channel_max[c];
+    t->channel_sum_min[to] = from->channel_sum_min[c];
+    t->channel_sum_max[to] = from->channel_sum_max[c];
+    t->sum_min = fmin(t->sum_min, t->channel_sum_min[to]);
+    t->sum_max = fmax(t->sum_max, t->channel_sum_max[to]);
+    if (t->channel) t->channel[to] = from->channel[c]; /* borrows the counts */
+}
+
+cr_status cr_stats_pick(cr_stats *s, const cr_tensor_stats *from, const char *name,
+                        const int64_t *channel, int64_t count, const uint64_t *weight, cr_error *err)
+{
+    if (!cr_grow((void **)&s->tensors, &s->cap, s->count, sizeof *s->tensors)) return CR_NOMEM(err);
+    cr_tensor_stats t = *from;
+    uint64_t *const counts = cr_arena_alloc(&s->arena, CR_HIST_BINS * sizeof *counts);
+    uint64_t *const one = cr_arena_alloc(&s->arena, CR_HIST_BINS * sizeof *one);
+    const bool all = count == from->channels;
+    t.name = cr_arena_strdup(&s->arena, name);
+    t.channels = count;
+    if (!counts || !one || !t.name || !alloc_channels(s, &t)) return CR_NOMEM(err);
+    if (from->channel && !(t.channel = cr_arena_alloc(&s->arena, (size_t)count * sizeof *t.channel)))
+        return CR_NOMEM(err);
+    if (!all) t.all = cr_histogram_empty(CR_HIST_BINS, counts);
+    t.count = from->count / (uint64_t)from->channels * (uint64_t)count;
+    t.sum_min = t.sum_max = 0;
+    for (int64_t i = 0; i < count; i++) {
+        pick_channel(&t, i, from, channel[i]);
+        if (all || !from->channel || cr_histogram_is_empty(&from->channel[channel[i]])) continue;
+        const cr_histogram wide = scale_histogram(&from->channel[channel[i]], 1, one);
+        for (int k = 0; weight && k < wide.bins; k++) one[k] *= weight[channel[i]];
+        cr_histogram_merge(&t.all, &wide);
+    }
+    if (all) t.sum_min = from->sum_min, t.sum_max = from->sum_max;
+    s->tensors[s->count++] = t;
+    return CR_OK;
+}
+
 cr_status cr_stats_borrow(cr_stats *s, const cr_tensor_stats *from, const double *factor,
                           cr_error *err)
 {

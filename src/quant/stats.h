@@ -33,6 +33,7 @@ typedef struct cr_stats {
     cr_tensor_stats *tensors;
     size_t count, cap;
     uint64_t pictures;
+    bool parted;    /* tensors fall into groups of channels of like range */
     bool converged; /* calibration ended before its pictures did: ranges no longer moved */
 } cr_stats;
 
@@ -57,6 +58,12 @@ cr_status cr_stats_merge(cr_stats *a, const cr_stats *b, cr_error *err);
  * averages over pictures of the tensor's own extremes become those of its widest channels. */
 cr_status cr_stats_borrow(cr_stats *s, const cr_tensor_stats *from, const double *factor,
                           cr_error *err);
+
+/* Appends, under another name, what `from` saw of these of its channels, in this order; weight (by channel
+ * of `from`; NULL: 1) multiplies their counts in the histogram of them together, which is as it was if they
+ * are all, and empty without from->channel. */
+cr_status cr_stats_pick(cr_stats *s, const cr_tensor_stats *from, const char *name,
+                        const int64_t *channel, int64_t count, const uint64_t *weight, cr_error *err);
 
 /* Centre of bin k of t->all. */
 double cr_stats_bin(const cr_tensor_stats *t, int k);

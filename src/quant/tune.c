@@ -548,9 +548,13 @@ cr_status cr_tune_weights(const cr_graph *g, cr_recipe *r, size_t count, cr_samp
     cr_status st = CR_OK;
     bool end = g->input_count != 1 || g->inputs[0]->dtype != CR_DT_F32 || count == 0;
     tuner t = {.o = o, .recipe = r, .fill = fill, .user = user};
-    bool *run = cr_calloc(g->node_count + r->rewrite_count * 2 + 1, sizeof *run);
-    if (!run) return CR_NOMEM(err);
+    bool *run = NULL;
     CR_TRY_GOTO(open_network(&t, g, err), done);
+    run = cr_calloc(t.stream[1].graph->node_count + 1, sizeof *run);
+    if (!run) {
+        st = CR_NOMEM(err);
+        goto done;
+    }
     CR_TRY_GOTO(open_memory(&t, count, err), done);
     for (t.stage = 0; !end && t.count && t.stage <= t.deepest; t.stage++) {
         CR_TRY_GOTO(tune_stage(&t, run, report, &end, err), done);

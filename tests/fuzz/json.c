@@ -60,10 +60,13 @@ static void add_changes(cr_recipe *r)
     cr_error err;
     const cr_rewrite branch = {CR_REWRITE_BRANCH, "features", "scaled", &reader, 1, factor, 4, NULL, 0};
     const cr_rewrite split = {CR_REWRITE_SPLIT, "scaled", "more", &reader, 1, NULL, 0, channel, 2};
+    int64_t parts[6] = {2, 1, 2, 1, 0, 2};
+    const cr_rewrite groups = {CR_REWRITE_GROUPS, "features", "parts", NULL, 0, NULL, 0, parts, 6};
     const cr_shape shape = {2, {8, 2}};
     for (int i = 0; i < 16; i++) value[i] = .01f * (float)(i / 2 + 1) * (float)(i - 8);
     if (cr_recipe_add_rewrite(r, &branch, &err) != CR_OK ||
         cr_recipe_add_rewrite(r, &split, &err) != CR_OK ||
+        cr_recipe_add_rewrite(r, &groups, &err) != CR_OK ||
         cr_recipe_set_value(r, "weight", &shape, value, &err) != CR_OK ||
         cr_recipe_set_value(r, "bias", &shape, value, &err) != CR_OK)
         die(err.message);
