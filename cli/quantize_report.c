@@ -5,7 +5,7 @@
 
 #include "quantize_job.h"
 
-enum { PICTURES = 6, MOST_FACTS = 16 };
+enum { PICTURES = 6, MOST_FACTS = 18 };
 
 typedef struct facts {
     cr_report_fact list[MOST_FACTS];
