@@ -68,7 +68,8 @@ typedef struct cr_item {
     cr_arena memory;
 } cr_item;
 
-/* input: [3, height, width], preprocessed. Objects of which less than a tenth, or less than two
+/* input: [3, height, width], preprocessed. Where masks were read, the box of an object that the edge
+ * cuts is that of what is left of its mask. Objects of which less than a tenth, or less than two
  * pixels in width or height, is left after augmentation are dropped; without a generator all stay
  * that lie in the picture. The item must be freed (or zeroed at first); it is emptied on failure.
  * Any number of threads may ask, each with a pool of its own or none. */

@@ -1,10 +1,9 @@
 /* One training picture and its truth. Objects go the way of the pixels: source picture -> tile ->
- * input -> turned. A mask's pixel is on where at least half of four points in it are: a quarter of
- * its side off its middle; its points come back from the input to the source picture. */
+ * input -> turned. */
 #include <math.h>
 #include <string.h>
 
-#include "base/runs.h"
+#include "train/dataset_mask.h"
 #include "train/dataset_store.h"
 
 static const double SMALLEST = 2, LEAST_PART = .1;
@@ -16,7 +15,6 @@ typedef struct making {
     const cr_augmentation *a; /* NULL: none */
     cr_item *out;
     size_t cap; /* of objects */
-    uint8_t *masks;
 } making;
 
 void cr_item_free(cr_item *item)
@@ -51,21 +49,47 @@ static cr_status reserve(making *m, size_t more, cr_error *err)
     return CR_OK;
 }
 
-/* The object's box in the input, cut at the tile's clip; false: too little of it is left. */
-static bool place_box(const making *m, const cr_tile *tile, const double from[4], double to[4])
+/* The object's box in the input, cut at the tile's clip. *cut: some of it is lost. */
+static void clip_box(const cr_tile *tile, const double from[4], double to[4], bool *cut)
 {
-    double whole = 1, left = 1;
-    for (int k = 0; k < 2; k++) {
-        const double lo = from[k] * tile->gain[k] + tile->shift[k];
-        const double hi = from[k + 2] * tile->gain[k] + tile->shift[k];
-        to[k] = fmin(fmax(lo, tile->clip[k]), tile->clip[k + 2]);
-        to[k + 2] = fmin(fmax(hi, tile->clip[k]), tile->clip[k + 2]);
-        const double side = to[k + 2] - to[k];
-        if (!(side > (m->a ? SMALLEST : 0))) return false;
-        whole *= hi - lo;
-        left *= side;
+    *cut = false;
+    for (int e = 0; e < 4; e++) {
+        const int k = e % 2;
+        const double at = from[e] * tile->gain[k] + tile->shift[k];
+        to[e] = fmin(fmax(at, tile->clip[k]), tile->clip[k + 2]);
+        *cut |= to[e] != at;
     }
-    return !m->a || left > LEAST_PART * whole;
+}
+
+static double area_of(const double box[4])
+{
+    return (box[2] - box[0]) * (box[3] - box[1]);
+}
+
+static bool is_left(const making *m, const cr_tile *tile, const double from[4], const double to[4])
+{
+    const double least = m->a ? SMALLEST : 0;
+    const double whole = area_of(from) * tile->gain[0] * tile->gain[1];
+    return to[2] - to[0] > least && to[3] - to[1] > least &&
+           (!m->a || area_of(to) > LEAST_PART * whole);
+}
+
+/* Box and mask of an object in the input, not yet turned; *left: is enough of it there? */
+static cr_status place_object(const making *m, const cr_dataset_object *from, const cr_tile *tile,
+                              double *box, uint8_t *mask, bool *left, cr_error *err)
+{
+    const cr_mask_grid grid = {m->o->pre.width, m->o->pre.height, m->o->mask_width,
+                               m->o->mask_height};
+    bool cut, empty = false;
+    clip_box(tile, from->box, box, &cut);
+    *left = is_left(m, tile, from->box, box);
+    if (!*left || !from->label->mask) return CR_OK;
+    if (cut) CR_TRY(cr_mask_tighten(from->label->mask, tile, box, &empty, err));
+    *left = !empty && is_left(m, tile, from->box, box);
+    if (!*left || !mask) return CR_OK;
+    CR_TRY(cr_mask_place(from->label->mask, tile, &grid, box, mask, err));
+    if (m->a) cr_augment_turn(m->a->turn, mask, 1, grid.columns, grid.rows);
+    return CR_OK;
 }
 
 static void turn_box(const making *m, double box[4])
@@ -111,67 +135,6 @@ static void place_keypoints(const making *m, const cr_tile *tile, const cr_label
     }
 }
 
-/* ---- masks ----------------------------------------------------------------------------------- */
-
-/* A mask's pixels by columns, 0 or 1, from its run lengths. */
-static cr_status unpack_mask(const cr_coco_mask *mask, uint8_t *bits, cr_error *err)
-{
-    cr_runs runs = {0};
-    const size_t all = (size_t)mask->width * (size_t)mask->height;
-    size_t at = 0;
-    cr_status st = cr_runs_from_text(mask->counts, (uint32_t)all, &runs, err);
-    for (size_t i = 0; st == CR_OK && i < runs.count; i++) {
-        memset(bits + at, i % 2, runs.length[i]);
-        at += runs.length[i];
-    }
-    cr_runs_free(&runs);
-    return st;
-}
-
-/* The source pixel under a point of the input, -1: the point is not the tile's. */
-static int64_t source_of(const cr_tile *tile, int axis, double x, int size)
-{
-    if (!(x >= tile->clip[axis] && x < tile->clip[axis + 2])) return -1;
-    const double from = floor((x - tile->shift[axis]) / tile->gain[axis]);
-    return (int64_t)fmin(fmax(from, 0), size - 1);
-}
-
-/* Columns or rows of the mask that the box reaches into. */
-static void mask_range(double lo, double hi, double cell, int size, int *from, int *to)
-{
-    *from = (int)fmax(floor(lo / cell), 0);
-    *to = (int)fmin(ceil(hi / cell), size);
-}
-
-/* box: of the object in the input, before it is turned. */
-static cr_status place_mask(const making *m, const cr_tile *tile, const cr_coco_mask *mask,
-                            const double box[4], uint8_t *out, cr_error *err)
-{
-    const int mw = m->o->mask_width, mh = m->o->mask_height;
-    const double cell[2] = {(double)m->o->pre.width / mw, (double)m->o->pre.height / mh};
-    uint8_t *bits = cr_malloc((size_t)mask->width * (size_t)mask->height);
-    if (!bits) return CR_NOMEM(err);
-    const cr_status st = unpack_mask(mask, bits, err);
-    int x0, x1, y0, y1;
-    mask_range(box[0], box[2], cell[0], mw, &x0, &x1);
-    mask_range(box[1], box[3], cell[1], mh, &y0, &y1);
-    for (int y = y0; st == CR_OK && y < y1; y++)
-        for (int x = x0; x < x1; x++) {
-            int on = 0;
-            for (int k = 0; k < 4; k++) {
-                const int64_t sx =
-                    source_of(tile, 0, (x + (k % 2 ? .75 : .25)) * cell[0], mask->width);
-                const int64_t sy =
-                    source_of(tile, 1, (y + (k / 2 ? .75 : .25)) * cell[1], mask->height);
-                if (sx >= 0 && sy >= 0) on += bits[sx * mask->height + sy];
-            }
-            out[(size_t)y * (size_t)mw + (size_t)x] = on >= 2;
-        }
-    cr_free(bits);
-    if (m->a) cr_augment_turn(m->a->turn, out, 1, mw, mh);
-    return st;
-}
-
 /* ---- pictures -------------------------------------------------------------------------------- */
 
 static cr_status add_objects(making *m, const cr_dataset_entry *e, const cr_tile *tile,
@@ -183,10 +146,10 @@ static cr_status add_objects(making *m, const cr_dataset_entry *e, const cr_tile
     for (size_t i = 0; i < e->count; i++) {
         const cr_dataset_object *from = &m->d->object[e->first + i];
         double *box = (double *)t->box[t->count];
-        if (!place_box(m, tile, from->box, box)) continue;
-        if (area && from->label->mask)
-            CR_TRY(place_mask(m, tile, from->label->mask, box,
-                              (uint8_t *)t->masks + t->count * area, err));
+        uint8_t *mask = area ? (uint8_t *)t->masks + t->count * area : NULL;
+        bool left;
+        CR_TRY(place_object(m, from, tile, box, mask, &left, err));
+        if (!left) continue;
         if (m->o->keypoints)
             place_keypoints(m, tile, from->label,
                             (double *)t->keypoints + t->count * m->o->keypoints * 3);

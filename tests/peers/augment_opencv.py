@@ -115,6 +115,27 @@ def small_mask(mask, gain, shift, lo, hi, side):
     return total >= 2
 
 
+def left(box, whole):
+    """Is enough left to learn from?"""
+    w, h = box[2] - box[0], box[3] - box[1]
+    return w > 2 and h > 2 and w * h > 0.1 * (whole[2] - whole[0]) * (whole[3] - whole[1])
+
+
+def tighten(box, mask, gain, shift, lo, hi):
+    """The box of what the clip shows of the mask, where it is more than a source pixel off."""
+    x, y = ((np.arange(mask.shape[1 - i]) + 0.5) * gain[i] + shift[i] for i in range(2))
+    on = mask & (((y >= lo[1]) & (y < hi[1]))[:, None] & ((x >= lo[0]) & (x < hi[0]))[None])
+    if not on.any():
+        return None
+    columns, rows = np.nonzero(on.any(0))[0], np.nonzero(on.any(1))[0]
+    edge = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+    for e in range(4):
+        at = edge[e] * gain[e % 2] + shift[e % 2]
+        if (at - box[e] if e < 2 else box[e] - at) > gain[e % 2]:
+            box[e] = at
+    return box
+
+
 class Case:
     def __init__(self, coco, folder, side):
         self.coco, self.folder, self.side = coco, folder, side
@@ -137,11 +158,14 @@ class Case:
                 whole = [x * gain[0] + shift[0], y * gain[1] + shift[1],
                          (x + w) * gain[0] + shift[0], (y + h) * gain[1] + shift[1]]
                 box = [min(max(whole[e], lo[e % 2]), hi[e % 2]) for e in range(4)]
-                size = (box[2] - box[0]) * (box[3] - box[1])
-                full = (whole[2] - whole[0]) * (whole[3] - whole[1])
-                if box[2] - box[0] <= 2 or box[3] - box[1] <= 2 or size <= 0.1 * full:
+                if not left(box, whole):
                     continue
-                mask = small_mask(self.coco.annToMask(obj), gain, shift, lo, hi, self.side)
+                pixels = self.coco.annToMask(obj) > 0
+                if box != whole:
+                    box = tighten(box, pixels, gain, shift, lo, hi)
+                    if box is None or not left(box, whole):
+                        continue
+                mask = small_mask(pixels, gain, shift, lo, hi, self.side)
                 # the library looks at cells that the box reaches into
                 x1, y1 = int(box[0] // 4), int(box[1] // 4)
                 x2, y2 = int(-(-box[2] // 4)), int(-(-box[3] // 4))

@@ -15,7 +15,9 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/runs.h"
 #include "train/dataset.h"
+#include "train/dataset_mask.h"
 
 enum { PICTURES = 4, SIDE = 160, CELLS = SIDE / 4 };
 
@@ -309,6 +311,31 @@ static void truth_follows_pixels(void **state)
     assert_true(hidden < 40); /* slivers */
     for (int t = 0; t < 8; t++) assert_true(turned[t] > 2);
     cr_dataset_free(&d);
+}
+
+/* A triangle whose column x is on from row 99 - x: its first 30 columns reach from row 70 down. */
+static void boxes_of_what_is_left(void **state)
+{
+    cr_runs runs = {0};
+    (void)state;
+    for (uint32_t x = 0; x < 100; x++) {
+        cr_runs_add(&runs, false, 99 - x);
+        cr_runs_add(&runs, true, x + 1);
+    }
+    char *text = cr_runs_to_text(&runs);
+    const cr_coco_mask mask = {100, 100, text};
+    cr_tile tile = {{2, 2}, {-10, 0}, {0, 0, 50, 200}};
+    double box[4] = {0, 0, 50, 200};
+    bool empty;
+    assert_int_equal(cr_mask_tighten(&mask, &tile, box, &empty, NULL), CR_OK);
+    const double want[4] = {0, 140, 50, 200};
+    assert_false(empty);
+    assert_memory_equal(box, want, sizeof want);
+    tile.clip[3] = 100;
+    assert_int_equal(cr_mask_tighten(&mask, &tile, box, &empty, NULL), CR_OK);
+    assert_true(empty);
+    free(text);
+    cr_runs_free(&runs);
 }
 
 /* Keypoints of a mirrored picture change places with their pairs, and without pairs there is no
@@ -645,6 +672,7 @@ int main(void)
         cmocka_unit_test(what_is_there),
         cmocka_unit_test(plain),
         cmocka_unit_test(truth_follows_pixels),
+        cmocka_unit_test(boxes_of_what_is_left),
         cmocka_unit_test(keypoint_pairs),
         cmocka_unit_test(same_for_any_threads),
         cmocka_unit_test(asked_by_many),
