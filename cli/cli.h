@@ -39,6 +39,8 @@ int cmd_synth(int argc, char **argv);
 
 /* Prints "crayon: MESSAGE" as one line on stderr; returns CLI_FAILED. */
 int cli_fail(const cr_error *err);
+/* From now on results and warnings are another process's to print; errors name this one. */
+void cli_be_quiet(int rank);
 int cli_failf(const char *format, ...) CLI_PRINTF(1, 2);
 
 /* Prints "crayon: VERB: MESSAGE; see 'crayon VERB --help'" on stderr; returns CLI_USAGE. */
@@ -196,6 +198,14 @@ typedef struct cli_pictures {
     const int64_t *ids;
     size_t count;
 } cli_pictures;
+
+/* ---- several processes (gather.c) ---- */
+
+/* Where the pictures of a process begin; those of the next one behind them. */
+size_t cli_share_begin(size_t n, int rank);
+/* Boxes of all processes, in the order of the pictures, in place of this one's. status: of this
+ * process; the first failure is everyone's. */
+cr_status cli_boxes_gather(cli_boxes *boxes, cr_status status, cr_error *err);
 
 cr_status cli_collect(const cr_model *model, int threads, const cli_pictures *pictures,
                       const cr_detect_options *options, const char *what, cli_boxes *out,

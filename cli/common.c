@@ -23,11 +23,20 @@ void cli_set_verb(const char *verb)
     current_verb = verb;
 }
 
+static int quiet_rank; /* of a process that is not the first */
+
+void cli_be_quiet(int rank)
+{
+    quiet_rank = rank;
+    if (!freopen("/dev/null", "w", stdout)) fclose(stdout);
+}
+
 /* A message is one line whatever a file's names hold: control characters become '?'. */
 static void print_line(const char *text)
 {
     cli_progress_clear();
     fputs("crayon: ", stderr);
+    if (quiet_rank) fprintf(stderr, "process %d: ", quiet_rank);
     for (; *text; text++) {
         const unsigned char c = (unsigned char)*text;
         fputc(c < ' ' || c == 127 ? '?' : c, stderr);
@@ -56,6 +65,7 @@ void cli_warn(const char *format, ...)
 {
     char text[768], line[800];
     va_list args;
+    if (quiet_rank) return;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
@@ -67,6 +77,7 @@ int cli_usage(const char *format, ...)
 {
     char text[768], line[1024];
     va_list args;
+    if (quiet_rank) return CLI_USAGE; /* all processes have the same options */
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
@@ -163,7 +174,7 @@ static bool report(void *user, const char *what, uint64_t done, uint64_t total)
 {
     catch_interrupt();
     if (interrupted) return false;
-    if (!isatty(STDERR_FILENO)) return true;
+    if (quiet_rank || !isatty(STDERR_FILENO)) return true;
     const double now = cli_now_ms();
     if (strncmp(bar.what, what, sizeof bar.what - 1)) {
         cli_progress_clear();

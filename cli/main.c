@@ -3,18 +3,21 @@
 #include <string.h>
 
 #include "cli.h"
+#include "crayon/cluster.h"
 
 typedef struct verb {
     const char *name;
     int (*run)(int argc, char **argv);
     const char *summary;
+    bool together; /* several processes of an MPI run work on it; else the first alone does */
 } verb;
 
 static const verb verbs[] = {
-    {"quantize", cmd_quantize, "make an INT8 model from a float one and a folder of pictures"},
+    {"quantize", cmd_quantize, "make an INT8 model from a float one and a folder of pictures",
+     true},
     {"detect", cmd_detect, "find objects in pictures and video"},
     {"watch", cmd_watch, "follow a camera or video in the terminal"},
-    {"eval", cmd_eval, "measure a model on labelled pictures (COCO metrics)"},
+    {"eval", cmd_eval, "measure a model on labelled pictures (COCO metrics)", true},
     {"compare", cmd_compare, "how far do two models agree, layer by layer if wanted"},
     {"bench", cmd_bench, "measure speed and memory"},
     {"convert", cmd_convert, "write a model in another format, as it is"},
@@ -52,8 +55,22 @@ static int no_such_verb(const char *name)
     return CLI_USAGE;
 }
 
+/* Of several processes the first one speaks; false: this one has nothing to do. */
+static bool take_part(const verb *v)
+{
+    if (cr_cluster_size() == 1) return true;
+    const bool first = cr_cluster_rank() == 0;
+    if (!v || !v->together) cr_cluster_leave();
+    if (!first && v && v->together) cli_be_quiet(cr_cluster_rank());
+    return first || (v && v->together);
+}
+
 static int run(int argc, char **argv)
 {
+    const verb *v = argc > 1 ? find_verb(argv[1]) : NULL;
+    cr_error err;
+    if (cr_cluster_start(&err) != CR_OK) return cli_fail(&err);
+    if (!take_part(v)) return CLI_DONE;
     if (argc < 2) {
         fputs("crayon: a verb is missing; see 'crayon --help'\n", stderr);
         return CLI_USAGE;
@@ -64,7 +81,6 @@ static int run(int argc, char **argv)
         printf("crayon %s\n", cr_version());
         return CLI_DONE;
     }
-    const verb *v = find_verb(argv[1]);
     if (!v) return no_such_verb(argv[1]);
     cli_set_verb(v->name);
     return v->run(argc - 1, argv + 1);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "crayon/cluster.h"
 
 /* Makes room for one more element; false: no memory. */
 static bool grow(void **items, size_t *cap, size_t count, size_t size)
@@ -90,27 +91,44 @@ static cr_status collect_one(cr_detector *detector, cli_reader *reader, bool cla
     return st;
 }
 
-cr_status cli_collect(const cr_model *model, int threads, const cli_pictures *pictures,
-                      const cr_detect_options *options, const char *what, cli_boxes *out,
-                      cr_error *err)
+static cr_status collect_all(const cr_model *model, int threads, const cli_pictures *pictures,
+                             const cr_detect_options *options, const char *what, cli_boxes *out,
+                             cr_error *err)
 {
     const cr_model_info *info = cr_model_get_info(model);
     const bool classify = info->head.kind == CR_HEAD_CLASSIFY;
     cr_detector *detector = NULL;
     cli_reader *reader = NULL;
-    *out = (cli_boxes){0};
     cr_status st = cr_detector_create(model, threads, &detector, err);
     if (st == CR_OK)
         st = cli_reader_open(&reader, pictures->paths, pictures->count, &info->preprocess, threads,
                              err);
     for (size_t i = 0; st == CR_OK && i < pictures->count; i++) {
-        const int64_t id = pictures->ids ? pictures->ids[i] : (int64_t)i + 1;
-        st = collect_one(detector, reader, classify, options, id, out, err);
+        st = collect_one(detector, reader, classify, options, pictures->ids[i], out, err);
         if (st == CR_OK && !cli_step(what, i + 1, pictures->count))
             st = cli_error(err, CR_ERR_CANCELLED, "cancelled");
     }
     cli_reader_close(&reader);
     cr_detector_free(&detector);
+    return st;
+}
+
+cr_status cli_collect(const cr_model *model, int threads, const cli_pictures *pictures,
+                      const cr_detect_options *options, const char *what, cli_boxes *out,
+                      cr_error *err)
+{
+    const size_t n = pictures->count, begin = cli_share_begin(n, cr_cluster_rank()),
+                 end = cli_share_begin(n, cr_cluster_rank() + 1);
+    int64_t *ids = malloc((n + 1) * sizeof *ids);
+    *out = (cli_boxes){0};
+    cr_status st = ids ? CR_OK : cli_error(err, CR_ERR_MEMORY, "out of memory");
+    for (size_t i = 0; ids && i < n; i++) ids[i] = pictures->ids ? pictures->ids[i] : (int64_t)i + 1;
+    if (ids) {
+        const cli_pictures mine = {pictures->paths + begin, ids + begin, end - begin};
+        st = collect_all(model, threads, &mine, options, what, out, err);
+    }
+    st = cli_boxes_gather(out, st, err);
+    free(ids);
     if (st != CR_OK) cli_boxes_free(out);
     return st;
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "crayon/cluster.h"
 
 /* ---- files ---- */
 
@@ -71,7 +72,8 @@ cr_status cli_file_commit(cli_file *file, cr_error *err)
         good = false;
     else if (!good)
         errno = why;
-    if (good && file->temp) good = !rename(file->temp, file->path);
+    const bool mine = cr_cluster_rank() == 0; /* one of several processes writes */
+    if (good && file->temp) good = !(mine ? rename(file->temp, file->path) : unlink(file->temp));
     const cr_status st = good ? CR_OK : io_error(err, file->path, "write");
     if (!good && file->temp) unlink(file->temp);
     free(file->temp);

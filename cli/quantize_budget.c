@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "crayon/cluster.h"
 #include "plan_options.h"
 
 const char cli_budget_help[] =
@@ -87,6 +88,8 @@ int cli_budget_check(const cli_budget *b, bool calibrates, bool pictures)
     if ((b->labels_path || b->options.no_int4 || b->options.times) && !budget)
         return cli_usage("--labels, --no-int4 and --times belong to --max-drop");
     if (!cli_budget_given(b)) return CLI_DONE;
+    if (cr_cluster_size() > 1)
+        return cli_usage("--max-drop and --int16-layers measure: they run in one process, without mpirun");
     if (!calibrates)
         return cli_usage("--max-drop and --int16-layers plan: not with this mode or --recipe");
     if (!pictures) return cli_usage("--images is missing: the loss is measured on pictures");

@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.." || exit 2
 allowed() {
     case $1 in
     base) echo "base" ;;
+    mpi) echo "base" ;;
     graph) echo "base graph" ;;
     onnx) echo "base graph onnx" ;;
     tflite) echo "base graph tflite" ;;

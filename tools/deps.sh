@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes sure that what the build needs is there: asks pkg-config and the PATH, installs what is
 # missing with apt (as root or through sudo), else names it and stops with exit 1. Not asked for:
-# libsdl2-dev, which only `detect --view` needs.
+# libsdl2-dev, which only `detect --view` needs; libopenmpi-dev, for runs by mpirun.
 set -u
 missing=""
 need_cmd() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "crayon/cluster.h"
 
 /* Opens for reading. Not blocking: a FIFO without a writer would hold us here for ever. */
 static FILE *open_input(const char *path)
@@ -129,7 +130,8 @@ cr_status cr_outfile_commit(cr_outfile **f, cr_error *err)
     bool ok = !ferror(o->stream) && !fflush(o->stream) && !fsync(fileno(o->stream));
     ok = !fclose(o->stream) && ok;
     o->stream = NULL;
-    ok = ok && !rename(o->temp, o->path);
+    const bool mine = cr_cluster_rank() == 0; /* one of several processes writes */
+    ok = ok && !(mine ? rename(o->temp, o->path) : unlink(o->temp));
     if (ok) {
         outfile_free(f);
         return CR_OK;

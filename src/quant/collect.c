@@ -6,15 +6,18 @@
  *
  * Early stop. Pictures after the ranges have converged cost time and change nothing. After a block,
  * convergence.c compares what the whole says with what it said a block ago; blocks are counted in
- * pictures, so the decision is the same for any number of threads and any timing. */
+ * pictures, so the decision is the same for any number of threads and any timing.
+ *
+ * Several processes (crayon/cluster.h) divide each block and exchange what they saw after it. */
 #include <stdatomic.h>
 #include <string.h>
 
 #include "base/error.h"
+#include "crayon/cluster.h"
 #include "quant/channel_classes.h"
 #include "quant/convergence.h"
 #include "quant/placement.h"
-#include "quant/stats.h"
+#include "quant/stats_share.h"
 
 enum { BLOCK = 16 };
 
@@ -34,7 +37,7 @@ typedef struct collector {
     int count;
     bool *split; /* by tensor id: with histograms per channel */
     size_t begin; /* of the block */
-    cr_stats *whole;
+    cr_stats *whole, *block; /* block: of this process */
     cr_convergence *convergence; /* NULL: no early stop */
     atomic_size_t done;
     atomic_bool stop;
@@ -72,10 +75,12 @@ static void sample_task(void *ctx, size_t index, int worker)
     collector *c = ctx;
     lane *l = &c->lanes[worker];
     if (atomic_load(&c->stop)) return;
-    l->status = run_sample(c, l, c->begin + index);
-    const size_t done = atomic_fetch_add(&c->done, 1) + 1;
+    const size_t ranks = (size_t)cr_cluster_size();
+    l->status = run_sample(c, l, c->begin + index * ranks + (size_t)cr_cluster_rank());
+    const size_t all = (atomic_fetch_add(&c->done, 1) + 1) * ranks, count = c->options->count;
+    const size_t done = all < count ? all : count;
     if (l->status == CR_OK && worker == 0 &&
-        !cr_report(c->options->progress, "calibrating", done, c->options->count))
+        !cr_report(c->options->progress, "calibrating", done, count))
         l->status = cr_fail(&l->error, CR_ERR_CANCELLED, "cancelled");
     if (l->status != CR_OK) atomic_store(&c->stop, true);
 }
@@ -158,9 +163,26 @@ static cr_status first_failure(const collector *c, cr_error *err)
 static cr_status merge_lanes(collector *c, cr_error *err)
 {
     for (int i = 0; i < c->count; i++) {
-        CR_TRY(cr_stats_merge(c->whole, c->lanes[i].stats, err));
+        CR_TRY(cr_stats_merge(c->block, c->lanes[i].stats, err));
         cr_stats_reset(c->lanes[i].stats);
     }
+    return CR_OK;
+}
+
+/* Samples of a block of n that are this rank's: each ranks-th. */
+static size_t share_of(size_t n)
+{
+    const size_t rank = (size_t)cr_cluster_rank(), ranks = (size_t)cr_cluster_size();
+    return rank < n ? (n - rank - 1) / ranks + 1 : 0;
+}
+
+static cr_status run_block(collector *c, size_t n, cr_pool *pool, cr_error *err)
+{
+    cr_pool_run(pool, share_of(n), sample_task, c);
+    cr_status st = first_failure(c, err);
+    if (st == CR_OK) st = merge_lanes(c, err);
+    CR_TRY(cr_stats_share(c->whole, c->block, st, err));
+    cr_stats_reset(c->block);
     return CR_OK;
 }
 
@@ -169,9 +191,7 @@ static cr_status run_blocks(collector *c, cr_pool *pool, cr_error *err)
     const size_t count = c->options->count;
     for (c->begin = 0; c->begin < count; c->begin += BLOCK) {
         const size_t left = count - c->begin;
-        cr_pool_run(pool, left < BLOCK ? left : BLOCK, sample_task, c);
-        CR_TRY(first_failure(c, err));
-        CR_TRY(merge_lanes(c, err));
+        CR_TRY(run_block(c, left < BLOCK ? left : BLOCK, pool, err));
         if (left <= BLOCK || !c->convergence) continue;
         CR_TRY(cr_convergence_check(c->convergence, c->whole, &c->whole->converged, err));
         if (c->whole->converged) break;
@@ -189,6 +209,7 @@ static void close_all(collector *c)
     cr_free(c->lanes);
     cr_free(c->split);
     cr_stats_release(&c->whole);
+    cr_stats_release(&c->block);
     cr_convergence_free(&c->convergence);
 }
 
@@ -200,6 +221,7 @@ static cr_status prepare(collector *c, const cr_graph *g, int lanes, cr_error *e
     if (!c->lanes || !c->split) return CR_NOMEM(err);
     CR_TRY(choose_split(g, c->options->all_channels, c->split, err));
     CR_TRY(cr_stats_create(&c->whole, err));
+    CR_TRY(cr_stats_create(&c->block, err));
     return c->options->all ? CR_OK : cr_convergence_create(&c->convergence, err);
 }
 

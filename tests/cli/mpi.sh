@@ -1,0 +1,41 @@
+# Several processes (MPI): calibration and evaluation end with the bits of one process; one of them
+# writes and speaks; a failure of any is everyone's.
+need_sample
+command -v mpirun >/dev/null || { echo "SKIP no mpirun (Debian: openmpi-bin, libopenmpi-dev to build)"; exit 0; }
+[ -e "$(dirname "$CRAYON")/libcrayon_mpi.so" ] || { echo "SKIP built without MPI (Debian: libopenmpi-dev)"; exit 0; }
+OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
+OMPI_MCA_btl_vader_single_copy_mechanism=none OMPI_MCA_hwloc_base_binding_policy=none
+export OMPI_ALLOW_RUN_AS_ROOT OMPI_ALLOW_RUN_AS_ROOT_CONFIRM OMPI_MCA_rmaps_base_oversubscribe \
+    OMPI_MCA_btl_vader_single_copy_mechanism OMPI_MCA_hwloc_base_binding_policy
+run() { # processes, verb, arguments...
+    n=$1 verb=$2
+    shift 2
+    mpirun -n "$n" "$CRAYON" "$verb" "$@" 2>&1
+}
+"$CRAYON" synth scenes -n 21 --seed 4 >/dev/null
+set -- "$SAMPLE" --images scenes/images --threads 1 --rounding nearest
+"$CRAYON" quantize "$@" -o one.onnx --save-stats one.json >one.log 2>/dev/null
+for n in 2 3; do
+    run $n quantize "$@" -o "$n.onnx" --save-stats "$n.json" >"$n.log"
+    cmp one.json "$n.json" && cmp one.onnx "$n.onnx" && echo "$n processes: the statistics and model of one"
+    sed "s/$n.onnx/one.onnx/; s/$n.json/one.json/" "$n.log" | grep -v '^ranges\|s$' >a
+    grep -v '^ranges\|s$' one.log >b
+    cmp a b && echo "and its words, once"
+done
+"$CRAYON" eval one.onnx --images scenes/images --labels scenes/instances.json --json --save-detections one.det >one.eval
+run 2 eval one.onnx --images scenes/images --labels scenes/instances.json --json --save-detections two.det >two.eval
+cmp one.eval two.eval && cmp one.det two.det && echo "eval: the same"
+run 30 eval one.onnx --images scenes/images --labels scenes/instances.json --json --threads 1 >many.eval
+cmp one.eval many.eval && echo "eval: the same by more processes than pictures"
+# a picture that only the second process meets
+cp -r scenes damaged
+echo nonsense >damaged/images/000020.jpg
+run 2 eval one.onnx --images damaged/images --labels damaged/instances.json >log
+echo "exit $?"
+grep '^crayon:' log | sort
+run 2 inspect "$SAMPLE" >alone
+"$CRAYON" inspect "$SAMPLE" | cmp - alone && echo "other verbs: one process"
+run 2 quantize "$SAMPLE" -o x.onnx --images scenes/images --max-drop 1 >log
+echo "exit $?"
+grep '^crayon:' log | sort
+listing | grep -v images
