@@ -22,6 +22,19 @@ static void gemm_run_f32(const cr_gemm_shape *s, const float *a, const float *b,
     cr_gemm_f32_run(cr_gemm_f32_select(cr_cpu_flags()), s, a, b, c, scratch, pool);
 }
 
+/* The activation that the runtime's kernels know; CR_ACT_NONE: they do not. */
+static cr_act act_of(cr_op_kind kind, float a, float b)
+{
+    switch (kind) {
+    case CR_OP_Sigmoid: return (cr_act){CR_ACT_SIGMOID, 0, 0};
+    case CR_OP_Swish: return (cr_act){a == 1 ? CR_ACT_SILU : CR_ACT_NONE, 0, 0};
+    case CR_OP_LeakyRelu: return (cr_act){CR_ACT_LEAKY_RELU, a, 0};
+    case CR_OP_HardSwish: return (cr_act){CR_ACT_HARD_SWISH, 0, 0};
+    case CR_OP_HardSigmoid: return (cr_act){CR_ACT_HARD_SIGMOID, a, b};
+    default: return (cr_act){CR_ACT_NONE, 0, 0};
+    }
+}
+
 #include "train/grad_conv_planes.h"
 #define GRAD_KERNELS
 

@@ -9,6 +9,10 @@ typedef struct FN(pool) {
 
 static cr_status FN(max_pool_scratch)(const cr_grad_call *c, size_t *bytes, cr_error *err)
 {
+    cr_window w;
+    CR_TRY(cr_window_pool(&c->op, &w, err));
+    CR_CHECK(w.in[0] * w.in[1] * w.in[2] <= INT32_MAX, err, CR_ERR_LIMIT,
+             "node '%s': pictures of more than 2^31 pixels", c->op.node->name);
     return FN(no_scratch)(c, bytes, err);
 }
 
@@ -52,9 +56,22 @@ static int64_t FN(window_at)(const FN(pool) *p, int64_t o, int64_t lo[3], int64_
  * their places in the plane, -1 where no tap has fallen on the picture yet. */
 enum { FN(STRIP) = 128 };
 
+/* Outputs lo..hi-1 of a strip look at x[i * step], which is the plane's element at + i * step. */
+static void FN(max_tap)(const real *x, int64_t step, int32_t at, int64_t lo, int64_t hi,
+                        real *restrict best, int32_t *restrict where)
+{
+    for (int64_t i = lo; i < hi; i++) {
+        const real v = x[i * step], b = best[i];
+        const int32_t here = at + (int32_t)(i * step), w = where[i];
+        const bool more = (v > b) | (v != v) | (w < 0);
+        best[i] = more ? v : b;
+        where[i] = more ? here : w;
+    }
+}
+
 /* Outputs o0..o1-1 of row (oz, oy). */
 static void FN(max_strip)(const FN(pool) *p, const real *plane, int64_t oz, int64_t oy, int64_t o0,
-                          int64_t o1, real *best, int64_t *where)
+                          int64_t o1, real *best, int32_t *where)
 {
     const cr_window *w = &p->w;
     for (int64_t i = 0; i < o1 - o0; i++) best[i] = -INFINITY, where[i] = -1;
@@ -70,13 +87,8 @@ static void FN(max_strip)(const FN(pool) *p, const real *plane, int64_t oz, int6
                 cr_window_span(w, 2, kx, &lo, &hi);
                 lo = (lo > o0 ? lo : o0) - o0;
                 hi = (hi < o1 ? hi : o1) - o0;
-                for (int64_t i = lo; i < hi; i++) {
-                    const int64_t at = row + (o0 + i) * w->stride[2] + shift;
-                    const real x = plane[at];
-                    const bool more = x > best[i] || x != x || where[i] < 0;
-                    best[i] = more ? x : best[i];
-                    where[i] = more ? at : where[i];
-                }
+                const real *x = plane + row + o0 * w->stride[2] + shift;
+                FN(max_tap)(x, w->stride[2], (int32_t)(x - plane), lo, hi, best, where);
             }
         }
 }
@@ -91,7 +103,8 @@ static void FN(max_plane)(void *ctx, size_t index, int worker)
     const real *dy = p->dy ? p->dy + (int64_t)index * out : NULL;
     real *y = p->y ? p->y + (int64_t)index * out : NULL, best[FN(STRIP)];
     real *dx = p->dx ? p->dx + (int64_t)index * in : NULL;
-    int64_t where[FN(STRIP)], at = 0;
+    int32_t where[FN(STRIP)];
+    int64_t at = 0;
     (void)worker;
     if (dx && !p->add) memset(dx, 0, (size_t)in * sizeof *dx);
     for (int64_t row = 0; row < w->out[0] * w->out[1]; row++)

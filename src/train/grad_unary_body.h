@@ -49,8 +49,8 @@ static void FN(unary_piece)(void *ctx, int64_t from, int64_t to)
     const FN(unary) *u = ctx;
     const real a = u->a, b = u->b;
 #ifdef GRAD_KERNELS
-    const cr_act act = {u->kind == CR_OP_Sigmoid ? CR_ACT_SIGMOID : CR_ACT_SILU, 0, 0};
-    if (u->kind == CR_OP_Sigmoid || (u->kind == CR_OP_Swish && a == 1)) {
+    const cr_act act = act_of(u->kind, a, b);
+    if (act.kind != CR_ACT_NONE) {
         cr_rows_get(cr_cpu_flags())->act(u->out + from, u->x + from, (size_t)(to - from), &act);
         return;
     }
