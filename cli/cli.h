@@ -26,6 +26,7 @@
 enum { CLI_DONE = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
 
 int cmd_quantize(int argc, char **argv);
+int cmd_qat(int argc, char **argv);
 int cmd_detect(int argc, char **argv);
 int cmd_watch(int argc, char **argv);
 int cmd_eval(int argc, char **argv);

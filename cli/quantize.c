@@ -44,8 +44,9 @@ static const char help_tail[] =
     "                       tensor (where OUT ends in .param)\n"
     "  --io T               TFLite: inputs and outputs as float, int8 or uint8 (float;\n"
     "                       accelerators: int8)\n"
-    "  --activation A       keep, or hard-swish in place of SiLU: faster where TFLite has it as one\n"
-    "                       operator, and another function (keep)\n"
+    "  --activation A       in place of SiLU, for accelerators without it: relu6, relu, leaky-relu or\n"
+    "                       hard-swish; another function, much of which is lost here and won back\n"
+    "                       by crayon qat (keep)\n"
     "  --match-scores       shift scores so that the same confidence finds as many objects as in\n"
     "                       the float model, if it does so on pictures set apart\n"
     "  --recipe FILE        use this recipe in place of calibrating and planning\n"
@@ -61,11 +62,11 @@ static const char help_tail[] =
 
 const char *const quantize_modes[] = {"static", "weights", "dynamic", "fp16", "bf16", "fp16-graph", NULL};
 
-/* In the order of cr_target, cr_port_type. */
+/* In the order of cr_target, cr_port_type, cr_activation. */
 const char *const quantize_targets[] = {"crayon", "tflite", "edgetpu", "npu-nxp", "ort", "openvino", "ncnn",
                                         NULL};
 static const char *const ios[] = {"float", "int8", "uint8", NULL};
-static const char *const activations[] = {"keep", "hard-swish", NULL};
+const char *const quantize_activations[] = {"keep", "relu6", "relu", "leaky-relu", "hard-swish", NULL};
 
 typedef quantize_job job;
 
@@ -144,7 +145,7 @@ static int take_option(int code, char **argv, job *j)
         j->io_given = true;
         return cli_choice("io", optarg, ios, &j->io) ? CLI_DONE : CLI_USAGE;
     case OPT_ACTIVATION:
-        return cli_choice("activation", optarg, activations, &j->activation) ? CLI_DONE : CLI_USAGE;
+        return cli_choice("activation", optarg, quantize_activations, &j->activation) ? CLI_DONE : CLI_USAGE;
     case OPT_MATCH_SCORES:
         j->match_scores = true;
         return CLI_DONE;
@@ -323,9 +324,12 @@ static cr_status take_apart(job *j, cr_error *err)
     return st == CR_OK ? cr_model_unquantize(j->model, err) : st;
 }
 
+/* The model's form, behind what the user's own sees: what another activation costs is told, too. */
 static cr_status set_target(job *j, cr_error *err)
 {
-    return cr_model_set_target(j->model, (cr_target)j->target, j->activation == 1, err);
+    const cr_status st =
+        cr_model_swap_activation(j->model, (cr_activation)j->activation, &j->swapped, err);
+    return st == CR_OK ? cr_model_set_target(j->model, (cr_target)j->target, err) : st;
 }
 
 static cr_status halve(job *j, cr_error *err)
@@ -442,8 +446,8 @@ int cmd_quantize(int argc, char **argv)
     j.plan.options.threads = j.common.threads;
     cr_status st = prepare(&j, &err);
     if (st == CR_OK) st = take_apart(&j, &err);
-    if (st == CR_OK) st = set_target(&j, &err);
     if (st == CR_OK) st = look(&j, "running the float model", &j.seen_float, &err);
+    if (st == CR_OK) st = set_target(&j, &err);
     if (st == CR_OK) st = plan(&j, &err);
     if (st == CR_OK) st = match_scores(&j, &err);
     if (st == CR_OK)

@@ -9,8 +9,8 @@
 enum { HELD_APART = 16 };
 
 typedef enum mode { MODE_STATIC, MODE_WEIGHTS, MODE_DYNAMIC, MODE_FP16, MODE_BF16, MODE_FP16_GRAPH } mode;
-/* Names of modes and targets, NULL behind the last. */
-extern const char *const quantize_modes[], *const quantize_targets[];
+/* Names of modes, targets and activations, NULL behind the last. */
+extern const char *const quantize_modes[], *const quantize_targets[], *const quantize_activations[];
 
 typedef struct quantize_job {
     cli_common common;
@@ -28,6 +28,7 @@ typedef struct quantize_job {
     cli_doubts doubts;
     bool apart; /* calibration did not see the measured ones */
     int target, io, activation;
+    size_t swapped; /* SiLUs that became another activation */
     bool target_given, io_given;
     bool fix, match_scores;
     cli_findings found, left;

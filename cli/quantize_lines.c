@@ -183,6 +183,9 @@ void quantize_print(const quantize_job *j)
 {
     cli_doubts_print(&j->doubts);
     print_model(j);
+    if (j->swapped)
+        printf("activation   %s in place of %zu SiLU\n", quantize_activations[j->activation],
+               j->swapped);
     if (is_half(j)) {
         print_half(j);
     } else if (palette_bits(j)) {

@@ -25,9 +25,12 @@ enum { FACT = sizeof ((facts *)0)->text[0] };
 cr_status quantize_report_measure(quantize_job *j, cr_error *err)
 {
     const cr_image_list measured = {j->measured, j->measured_count};
+    size_t swapped;
     cr_status st = cli_open_model(j->model_path, &j->common, &j->original, err);
     if (st == CR_OK && j->fix) st = cr_model_unquantize(j->original, err);
-    if (st == CR_OK) st = cr_model_set_target(j->original, (cr_target)j->target, j->activation == 1, err);
+    if (st == CR_OK)
+        st = cr_model_swap_activation(j->original, (cr_activation)j->activation, &swapped, err);
+    if (st == CR_OK) st = cr_model_set_target(j->original, (cr_target)j->target, err);
     if (st == CR_OK) st = cli_speed_measure(j->original, j->model, j->common.threads, &j->speed, err);
     return st == CR_OK ? cli_diffs_measure(j->original, j->model, &measured, j->common.threads, &j->diffs, err)
                        : st;

@@ -23,7 +23,7 @@ allowed() {
     eval) echo "base eval" ;;
     train) echo "base graph kernels ops runtime train" ;;
     vision) echo "base vision" ;;
-    pipeline) echo "base graph onnx openvino tflite torch coreml ncnn ops runtime quant vision eval pipeline" ;;
+    pipeline) echo "base graph onnx openvino tflite torch coreml ncnn ops runtime quant vision eval train pipeline" ;;
     live) echo "base runtime vision pipeline live" ;;
     report) echo "base graph quant vision eval pipeline report" ;;
     esac

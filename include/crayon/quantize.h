@@ -220,12 +220,25 @@ typedef struct cr_quantize_report {
     size_t divided, parts;              /* tensors that fall into parts by range; into how many */
 } cr_quantize_report;
 
+/* Activations in place of SiLU (Swish), for accelerators that have none. LEAKY_RELU has the slope .1. */
+typedef enum cr_activation {
+    CR_ACTIVATION_KEEP,
+    CR_ACTIVATION_RELU6,
+    CR_ACTIVATION_RELU,
+    CR_ACTIVATION_LEAKY_RELU,
+    CR_ACTIVATION_HARD_SWISH
+} cr_activation;
+
+/* Swaps every SiLU of a float model: another function, which costs accuracy (docs/results/activations.md)
+ * that cr_qat wins back. *count: how many. Before cr_model_set_target. CR_ERR_ARGUMENT: the model has
+ * no SiLU, or a recipe. */
+CR_API cr_status cr_model_swap_activation(cr_model *model, cr_activation activation, size_t *count,
+                                          cr_error *err);
+
 /* Gives a float model the form that the target computes in, before it is calibrated: SiLU in two
- * nodes (hard_swish: HardSwish in its place, which is another function and costs accuracy), no
- * division, boxes as fractions of the picture. Nothing for CRAYON. What it detects stays the same.
+ * nodes, no division, boxes as fractions of the picture. Nothing for CRAYON. What it detects stays the same.
  * CR_ERR_ARGUMENT: the model has a recipe. */
-CR_API cr_status cr_model_set_target(cr_model *model, cr_target target, bool hard_swish,
-                                     cr_error *err);
+CR_API cr_status cr_model_set_target(cr_model *model, cr_target target, cr_error *err);
 
 /* Plans a recipe for the model from statistics and attaches it (replacing one that it has).
  * `stats` may be NULL in modes weights and dynamic.

@@ -24,8 +24,13 @@ cr_status cr_graph_fuse_norm(cr_graph *g, cr_error *err);
 cr_status cr_graph_fuse_activations(cr_graph *g, cr_error *err);
 
 /* Swish, HardSigmoid, Div by constants and squares in operators that every target has
- * (split_activations.c). hard_swish: Swish becomes HardSwish, which is another function. */
-cr_status cr_graph_split_activations(cr_graph *g, bool hard_swish, cr_error *err);
+ * (split_activations.c). */
+cr_status cr_graph_split_activations(cr_graph *g, cr_error *err);
+
+/* Every Swish becomes another activation, which is another function and costs accuracy that training
+ * has to win back (swap_activation.c): Relu, Clip 0..6 (kind CR_OP_Clip), LeakyRelu with slope .1 or
+ * HardSwish. *count: how many. Nodes and tensors keep their names. */
+cr_status cr_graph_swap_activation(cr_graph *g, cr_op_kind kind, size_t *count, cr_error *err);
 
 /* Multiplies output `index` along an axis by factors (as many as it is long), inside the graph, where
  * constants take them up (push_factor.c). */

@@ -3,9 +3,7 @@
  *     Swish(x)        x * Sigmoid(x)          HardSigmoid(x)   Clip(x * alpha + beta, 0, 1)
  *     x / constant    x * (1 / constant)      x ^ 2            x * x
  *
- * The tensors between get names of their own, and so can have statistics and entries of a recipe.
- * With `hard`, Swish(x) becomes HardSwish(x) = x * Clip(x / 6 + .5, 0, 1), another function, which
- * costs accuracy that training has to win back. */
+ * The tensors between get names of their own, and so can have statistics and entries of a recipe. */
 #include <math.h>
 
 #include "base/error.h"
@@ -13,7 +11,7 @@
 
 typedef struct splitter {
     cr_graph *g;
-    bool hard, failed;
+    bool failed;
 } splitter;
 
 static cr_tensor *add(splitter *s, cr_op_kind kind, cr_tensor *a, cr_tensor *b, cr_tensor *out,
@@ -39,15 +37,9 @@ static void split_swish(splitter *s, cr_node *n)
 {
     const float alpha = cr_attr_float(n, "alpha", 1);
     cr_tensor *x = n->in[0], *y = n->out[0], *inner = x;
-    if (s->hard) {
-        add(s, CR_OP_HardSwish, x, NULL, y, n, "hard");
-    } else {
-        if (alpha != 1.0f)
-            inner =
-                add(s, CR_OP_Mul, x, cr_graph_const_f32(s->g, n->name, alpha), NULL, n, "scaled");
-        add(s, CR_OP_Mul, x, add(s, CR_OP_Sigmoid, inner, NULL, NULL, n, "sigmoid"), y, n,
-            "product");
-    }
+    if (alpha != 1.0f)
+        inner = add(s, CR_OP_Mul, x, cr_graph_const_f32(s->g, n->name, alpha), NULL, n, "scaled");
+    add(s, CR_OP_Mul, x, add(s, CR_OP_Sigmoid, inner, NULL, NULL, n, "sigmoid"), y, n, "product");
     cr_graph_kill(n);
 }
 
@@ -118,9 +110,9 @@ static void split(splitter *s, cr_node *n)
     }
 }
 
-cr_status cr_graph_split_activations(cr_graph *g, bool hard_swish, cr_error *err)
+cr_status cr_graph_split_activations(cr_graph *g, cr_error *err)
 {
-    splitter s = {g, hard_swish, false};
+    splitter s = {g, false};
     const size_t count = g->node_count;
     for (size_t i = 0; i < count && !s.failed; i++) split(&s, g->nodes[i]);
     if (s.failed) return CR_NOMEM(err);

@@ -49,13 +49,13 @@ static cr_status reaches_decoding(const cr_graph *g, const cr_recipe *r, bool *y
     return st;
 }
 
-cr_status cr_target_graph(const cr_graph *source, const cr_recipe *r, cr_head *head,
-                          bool hard_swish, cr_graph **out, cr_error *err)
+cr_status cr_target_graph(const cr_graph *source, const cr_recipe *r, cr_head *head, cr_graph **out,
+                          cr_error *err)
 {
     cr_graph *g;
     *out = NULL;
     CR_TRY(cr_graph_clone(source, &g, err));
-    cr_status st = cr_graph_split_activations(g, hard_swish, err);
+    cr_status st = cr_graph_split_activations(g, err);
     bool decodes_integers = false;
     if (st == CR_OK && r) st = reaches_decoding(source, r, &decodes_integers, err);
     if (st == CR_OK && !decodes_integers && boxes_in_pixels(g, head))
@@ -65,15 +65,15 @@ cr_status cr_target_graph(const cr_graph *source, const cr_recipe *r, cr_head *h
     return st;
 }
 
-static cr_status split_graph(const cr_graph *source, bool hard_swish, cr_graph **out, cr_error *err)
+static cr_status split_graph(const cr_graph *source, cr_graph **out, cr_error *err)
 {
     CR_TRY(cr_graph_clone(source, out, err));
-    const cr_status st = cr_graph_split_activations(*out, hard_swish, err);
+    const cr_status st = cr_graph_split_activations(*out, err);
     if (st != CR_OK) cr_graph_free(out);
     return st;
 }
 
-cr_status cr_model_set_target(cr_model *m, cr_target target, bool hard_swish, cr_error *err)
+cr_status cr_model_set_target(cr_model *m, cr_target target, cr_error *err)
 {
     cr_head head = m->head;
     cr_graph *g;
@@ -84,8 +84,8 @@ cr_status cr_model_set_target(cr_model *m, cr_target target, bool hard_swish, cr
         m->target = target;
         return CR_OK;
     }
-    CR_TRY(cr_target_is_full(target) ? cr_target_graph(m->graph, NULL, &head, hard_swish, &g, err)
-                                     : split_graph(m->graph, hard_swish, &g, err));
+    CR_TRY(cr_target_is_full(target) ? cr_target_graph(m->graph, NULL, &head, &g, err)
+                                     : split_graph(m->graph, &g, err));
     const cr_status st = cr_roles_find(g, &roles, err);
     if (st != CR_OK) {
         cr_graph_free(&g);
@@ -103,4 +103,18 @@ cr_status cr_model_set_target(cr_model *m, cr_target target, bool hard_swish, cr
     m->info.nodes = g->node_count;
     m->info.tensors = g->tensor_count;
     return CR_OK;
+}
+
+cr_status cr_model_swap_activation(cr_model *m, cr_activation activation, size_t *count,
+                                   cr_error *err)
+{
+    static const cr_op_kind kinds[] = {CR_OP_Clip, CR_OP_Relu, CR_OP_LeakyRelu, CR_OP_HardSwish};
+    *count = 0;
+    CR_CHECK(!m->recipe && !m->stored && m->target == CR_TARGET_CRAYON, err, CR_ERR_ARGUMENT,
+             "%s: has a recipe, 16-bit floats or a target already; swap activations first",
+             m->info.path);
+    if (activation == CR_ACTIVATION_KEEP) return CR_OK;
+    CR_TRY(cr_graph_swap_activation(m->graph, kinds[activation - CR_ACTIVATION_RELU6], count, err));
+    CR_CHECK(*count, err, CR_ERR_ARGUMENT, "%s: has no SiLU to be swapped", m->info.path);
+    return cr_model_recount(m, err);
 }

@@ -9,8 +9,8 @@
  * no division, and boxes (keypoints) as fractions of the picture, which is what Ultralytics' TFLite
  * files give; head->fractions says so then. r (may be NULL) is a recipe for g: where it has entries
  * in the decoding, boxes stay as they are. Nothing changes in a graph that is of that form. */
-cr_status cr_target_graph(const cr_graph *g, const cr_recipe *r, cr_head *head, bool hard_swish,
-                          cr_graph **out, cr_error *err);
+cr_status cr_target_graph(const cr_graph *g, const cr_recipe *r, cr_head *head, cr_graph **out,
+                          cr_error *err);
 
 /* The row "TFLite" of the table of formats. */
 cr_status cr_tflite_export(const cr_model *m, const cr_export_options *o, const char *path,

@@ -141,7 +141,7 @@ cr_status cr_tflite_export(const cr_model *m, const cr_export_options *o, const 
     cr_graph *g;
     cr_head head = m->info.head;
     CR_TRY(check_half(m, err));
-    CR_TRY(cr_target_graph(cr_model_graph(m), m->recipe, &head, false, &g, err));
+    CR_TRY(cr_target_graph(cr_model_graph(m), m->recipe, &head, &g, err));
     char *metadata = metadata_of(m, g);
     const cr_tfl_write_options w = {
         .ports = (cr_tfl_port)o->ports, .half = m->stored != NULL, .metadata = metadata};
@@ -161,7 +161,7 @@ cr_status cr_model_target_rows(const cr_model *m, const cr_export_options *o,
     cr_graph *g;
     *count = 0;
     if (m->target != CR_TARGET_EDGETPU && m->target != CR_TARGET_NPU_NXP) return CR_OK;
-    CR_TRY(cr_target_graph(cr_model_graph(m), m->recipe, &head, false, &g, err));
+    CR_TRY(cr_target_graph(cr_model_graph(m), m->recipe, &head, &g, err));
     const cr_status st = cr_tflite_devices(
         g, m->recipe, &w, m->target == CR_TARGET_EDGETPU ? CR_TFL_EDGETPU : CR_TFL_VX, found, count,
         err);

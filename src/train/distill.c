@@ -97,7 +97,7 @@ static cr_status bind(const cr_graph *teacher, const cr_graph *student, target *
 {
     size_t index;
     const cr_tensor *wish = output_named(teacher, t->p.tensor, &t->taught);
-    t->tensor = output_named(student, t->p.tensor, &index);
+    t->tensor = output_named(student, t->p.student ? t->p.student : t->p.tensor, &index);
     CR_CHECK(wish && t->tensor, err, CR_ERR_ARGUMENT, "'%s' is no output of teacher and student",
              t->p.tensor);
     const cr_shape *s = &t->tensor->shape;

@@ -1,8 +1,8 @@
 /* Learning from a teacher instead of labels: the float network says what every tensor of interest
  * should have been, for any picture.
  *
- * Targets are named parts: channels of tensors that both graphs have under one name, raw outputs
- * of the last convolutions (before decoding) and outputs of layers in between.
+ * Targets are named parts: channels of tensors that both graphs have, raw outputs of the last
+ * convolutions (before decoding) and outputs of layers in between.
  *
  *     kind      loss of the item, s the student's values and t the teacher's
  *     FEATURE   sum (s - t)^2 / sum (t - mean of its channel)^2
@@ -42,6 +42,7 @@ typedef struct cr_distill_part {
     int scores, objects; /* parts of kind LOGIT over the same cells that tell c; -1: none. Of a
                             LOGIT part: `objects` weighs it, `scores` is not used */
     double weight;
+    const char *student; /* the tensor's name in the student's graph; NULL: the same */
 } cr_distill_part;
 
 /* The nodes of g that the named tensors depend on, with these tensors as outputs in that order

@@ -133,7 +133,7 @@ static void factors_move_into_constants(void **state)
     const char *name = g->outputs[0]->name;
     char kept[64];
     snprintf(kept, sizeof kept, "%s", name);
-    assert_int_equal(cr_graph_split_activations(g, false, &err), CR_OK);
+    assert_int_equal(cr_graph_split_activations(g, &err), CR_OK);
     assert_false(has(g, CR_OP_Swish) || has(g, CR_OP_Div));
     assert_true(has(g, CR_OP_Sigmoid));
     assert_int_equal(cr_graph_scale_output(g, 0, 1, factor, &err), CR_OK);
@@ -177,7 +177,7 @@ static bool round_trip(uint64_t seed)
     cr_error err;
     unsigned char *bytes;
     size_t size;
-    assert_int_equal(cr_graph_split_activations(g, false, &err), CR_OK);
+    assert_int_equal(cr_graph_split_activations(g, &err), CR_OK);
     const cr_status st = cr_tflite_serialize(g, NULL, NULL, &bytes, &size, &err);
     if (st != CR_OK) {
         assert_int_equal(st, CR_ERR_UNSUPPORTED);
@@ -215,7 +215,7 @@ static void memory_runs_out(void **state)
     unsigned char *bytes;
     size_t size;
     cr_status st = CR_ERR_MEMORY;
-    assert_int_equal(cr_graph_split_activations(g, false, &err), CR_OK);
+    assert_int_equal(cr_graph_split_activations(g, &err), CR_OK);
     for (long n = 0; st != CR_OK; n++) {
         assert_in_range(n, 0, 2000);
         cr_alloc_fail_after(n);
