@@ -19,7 +19,7 @@ typedef struct cr_tal_options {
     int top;            /* 10 */
     double alpha, beta; /* .5, 6 */
     double smallest;    /* pixels; a shorter side of an object is taken for this long when its cells
-                           are    found, so that small objects have some (Ultralytics 8.4: the second
+                           are found, so that small objects have some (Ultralytics 8.4: the second
                            stride); 0: as in the paper */
 } cr_tal_options;
 

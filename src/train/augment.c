@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/mem.h"
+
 cr_augment_options cr_augment_options_default(void)
 {
     return (cr_augment_options){.mosaic = 1,
@@ -118,6 +120,17 @@ void cr_augment_turn_point(unsigned turn, double width, double height, double xy
 
 /* ---- pixels ---------------------------------------------------------------------------------- */
 
+/* Without the care for NaN of fminf and fmaxf, which makes calls of them. */
+static inline float lower(float a, float b)
+{
+    return a < b ? a : b;
+}
+
+static inline float higher(float a, float b)
+{
+    return a > b ? a : b;
+}
+
 /* Between which two source pixels an output pixel lies, and how far from the first. */
 typedef struct lerp {
     int from, to;
@@ -135,6 +148,7 @@ static lerp lerp_of(const cr_tile *t, int axis, int at, int size)
 typedef struct paint {
     const cr_tile *tile;
     const cr_image *picture;
+    const lerp *column; /* of x0 .. x1 - 1, places in bytes */
     uint8_t *out;
     int width, x0, x1, y0;
 } paint;
@@ -149,11 +163,11 @@ static void paint_row(void *ctx, size_t index, int worker)
     const uint8_t *below = p->picture->rgb + (size_t)v.to * stride;
     uint8_t *out = p->out + ((size_t)y * (size_t)p->width + (size_t)p->x0) * 3;
     (void)worker;
-    for (int x = p->x0; x < p->x1; x++, out += 3) {
-        const lerp h = lerp_of(p->tile, 0, x, p->picture->width);
+    for (int x = 0; x < p->x1 - p->x0; x++, out += 3) {
+        const lerp h = p->column[x];
         for (int c = 0; c < 3; c++) {
-            const float a = above[h.from * 3 + c], b = above[h.to * 3 + c];
-            const float d = below[h.from * 3 + c], e = below[h.to * 3 + c];
+            const float a = above[h.from + c], b = above[h.to + c];
+            const float d = below[h.from + c], e = below[h.to + c];
             const float top = a + (b - a) * h.part, bottom = d + (e - d) * h.part;
             out[c] = (uint8_t)(top + (bottom - top) * v.part + .5f);
         }
@@ -166,36 +180,42 @@ static int first_pixel(double edge)
     return (int)ceil(edge - .5);
 }
 
-void cr_augment_paint(const cr_tile *tile, const cr_image *picture, const cr_preprocess *pre,
-                      uint8_t *out, cr_pool *pool)
+cr_status cr_augment_paint(const cr_tile *tile, const cr_image *picture, const cr_preprocess *pre,
+                           uint8_t *out, cr_pool *pool, cr_error *err)
 {
-    const int y1 = first_pixel(tile->clip[3]);
-    const paint p = {tile,
-                     picture,
-                     out,
-                     pre->width,
-                     first_pixel(tile->clip[0]),
-                     first_pixel(tile->clip[2]),
-                     first_pixel(tile->clip[1])};
-    if (y1 > p.y0) cr_pool_run(pool, (size_t)(y1 - p.y0), paint_row, (void *)&p);
+    const int x0 = first_pixel(tile->clip[0]), x1 = first_pixel(tile->clip[2]);
+    const int y0 = first_pixel(tile->clip[1]), y1 = first_pixel(tile->clip[3]);
+    if (x1 <= x0 || y1 <= y0) return CR_OK;
+    lerp *column = cr_malloc((size_t)(x1 - x0) * sizeof *column);
+    if (!column) return CR_NOMEM(err);
+    for (int x = x0; x < x1; x++) {
+        lerp *l = &column[x - x0];
+        *l = lerp_of(tile, 0, x, picture->width);
+        l->from *= 3;
+        l->to *= 3;
+    }
+    paint p = {tile, picture, column, out, pre->width, x0, x1, y0};
+    cr_pool_run(pool, (size_t)(y1 - y0), paint_row, &p);
+    cr_free(column);
+    return CR_OK;
 }
 
 /* One pixel by hue h (to add, in sixths of the circle), factors s and v. */
 static void recolour(uint8_t *rgb, float h, float s, float v)
 {
     const float r = rgb[0], g = rgb[1], b = rgb[2];
-    const float most = fmaxf(fmaxf(r, g), b), range = most - fminf(fminf(r, g), b);
+    const float most = higher(higher(r, g), b), range = most - lower(lower(r, g), b);
     float sixth = 0;
     if (range > 0)
         sixth = most == r ? (g - b) / range : most == g ? 2 + (b - r) / range : 4 + (r - g) / range;
-    const float value = fminf(most * v, 255);
-    const float chroma = most > 0 ? value * fminf(range / most * s, 1) : 0;
+    const float value = lower(most * v, 255);
+    const float chroma = most > 0 ? value * lower(range / most * s, 1) : 0;
     for (int c = 0; c < 3; c++) {
         /* distance from where the channel is 0 or full: 5, 3 and 1 sixths for R, G and B */
         float k = (float)(5 - 2 * c) + sixth + h + 12;
         k -= 6 * (float)(int)(k / 6);
-        k = fminf(k, 4 - k);
-        rgb[c] = (uint8_t)(value - chroma * fmaxf(0, fminf(k, 1)) + .5f);
+        k = lower(k, 4 - k);
+        rgb[c] = (uint8_t)(value - chroma * higher(0, lower(k, 1)) + .5f);
     }
 }
 

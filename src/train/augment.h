@@ -1,10 +1,10 @@
-/* Training pictures out of labelled ones: mosaic, scale and shift, mirrors and quarter turns,
- * colour.
+/* Training pictures out of labelled ones: mosaic, scale, shift, mirrors, quarter turns, colour.
  *
- *     cr_augment_draw(&options, square, &rng, &a);                what will be done, from the lot
- *     tile = cr_augment_place(&a, &pre, k, width, height);        where picture k of the mosaic
- * goes cr_augment_paint(&tile, &picture, pixels, pre, pool);       its pixels cr_augment_colour(&a,
- * pixels, n, pool); cr_augment_turn(a.turn, pixels, 3, width, height);
+ *     cr_augment_draw(&options, square, &rng, &a);            what will be done, from the lot
+ *     tile = cr_augment_place(&a, &pre, k, width, height);    where picture k of the mosaic lies
+ *     cr_augment_paint(&tile, &picture, &pre, pixels, ...);   its pixels
+ *     cr_augment_colour(&a, pixels, n, pool);
+ *     cr_augment_turn(a.turn, pixels, 3, width, height);
  *
  * and points, boxes and masks take the same way. Every random number is drawn before a picture is
  * read, so what is done depends on the generator alone.
@@ -13,8 +13,7 @@
  * pixels whose corners (not centres) are whole numbers, as the runtime's letterbox has it.
  * Letterbox, mosaic, scale and shift are one such map, so pixels are interpolated once (bilinear,
  * as OpenCV's INTER_LINEAR); the usual way resizes, pastes into a picture of twice the size and
- * warps that. Rotation by other angles, shear and perspective are left out: YOLOv8 trains without.
- */
+ * warps that. Other angles, shear and perspective are left out: YOLOv8 trains without. */
 #ifndef CR_TRAIN_AUGMENT_H
 #define CR_TRAIN_AUGMENT_H
 
@@ -30,7 +29,7 @@ enum { CR_MOSAIC = 4 };
 enum { CR_TURN_SWAP = 1, CR_TURN_X = 2, CR_TURN_Y = 4 };
 
 typedef struct cr_augment_options {
-    double mosaic; /* probability of four pictures in one; 0 where a picture has one class */
+    double mosaic;    /* probability of four pictures in one; 0 where a picture has one class */
     double scale;     /* size times 1 - scale .. 1 + scale */
     double translate; /* shift by up to this part of the input's sides */
     double flip;      /* probability of a mirrored picture */
@@ -71,8 +70,8 @@ cr_tile cr_augment_place(const cr_augmentation *a, const cr_preprocess *pre, int
 
 /* Writes the pixels that the tile covers: centres inside its clip. out: [pre->height, pre->width,
  * 3], R, G, B. */
-void cr_augment_paint(const cr_tile *tile, const cr_image *picture, const cr_preprocess *pre,
-                      uint8_t *out, cr_pool *pool);
+cr_status cr_augment_paint(const cr_tile *tile, const cr_image *picture, const cr_preprocess *pre,
+                           uint8_t *out, cr_pool *pool, cr_error *err);
 
 /* In HSV, in float32, rounded to nearest; n pixels R, G, B. */
 void cr_augment_colour(const cr_augmentation *a, uint8_t *rgb, size_t n, cr_pool *pool);

@@ -188,9 +188,9 @@ static cr_status make_tile(making *m, int k, size_t index, uint8_t *pixels, cr_e
     CR_TRY(cr_dataset_read(m->d, index, &picture, &used, err));
     if (k == 0) m->out->index = used;
     const cr_tile tile = cr_augment_place(m->a, &m->o->pre, k, picture.width, picture.height);
-    cr_augment_paint(&tile, &picture, &m->o->pre, pixels, m->o->pool);
+    const cr_status st = cr_augment_paint(&tile, &picture, &m->o->pre, pixels, m->o->pool, err);
     cr_image_free(&picture);
-    return add_objects(m, &m->d->entry[used], &tile, err);
+    return st == CR_OK ? add_objects(m, &m->d->entry[used], &tile, err) : st;
 }
 
 static void swap_red_and_blue(uint8_t *pixels, size_t n)

@@ -4,8 +4,7 @@
  *     box         1 - IoU^2 of those cells, gain 5
  *     objectness  BCE of all cells against "learns an object"
  *     classes     BCE of those cells' scores against their IoU for the object's class, 0 elsewhere
- *     offsets     L1 of the raw numbers, gain 1; YOLOX adds it for the last 15 epochs, without
- * mosaic
+ *     offsets     L1 of the raw numbers; YOLOX adds it for the last 15 epochs, without mosaic
  *
  * sums over all pictures, divided by the number of cells that learn (at least 1). */
 #ifndef CR_TRAIN_LOSS_YOLOX_H
