@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -12,7 +13,9 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "crayon/cluster.h"
 #include "train/train_state.h"
+#include "train/trainer_items.h"
 
 enum { OWN_PIECES = 6, PACE_STEPS = 2 };
 static const double checkpoint_seconds = 60;
@@ -34,6 +37,7 @@ struct cr_trainer {
     counters c;
     cr_curve_point *curve;
     size_t curve_cap;
+    cr_items *items;
     float *values;  /* of all parameters, packed: for checkpoints */
     float *tracked; /* statistics as they were before the step */
     double begun;   /* clock at which this process's part of the run began */
@@ -241,6 +245,7 @@ static cr_status build(cr_trainer *t, cr_pool *pool, cr_error *err)
     CR_TRY(check_options(&t->o, t->n, err));
     CR_TRY(make_optimiser(t, pool, err));
     CR_TRY(make_room(t, err));
+    CR_TRY(cr_items_create(t->list, t->n, &t->items, err));
     t->c.steps = t->o.steps;
     t->task = task_of(t);
     return t->o.resume ? resume(t, err) : CR_OK;
@@ -273,6 +278,7 @@ void cr_trainer_free(cr_trainer **trainer)
     if (!trainer || !*trainer) return;
     cr_trainer *t = *trainer;
     cr_optimiser_free(&t->optimiser);
+    cr_items_free(&t->items);
     cr_free(t->list);
     cr_free(t->curve);
     cr_aligned_free(t->values);
@@ -307,28 +313,28 @@ static cr_status leave_out(cr_trainer *t, cr_curve_point *point, const char *why
     return CR_OK;
 }
 
-/* All items' losses and gradients. A loss that is not finite ends the step early: `why` says which.
- */
-static cr_status add_up(cr_trainer *t, double *parts, char *why, size_t room, cr_error *err)
+/* Loss and gradients of one item. */
+static cr_status run_item(void *ctx, int item, cr_item_words *words, cr_error *err)
 {
+    cr_trainer *t = ctx;
     const int64_t step = t->c.done;
-    void *ctx = t->calls.ctx;
-    cr_tape_zero(t->tape);
-    for (int item = 0; item < t->o.items; item++) {
-        double mine[CR_LOSS_PARTS] = {0};
-        CR_TRY(t->calls.load(ctx, t->tape, step, item, err));
-        CR_TRY(cr_tape_forward(t->tape, err));
-        CR_TRY(t->calls.loss(ctx, t->tape, step, item, mine, err));
-        for (int k = 0; k < t->o.part_count; k++) {
-            parts[k] += mine[k];
-            if (isfinite(mine[k])) continue;
-            snprintf(why, room, "step %lld, item %d: the loss '%s' is %g", (long long)step, item,
-                     t->o.part_names ? t->o.part_names[k] : "loss", mine[k]);
-            return CR_OK;
-        }
-        CR_TRY(cr_tape_backward(t->tape, err));
+    CR_TRY(t->calls.load(t->calls.ctx, t->tape, step, item, err));
+    CR_TRY(cr_tape_forward(t->tape, err));
+    CR_TRY(t->calls.loss(t->calls.ctx, t->tape, step, item, words->parts, err));
+    for (int k = 0; k < t->o.part_count; k++) {
+        if (isfinite(words->parts[k])) continue;
+        snprintf(words->why, sizeof words->why, "step %lld, item %d: the loss '%s' is %g",
+                 (long long)step, item, t->o.part_names ? t->o.part_names[k] : "loss",
+                 words->parts[k]);
+        return CR_OK;
     }
-    return CR_OK;
+    return cr_tape_backward(t->tape, err);
+}
+
+static void zero_gradients(void *ctx)
+{
+    const cr_trainer *t = ctx;
+    cr_tape_zero(t->tape);
 }
 
 static cr_status optimise(cr_trainer *t, cr_curve_point *point, char *why, size_t room,
@@ -349,18 +355,34 @@ static cr_status optimise(cr_trainer *t, cr_curve_point *point, char *why, size_
     return CR_OK;
 }
 
+/* Seconds of the run so far, which are the first process's for all. */
+static cr_status read_clock(const cr_trainer *t, double *seconds, cr_error *err)
+{
+    *seconds = t->c.seconds + now() - t->begun;
+    if (cr_cluster_size() == 1) return CR_OK;
+    void *all;
+    size_t *sizes = cr_calloc((size_t)cr_cluster_size(), sizeof *sizes);
+    if (!sizes) return CR_NOMEM(err);
+    const cr_status st = cr_cluster_gather(seconds, sizeof *seconds, &all, sizes, err);
+    if (st == CR_OK) memcpy(seconds, all, sizeof *seconds);
+    free(all);
+    cr_free(sizes);
+    return st;
+}
+
 static cr_status make_step(cr_trainer *t, cr_error *err)
 {
-    char why[200] = "";
+    cr_item_words words = {0};
     cr_curve_point point = {0};
     if (!cr_grow((void **)&t->curve, &t->curve_cap, (size_t)t->c.done, sizeof *t->curve))
         return CR_NOMEM(err);
     t->o.optimiser.steps = t->c.steps;
     keep_statistics(t, false);
-    CR_TRY(add_up(t, point.parts, why, sizeof why, err));
-    if (!*why) CR_TRY(optimise(t, &point, why, sizeof why, err));
-    if (*why) CR_TRY(leave_out(t, &point, why, err));
-    point.seconds = t->c.seconds + now() - t->begun;
+    CR_TRY(cr_items_run(t->items, t->o.items, run_item, zero_gradients, t, &words, err));
+    memcpy(point.parts, words.parts, sizeof point.parts);
+    if (!*words.why) CR_TRY(optimise(t, &point, words.why, sizeof words.why, err));
+    if (*words.why) CR_TRY(leave_out(t, &point, words.why, err));
+    CR_TRY(read_clock(t, &point.seconds, err));
     t->curve[t->c.done++] = point;
     return CR_OK;
 }
@@ -382,7 +404,7 @@ static void set_length(cr_trainer *t)
 static bool at_end(const cr_trainer *t)
 {
     if (t->c.stopped || (t->c.steps && t->c.done >= t->c.steps)) return true;
-    return t->o.seconds > 0 && t->c.seconds + now() - t->begun >= t->o.seconds;
+    return t->o.seconds > 0 && t->c.done && t->curve[t->c.done - 1].seconds >= t->o.seconds;
 }
 
 static cr_status judge(cr_trainer *t, bool last, cr_error *err)
@@ -421,16 +443,22 @@ static cr_status save_now_and_then(cr_trainer *t, cr_error *err)
     return save(t, err);
 }
 
+static cr_status look_for_cancel(cr_trainer *t, cr_error *err)
+{
+    cr_status st = CR_OK;
+    if (!cr_report(&t->o.progress, "training", (uint64_t)t->c.done, (uint64_t)t->c.steps))
+        st = cr_fail(err, CR_ERR_CANCELLED, "cancelled after %lld steps", (long long)t->c.done);
+    st = cr_cluster_agree(st, err);
+    if (st != CR_OK) CR_TRY(save(t, err));
+    return st;
+}
+
 cr_status cr_trainer_run(cr_trainer *t, cr_error *err)
 {
     t->begun = t->saved = now();
     const bool finished = at_end(t);
     for (bool last = finished; !last;) {
-        if (!cr_report(&t->o.progress, "training", (uint64_t)t->c.done, (uint64_t)t->c.steps)) {
-            CR_TRY(save(t, err));
-            return cr_fail(err, CR_ERR_CANCELLED, "cancelled after %lld steps",
-                           (long long)t->c.done);
-        }
+        CR_TRY(look_for_cancel(t, err));
         CR_TRY(make_step(t, err));
         set_length(t);
         last = at_end(t);

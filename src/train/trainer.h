@@ -13,6 +13,10 @@
  * name in `states`. A run that is killed at any moment and resumed therefore ends with the same
  * bits as one that was left alone, on any number of threads.
  *
+ * Each item begins where the step began, statistics included; gradients and moves of statistics are
+ * added by the number of the item. Several processes (crayon/cluster.h) therefore divide the items
+ * and end with the bits of one. All of them must be given the same; each judges for itself.
+ *
  * A step whose loss or gradient is not finite is told to `warn` with its item and part, and left
  * out: weights, moments and tracked statistics stay as they were. Several in a row are an error. */
 #ifndef CR_TRAIN_TRAINER_H
