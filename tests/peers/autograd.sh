@@ -11,7 +11,7 @@ if [ -z "$python" ]; then
     echo "0 passed, 0 failed, 1 skipped"
     exit 0
 fi
-set -- sample/shapes.onnx
+set -- sample/shapes.onnx arch:pico:96:3
 for model in yolov8n yolox_nano nanodet_m_320; do
     [ -f "$data/models/$model.onnx" ] && set -- "$@" "$data/models/$model.onnx"
 done

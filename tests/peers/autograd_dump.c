@@ -1,8 +1,8 @@
 /* One forward and one backward pass of a model, for comparison with another autograd.
  *
- *     peers-autograd_dump MODEL OUTDIR [--threads N] [--runs N] [--f64]
+ *     peers-autograd_dump MODEL OUTDIR [--threads N] [--runs N] [--f64] [--recompute]
  *
- * The model's constants are folded and BatchNormalization stays. OUTDIR gets graph.onnx (what was
+ * MODEL: train_model.h. BatchNormalization stays. OUTDIR gets graph.onnx (what was
  * differentiated); in0.bin (the input, uniform in 0..1), seedN.bin (the loss's gradient at output N,
  * uniform in -1..1 over the number of its elements); outN.bin; grad-K.bin for every parameter, listed
  * in grads.txt as "K name". All float32, row-major. Prints the median time of a pass over --runs of
@@ -13,11 +13,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/error.h"
 #include "base/rng.h"
-#include "graph/passes.h"
 #include "onnx/onnx.h"
-#include "ops/ref.h"
+#include "peers/train_model.h"
 #include "train/tape.h"
 
 typedef struct job {
@@ -26,13 +24,6 @@ typedef struct job {
     cr_tape *tape;
     cr_dtype real;
 } job;
-
-static void must(cr_status st, const cr_error *err)
-{
-    if (st == CR_OK) return;
-    fprintf(stderr, "%s\n", err->message);
-    exit(1);
-}
 
 static double load(const job *j, const void *data, int64_t i)
 {
@@ -153,27 +144,28 @@ static void time_passes(const job *j, int runs)
 int main(int argc, char **argv)
 {
     int threads = 1, runs = 1;
+    bool recompute = false;
     job j = {.real = CR_DT_F32};
     cr_error err;
     cr_pool *pool;
     cr_rng r;
     if (argc < 3) {
-        fprintf(stderr, "usage: peers-autograd_dump MODEL OUTDIR [--threads N] [--runs N] [--f64]\n");
+        fprintf(stderr, "usage: peers-autograd_dump MODEL OUTDIR [--threads N] [--runs N] [--f64] "
+                        "[--recompute]\n");
         return 2;
     }
     j.dir = argv[2];
     for (int i = 3; i < argc; i++) {
         if (!strcmp(argv[i], "--f64")) j.real = CR_DT_F64;
+        if (!strcmp(argv[i], "--recompute")) recompute = true;
         if (!strcmp(argv[i], "--threads") && i + 1 < argc) threads = atoi(argv[++i]);
         if (!strcmp(argv[i], "--runs") && i + 1 < argc) runs = atoi(argv[++i]);
     }
-    const cr_onnx_options how = {0};
-    must(cr_onnx_read(argv[1], &how, &j.g, &err), &err);
-    must(cr_graph_fold(j.g, cr_op_run, &err), &err);
-    must(cr_graph_tidy(j.g, &err), &err);
-    must(cr_graph_infer(j.g, &err), &err);
+    cr_tape_options options = {.real = j.real};
+    j.g = train_model(argv[1], &options.batch_stats);
     must(cr_pool_create(threads, &pool, &err), &err);
-    const cr_tape_options options = {.real = j.real, .pool = pool};
+    options.pool = pool;
+    options.recompute = recompute;
     must(cr_tape_create(j.g, &options, &j.tape, &err), &err);
     char path[4096];
     snprintf(path, sizeof path, "%s/graph.onnx", j.dir);

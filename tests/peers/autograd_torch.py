@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Gradients of whole models, tensor by tensor, against PyTorch's on the same graph.
 
-    autograd_torch.py PATH/TO/peers-autograd_dump [--bench THREADS] MODEL.onnx...
+    autograd_torch.py PATH/TO/peers-autograd_dump [--bench THREADS] MODEL...
+
+MODEL is an ONNX file, or an untrained architecture (tests/peers/train_model.h).
 
 The dump tool writes the graph that it differentiated, its input, the loss's gradient at the outputs
 and the gradient of every parameter; here PyTorch runs that graph in float64. For each tensor the
@@ -66,6 +68,11 @@ def cut(a, x, starts, ends, axes=None, steps=None):
     return x
 
 
+def batch_norm(a, x, scale, bias, mean, variance):
+    """By the statistics of the batch; running ones are not followed."""
+    return F.batch_norm(x, None, None, scale, bias, True, 0, a.get("epsilon", 1e-5))
+
+
 def split(a, x, sizes=None, outputs=2):
     axis = a.get("axis", 0)
     return x.split(sizes.tolist() if sizes is not None else x.shape[axis] // outputs, axis)
@@ -73,6 +80,7 @@ def split(a, x, sizes=None, outputs=2):
 
 OPS = {
     "Conv": conv, "MaxPool": max_pool, "Resize": resize, "Slice": cut, "Split": split,
+    "BatchNormalization": batch_norm,
     "Sigmoid": lambda a, x: x.sigmoid(), "Relu": lambda a, x: x.relu(),
     "LeakyRelu": lambda a, x: F.leaky_relu(x, a.get("alpha", 0.01)),
     "Softmax": lambda a, x: x.softmax(a.get("axis", -1)),

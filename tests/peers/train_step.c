@@ -3,7 +3,7 @@
  *
  *     peers-train_step MODEL [--threads N] [--recompute]
  *
- * Each line read from standard input is a number of steps; the answer is a line with the milliseconds
+ * MODEL: train_model.h. Each line read from standard input is a number of steps; the answer is a line with the milliseconds
  * of each. At the end of the input: one line with the process's peak memory and the tape's (MB). */
 #define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
@@ -12,12 +12,9 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#include "base/error.h"
 #include "base/mem.h"
 #include "base/rng.h"
-#include "graph/passes.h"
-#include "onnx/onnx.h"
-#include "ops/ref.h"
+#include "peers/train_model.h"
 #include "train/optimiser.h"
 #include "train/tape.h"
 
@@ -28,13 +25,6 @@ typedef struct job {
     float *seeds; /* of all outputs, behind each other */
 } job;
 
-static void must(cr_status st, const cr_error *err)
-{
-    if (st == CR_OK) return;
-    fprintf(stderr, "%s\n", err->message);
-    exit(1);
-}
-
 static size_t count_of(const cr_tensor *t)
 {
     return (size_t)cr_shape_count(&t->shape);
@@ -43,16 +33,6 @@ static size_t count_of(const cr_tensor *t)
 static void fill(float *to, size_t n, cr_rng *r, double lo, double hi)
 {
     for (size_t i = 0; i < n; i++) to[i] = (float)cr_rng_range(r, lo, hi);
-}
-
-static void read_model(job *j, const char *path)
-{
-    cr_error err;
-    const cr_onnx_options how = {0};
-    must(cr_onnx_read(path, &how, &j->g, &err), &err);
-    must(cr_graph_fold(j->g, cr_op_run, &err), &err);
-    must(cr_graph_tidy(j->g, &err), &err);
-    must(cr_graph_infer(j->g, &err), &err);
 }
 
 static void make_seeds(job *j)
@@ -124,7 +104,7 @@ int main(int argc, char **argv)
         if (!strcmp(argv[i], "--threads") && i + 1 < argc) threads = atoi(argv[++i]);
     }
     must(cr_pool_create(threads, &options.pool, &err), &err);
-    read_model(&j, argv[1]);
+    j.g = train_model(argv[1], &options.batch_stats);
     must(cr_tape_create(j.g, &options, &j.tape, &err), &err);
     make_seeds(&j);
     make_optimiser(&j, options.pool);
