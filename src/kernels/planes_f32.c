@@ -110,6 +110,7 @@ void cr_planes_plan(const cr_conv_geometry *geometry, const cr_planes_f32_kernel
         p->place_room = take(p, scratch, g->cout * p->place_plane, sizeof(float));
     }
     p->packed = take(p, scratch, g->cout * (g->cin / g->groups) * p->taps, sizeof(float));
+    p->tap = take(p, scratch, p->taps, sizeof(int64_t));
     p->off = take(p, scratch, p->taps, sizeof(int64_t));
 }
 
@@ -193,13 +194,11 @@ void cr_planes_lay_places(cr_planes *p, const float *places, cr_pool *pool)
 /* ---- packing ---- */
 
 typedef struct pack_job {
-    const cr_planes *p;
     const float *w;
     float *to;
-    int64_t rows, channels, blocks; /* per group, of the product */
-    int64_t w_row, w_channel;       /* floats from one to the next in w, per group w_group */
-    int64_t w_group;
-    const int64_t *tap;             /* [taps] */
+    int64_t rows, channels, blocks;     /* per group, of the product */
+    int64_t w_row, w_channel, w_group;  /* floats from one to the next in w */
+    const int64_t *tap;                 /* [taps] */
     int64_t taps;
 } pack_job;
 
@@ -218,6 +217,46 @@ static void pack_block(void *ctx, size_t index, int worker)
             const float *from = w + k * j->w_channel + j->tap[t];
             for (int64_t r = 0; r < rows; r++) to[r] = from[r * j->w_row];
         }
+}
+
+static void pack(const cr_planes *p, pack_job *j, cr_pool *pool)
+{
+    j->blocks = ceil_div(j->rows, p->kernel->mr);
+    j->w_group = j->rows * j->channels * p->taps;
+    if (j->taps) cr_pool_run(pool, (size_t)(p->g.groups * j->blocks), pack_block, j);
+}
+
+void cr_planes_pack_places(const cr_planes *p, const float *w, cr_pool *pool)
+{
+    const cr_conv_geometry *g = &p->g;
+    pack_job j = {.w = w, .to = p->packed, .rows = g->cout / g->groups,
+                  .channels = g->cin / g->groups, .w_row = g->cin / g->groups * p->taps,
+                  .w_channel = p->taps, .tap = p->tap, .taps = p->taps};
+    for (int64_t tap = 0; tap < p->taps; tap++) p->tap[tap] = tap;
+    pack(p, &j, pool);
+}
+
+/* Taps of one phase, in their order, from tap[0] on. */
+static int64_t taps_of(const cr_planes *p, int64_t phase, int64_t *tap)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < p->taps; i++)
+        if (tap_phase(&p->g, i) == phase) tap[count++] = i;
+    return count;
+}
+
+/* Phase after phase. */
+void cr_planes_pack_picture(const cr_planes *p, const float *w, cr_pool *pool)
+{
+    const cr_conv_geometry *g = &p->g;
+    for (int64_t phase = 0, done = 0; phase < p->phases; phase++) {
+        pack_job j = {.w = w, .to = p->packed + g->cin * (g->cout / g->groups) * done,
+                      .rows = g->cin / g->groups, .channels = g->cout / g->groups,
+                      .w_row = p->taps, .w_channel = g->cin / g->groups * p->taps, .tap = p->tap};
+        j.taps = taps_of(p, phase, p->tap);
+        pack(p, &j, pool);
+        done += j.taps;
+    }
 }
 
 /* ---- sums ---- */
@@ -327,23 +366,17 @@ static void run_sums(sums_job *j, cr_pool *pool)
     cr_pool_run(pool, (size_t)(groups * j->chunks * j->parts), sums_item, j);
 }
 
-void cr_planes_to_places(const cr_planes *p, const float *w, const float *bias, float *places,
-                         bool add, cr_pool *pool)
+void cr_planes_to_places(const cr_planes *p, const float *bias, float *places, bool add,
+                         cr_pool *pool)
 {
     const cr_conv_geometry *g = &p->g;
     const int64_t rows = g->cout / g->groups, channels = g->cin / g->groups;
-    const int64_t blocks = ceil_div(rows, p->kernel->mr);
-    for (int64_t tap = 0; tap < p->taps; tap++) p->off[tap] = tap;
-    pack_job pack = {.p = p, .w = w, .to = p->packed, .rows = rows, .channels = channels,
-                     .blocks = blocks, .w_row = channels * p->taps, .w_channel = p->taps,
-                     .w_group = rows * channels * p->taps, .tap = p->off, .taps = p->taps};
-    cr_pool_run(pool, (size_t)(g->groups * blocks), pack_block, &pack);
     for (int64_t tap = 0; tap < p->taps; tap++)
         p->off[tap] = tap_phase(g, tap) * p->plane + tap_distance(p, tap);
     sums_job j = {.p = p, .in = p->picture, .packed = p->packed, .bias = bias, .rows = rows,
-                  .channels = channels, .taps = p->taps, .blocks = blocks, .off = p->off,
-                  .in_plane = p->phases * p->plane, .out = places, .out_plane = g->oh * g->ow,
-                  .add = add};
+                  .channels = channels, .taps = p->taps, .blocks = ceil_div(rows, p->kernel->mr),
+                  .off = p->off, .in_plane = p->phases * p->plane, .out = places,
+                  .out_plane = g->oh * g->ow, .add = add};
     j.in_group = channels * j.in_plane;
     j.at = (window_of){p->pitch, 0, g->oh, 0, g->ow, g->ow, 1, 0};
     run_sums(&j, pool);
@@ -356,39 +389,33 @@ static void phase_span(int64_t start, int64_t extent, int64_t stride, int64_t *l
     *hi = start < extent ? (extent - 1 - start) / stride + 1 : 0;
 }
 
-static void to_phase(const cr_planes *p, int64_t phase, const float *w, const float *bias,
-                     float *picture, bool add, cr_pool *pool)
+/* done: taps of the phases before. */
+static int64_t to_phase(const cr_planes *p, int64_t phase, int64_t done, const float *bias,
+                        float *picture, bool add, cr_pool *pool)
 {
     const cr_conv_geometry *g = &p->g;
     const int64_t fy = phase / g->stride_w - g->pad_top, fx = phase % g->stride_w - g->pad_left;
     const int64_t rows = g->cin / g->groups, channels = g->cout / g->groups;
-    int64_t taps = 0;
-    sums_job j = {.p = p, .in = p->laid + p->lead, .packed = p->packed, .bias = bias, .rows = rows,
-                  .channels = channels, .blocks = ceil_div(rows, p->kernel->mr), .off = p->off,
-                  .in_plane = p->place_plane, .out = picture,
+    sums_job j = {.p = p, .in = p->laid + p->lead, .bias = bias, .rows = rows,
+                  .packed = p->packed + g->cin * channels * done, .channels = channels,
+                  .taps = taps_of(p, phase, p->off), .blocks = ceil_div(rows, p->kernel->mr),
+                  .off = p->off, .in_plane = p->place_plane, .out = picture,
                   .out_plane = g->h * g->w, .add = add};
     j.in_group = channels * j.in_plane;
     j.at = (window_of){.pitch = p->pitch, .down = g->stride_h * g->w, .right = g->stride_w,
                        .base = fy * g->w + fx};
     phase_span(fy, g->h, g->stride_h, &j.at.r0, &j.at.r1);
     phase_span(fx, g->w, g->stride_w, &j.at.c0, &j.at.c1);
-    if (j.at.r0 >= j.at.r1 || j.at.c0 >= j.at.c1) return;
-    for (int64_t tap = 0; tap < p->taps; tap++)
-        if (tap_phase(g, tap) == phase) p->off[taps++] = tap;
-    j.taps = taps;
-    pack_job pack = {.p = p, .w = w, .to = p->packed, .rows = rows, .channels = channels,
-                     .blocks = j.blocks, .w_row = p->taps, .w_channel = rows * p->taps,
-                     .w_group = rows * channels * p->taps, .tap = p->off, .taps = taps};
-    if (taps) cr_pool_run(pool, (size_t)(g->groups * j.blocks), pack_block, &pack);
-    for (int64_t i = 0; i < taps; i++) p->off[i] = -tap_distance(p, p->off[i]);
-    run_sums(&j, pool);
+    for (int64_t i = 0; i < j.taps; i++) p->off[i] = -tap_distance(p, p->off[i]);
+    if (j.at.r0 < j.at.r1 && j.at.c0 < j.at.c1) run_sums(&j, pool);
+    return j.taps;
 }
 
-void cr_planes_to_picture(const cr_planes *p, const float *w, const float *bias, float *picture,
-                          bool add, cr_pool *pool)
+void cr_planes_to_picture(const cr_planes *p, const float *bias, float *picture, bool add,
+                          cr_pool *pool)
 {
-    for (int64_t phase = 0; phase < p->phases; phase++)
-        to_phase(p, phase, w, bias, picture, add, pool);
+    for (int64_t phase = 0, done = 0; phase < p->phases; phase++)
+        done += to_phase(p, phase, done, bias, picture, add, pool);
 }
 
 /* ---- dots ---- */
@@ -418,9 +445,14 @@ static void dots_stretch(const dots_job *j, int64_t group, int64_t from, int64_t
             const float *b[CR_PLANES_MAX_COLS];
             const int64_t col = part_at(j->cols, j->col_tiles, x);
             t.cols = (int)(part_at(j->cols, j->col_tiles, x + 1) - col);
-            for (int i = 0; i < t.cols; i++)
-                b[i] = picture + (col + i) / p->taps * p->phases * p->plane +
-                       p->off[(col + i) % p->taps];
+            int64_t tap = col % p->taps;
+            const float *plane = picture + col / p->taps * p->phases * p->plane;
+            for (int i = 0; i < t.cols; i++) {
+                b[i] = plane + p->off[tap];
+                if (++tap < p->taps) continue;
+                tap = 0;
+                plane += p->phases * p->plane;
+            }
             t.b = b;
             t.c = j->dw + (group * j->rows + row) * j->cols + col;
             p->kernel->dots(&t);

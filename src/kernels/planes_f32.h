@@ -89,7 +89,7 @@ typedef struct cr_planes {
     int64_t stretch;
     const float *picture, *laid; /* as laid out last; laid: places, `lead` zeros first */
     float *picture_room, *place_room, *packed;
-    int64_t *off;
+    int64_t *tap, *off;
     size_t bytes;
 } cr_planes;
 
@@ -102,13 +102,17 @@ void cr_planes_plan(const cr_conv_geometry *g, const cr_planes_f32_kernel *kerne
 void cr_planes_lay_picture(cr_planes *p, const float *picture, cr_pool *pool);
 void cr_planes_lay_places(cr_planes *p, const float *places, cr_pool *pool);
 
+/* Packs weights [cout][cin/groups][kh][kw] for the way to places or to a picture; they share a room. */
+void cr_planes_pack_places(const cr_planes *p, const float *w, cr_pool *pool);
+void cr_planes_pack_picture(const cr_planes *p, const float *w, cr_pool *pool);
+
 /* From the picture that was laid out to places [cout][oh][ow]; from places to a picture; from both to
- * the weights' gradient, which is added. w: [cout][cin/groups][kh][kw]; bias: one per channel of the
- * result, or NULL; add: to what is there. */
-void cr_planes_to_places(const cr_planes *p, const float *w, const float *bias, float *places,
-                         bool add, cr_pool *pool);
-void cr_planes_to_picture(const cr_planes *p, const float *w, const float *bias, float *picture,
-                          bool add, cr_pool *pool);
+ * the weights' gradient, which is added. bias: one per channel of the result, or NULL; add: to what is
+ * there. */
+void cr_planes_to_places(const cr_planes *p, const float *bias, float *places, bool add,
+                         cr_pool *pool);
+void cr_planes_to_picture(const cr_planes *p, const float *bias, float *picture, bool add,
+                          cr_pool *pool);
 void cr_planes_to_weights(const cr_planes *p, float *dw, cr_pool *pool);
 
 #endif

@@ -34,13 +34,14 @@ static void planes_forward(const cr_grad_call *c, const cr_conv_shape *s, bool t
     float *y = c->op.out[0]->data;
     const int64_t in = s->in_channels * s->win.in[1] * s->win.in[2];
     const int64_t out = s->out_channels * s->win.out[1] * s->win.out[2];
+    (transposed ? cr_planes_pack_picture : cr_planes_pack_places)(&p, w, c->pool);
     for (int64_t b = 0; b < s->batch; b++, x += in, y += out) {
         if (transposed) {
             cr_planes_lay_places(&p, x, c->pool);
-            cr_planes_to_picture(&p, w, start, y, false, c->pool);
+            cr_planes_to_picture(&p, start, y, false, c->pool);
         } else {
             cr_planes_lay_picture(&p, x, c->pool);
-            cr_planes_to_places(&p, w, start, y, false, c->pool);
+            cr_planes_to_places(&p, start, y, false, c->pool);
         }
     }
 }
@@ -52,14 +53,15 @@ static void planes_backward(const cr_grad_call *c, const cr_conv_shape *s, bool 
     float *dx = c->d_in[0], *dw = c->d_in[1];
     const int64_t in = s->in_channels * s->win.in[1] * s->win.in[2];
     const int64_t out = s->out_channels * s->win.out[1] * s->win.out[2];
+    if (dx) (transposed ? cr_planes_pack_places : cr_planes_pack_picture)(&p, w, c->pool);
     for (int64_t b = 0; b < s->batch; b++, x += in, dy += out) {
         const float *picture = transposed ? dy : x, *places = transposed ? x : dy;
         if (dw || transposed) cr_planes_lay_picture(&p, picture, c->pool);
         if (dw || !transposed) cr_planes_lay_places(&p, places, c->pool);
         if (dw) cr_planes_to_weights(&p, dw, c->pool);
-        if (dx && transposed) cr_planes_to_places(&p, w, NULL, dx + b * in, !c->first[0], c->pool);
+        if (dx && transposed) cr_planes_to_places(&p, NULL, dx + b * in, !c->first[0], c->pool);
         if (dx && !transposed)
-            cr_planes_to_picture(&p, w, NULL, dx + b * in, !c->first[0], c->pool);
+            cr_planes_to_picture(&p, NULL, dx + b * in, !c->first[0], c->pool);
     }
 }
 

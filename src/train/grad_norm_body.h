@@ -27,66 +27,73 @@ static FN(norm) FN(norm_read)(const cr_grad_call *c)
     return n;
 }
 
-/* Sums over one channel, each as PARTS sums side by side that are added up at the end: with d = x less
- * the channel's first value, which keeps squares small where the mean is not. */
-enum { FN(PARTS) = 8 };
+/* Sums over one channel, with d = x less the channel's first value, which keeps squares small where
+ * the mean is not: PARTS sums side by side over a piece of PIECE elements, added up in double. */
+enum { FN(PARTS) = 8, FN(PIECE) = 256 };
 
 typedef struct FN(norm_sums) {
     double first, d, square, dy, along; /* along: of dy d */
 } FN(norm_sums);
 
-static double FN(norm_total)(const double part[FN(PARTS)])
+static double FN(norm_total)(const real part[FN(PARTS)])
 {
     double sum = 0;
     for (int k = 0; k < FN(PARTS); k++) sum += part[k];
     return sum;
 }
 
-static FN(norm_sums) FN(norm_sum_x)(const FN(norm) *n, int64_t ch)
+/* Up to PIECE elements. */
+static void FN(norm_piece_x)(const real *x, int64_t n, FN(norm_sums) *s)
 {
-    const real *x = (const real *)n->c->op.in[0]->data + ch * n->inner;
-    const double first = n->inner ? x[0] : 0;
-    double d[FN(PARTS)] = {0}, square[FN(PARTS)] = {0};
-    for (int64_t b = 0; b < n->batch; b++, x += n->channels * n->inner) {
-        int64_t i = 0;
-        for (; i + FN(PARTS) <= n->inner; i += FN(PARTS))
-            for (int k = 0; k < FN(PARTS); k++) {
-                const double v = x[i + k] - first;
-                d[k] += v;
-                square[k] += v * v;
-            }
-        for (int k = 0; i + k < n->inner; k++) {
-            const double v = x[i + k] - first;
+    const real first = (real)s->first;
+    real d[FN(PARTS)] = {0}, square[FN(PARTS)] = {0};
+    int64_t i = 0;
+    for (; i + FN(PARTS) <= n; i += FN(PARTS))
+        for (int k = 0; k < FN(PARTS); k++) {
+            const real v = x[i + k] - first;
             d[k] += v;
             square[k] += v * v;
         }
+    for (int k = 0; i + k < n; k++) {
+        const real v = x[i + k] - first;
+        d[k] += v;
+        square[k] += v * v;
     }
-    return (FN(norm_sums)){first, FN(norm_total)(d), FN(norm_total)(square), 0, 0};
+    s->d += FN(norm_total)(d);
+    s->square += FN(norm_total)(square);
 }
 
-static void FN(norm_sum_dy)(const FN(norm) *n, int64_t ch, FN(norm_sums) *s)
+static void FN(norm_piece_dy)(const real *x, const real *dy, int64_t n, FN(norm_sums) *s)
+{
+    const real first = (real)s->first;
+    real sum[FN(PARTS)] = {0}, along[FN(PARTS)] = {0};
+    int64_t i = 0;
+    for (; i + FN(PARTS) <= n; i += FN(PARTS))
+        for (int k = 0; k < FN(PARTS); k++) {
+            sum[k] += dy[i + k];
+            along[k] += dy[i + k] * (x[i + k] - first);
+        }
+    for (int k = 0; i + k < n; k++) {
+        sum[k] += dy[i + k];
+        along[k] += dy[i + k] * (x[i + k] - first);
+    }
+    s->dy += FN(norm_total)(sum);
+    s->along += FN(norm_total)(along);
+}
+
+/* dy: those of the gradient too. */
+static FN(norm_sums) FN(norm_sum)(const FN(norm) *n, int64_t ch, bool of_x, const real *dy)
 {
     const real *x = (const real *)n->c->op.in[0]->data + ch * n->inner;
-    const real *dy = (const real *)n->c->d_out[0] + ch * n->inner;
-    double sum[FN(PARTS)] = {0}, along[FN(PARTS)] = {0};
-    for (int64_t b = 0; b < n->batch; b++) {
-        int64_t i = 0;
-        for (; i + FN(PARTS) <= n->inner; i += FN(PARTS))
-            for (int k = 0; k < FN(PARTS); k++) {
-                const double v = dy[i + k];
-                sum[k] += v;
-                along[k] += v * (x[i + k] - s->first);
-            }
-        for (int k = 0; i + k < n->inner; k++) {
-            const double v = dy[i + k];
-            sum[k] += v;
-            along[k] += v * (x[i + k] - s->first);
+    FN(norm_sums) s = {.first = n->inner && n->batch ? (double)x[0] : 0};
+    for (int64_t b = 0; b < n->batch; b++)
+        for (int64_t i = 0; i < n->inner; i += FN(PIECE)) {
+            const int64_t at = b * n->channels * n->inner + i;
+            const int64_t left = n->inner - i < FN(PIECE) ? n->inner - i : FN(PIECE);
+            if (of_x) FN(norm_piece_x)(x + at, left, &s);
+            if (dy) FN(norm_piece_dy)(x + at, dy + ch * n->inner + at, left, &s);
         }
-        x += n->channels * n->inner;
-        dy += n->channels * n->inner;
-    }
-    s->dy = FN(norm_total)(sum);
-    s->along = FN(norm_total)(along);
+    return s;
 }
 
 /* Mean and variance that channel `ch` is normalised by. */
@@ -114,7 +121,7 @@ static void FN(norm_channel)(void *ctx, size_t index, int worker)
     FN(norm_sums) s = {0};
     double mean, variance;
     (void)worker;
-    if (n->c->batch_stats) s = FN(norm_sum_x)(n, ch);
+    if (n->c->batch_stats) s = FN(norm_sum)(n, ch, true, NULL);
     FN(norm_moments)(n, ch, &s, &mean, &variance);
     const double scale = ((const real *)op->in[1]->data)[ch] / sqrt(variance + n->epsilon);
     const real by = (real)scale, bias = ((const real *)op->in[2]->data)[ch], centre = (real)mean;
@@ -157,11 +164,9 @@ static void FN(norm_gradient)(void *ctx, size_t index, int worker)
     const cr_grad_call *c = n->c;
     const int64_t ch = (int64_t)index;
     real *dscale = c->d_in[1], *dbias = c->d_in[2];
-    FN(norm_sums) s = {0};
+    const FN(norm_sums) s = FN(norm_sum)(n, ch, c->batch_stats, c->d_out[0]);
     double mean, variance;
     (void)worker;
-    if (c->batch_stats) s = FN(norm_sum_x)(n, ch);
-    FN(norm_sum_dy)(n, ch, &s);
     FN(norm_moments)(n, ch, &s, &mean, &variance);
     const double inverse = 1 / sqrt(variance + n->epsilon);
     const double along = (s.along - (mean - s.first) * s.dy) * inverse; /* sum of dy h */

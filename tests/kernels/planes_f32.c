@@ -129,8 +129,10 @@ static void run_level(const problem *p, int level, cr_rng *rng, pattern kind, bo
     cr_planes_plan(g, cr_planes_f32_level(level), scratch.data, &c);
     cr_planes_lay_picture(&c, f[0], pool);
     cr_planes_lay_places(&c, f[1], pool);
-    cr_planes_to_picture(&c, f[2], biased ? f[3] : NULL, f[4], add, pool);
-    cr_planes_to_places(&c, f[2], biased ? f[3] : NULL, f[5], add, pool);
+    cr_planes_pack_picture(&c, f[2], pool);
+    cr_planes_to_picture(&c, biased ? f[3] : NULL, f[4], add, pool);
+    cr_planes_pack_places(&c, f[2], pool);
+    cr_planes_to_places(&c, biased ? f[3] : NULL, f[5], add, pool);
     cr_planes_to_weights(&c, f[6], pool);
     for (size_t i = 0; i < p->places; i++) {
         const int64_t m = (int64_t)i / (g->oh * g->ow), at = (int64_t)i % (g->oh * g->ow);
