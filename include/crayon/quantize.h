@@ -289,8 +289,10 @@ typedef struct cr_palette_report {
 } cr_palette_report;
 
 /* Gives each weight of 512 elements or more 2^bits different values (bits: 1, 2, 4, 6, 8), the centres
- * of k-means, rounded to float16. The model runs with them; cr_model_export stores them as indices where
- * the format can (Core ML), else as floats. Of options (may be NULL) keep_float and only count.
+ * of k-means, rounded to float16; with fewer than 8 bits times a scale per output, unless options have
+ * granularity per tensor. Of two near ones a weight takes the one that lets an output's errors cancel. The
+ * model runs with them; cr_model_export stores them as indices where the format can (Core ML; ncnn
+ * without scales), else as floats. Of options (may be NULL) keep_float, only and granularity count.
  * CR_ERR_ARGUMENT: the model is quantized already, or a glob matches nothing; it is unchanged then. */
 CR_API cr_status cr_model_to_palette(cr_model *model, int bits, const cr_quantize_options *options,
                                      cr_palette_report *report, cr_error *err);

@@ -6,12 +6,13 @@
  *
  * The program is written for the oldest system that has what the model needs: float32 from iOS 15
  * (specification 6), float16, 8-bit weights and palettes from iOS 16, 8-bit activations from iOS
- * 17, 4 bits, 2 bits and blocks from iOS 18. From iOS 16 on, large float32 constants that float16
+ * 17, 4 bits, 2 bits, blocks and scaled palettes from iOS 18. From iOS 16 on, large float32 constants that float16
  * holds exactly (tables of cells and strides) are stored so. */
 #ifndef CR_COREML_COREML_H
 #define CR_COREML_COREML_H
 
 #include "graph/graph.h"
+#include "graph/palette_scales.h"
 
 enum {
     CR_COREML_LARGE = 512
@@ -22,6 +23,8 @@ typedef struct cr_coreml_options { /* all zero: the defaults */
                             NULL: all in float32 */
     int palette_bits;    /* 1, 2, 4, 6 or 8: float constants that have no more than 2^bits values
                             are stored as a palette and indices; 0: none */
+    const cr_palette_scales *scales; /* constants that have so few when divided by them */
+    size_t scale_count;
 
     bool image; /* input 0 [1, 3, H, W] takes pictures; value = (pixel - mean) / div */
     bool bgr;

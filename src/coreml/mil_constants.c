@@ -1,6 +1,7 @@
 /* The forms in which weights are stored: as they are, as 16-bit floats that are widened, as
  * integers with scales, as a palette with indices. Each gives exactly the numbers that the graph
  * means, in the float type that the layer computes in. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -95,48 +96,143 @@ static int distinct(const float *v, size_t n, int most, float *found)
     return count;
 }
 
+const cr_palette_scales *cr_coreml_scales_of(const cr_coreml_writer *w, const cr_tensor *t)
+{
+    for (size_t i = 0; i < w->o->scale_count; i++)
+        if (!strcmp(w->o->scales[i].tensor, t->name)) return &w->o->scales[i];
+    return NULL;
+}
+
+/* The constant's values, divided by its scales if it has some: exact, they are products of two
+ * float16. cr_free. */
+static float *quotients(const cr_coreml_writer *w, const cr_tensor *t)
+{
+    const cr_palette_scales *s = cr_coreml_scales_of(w, t);
+    const size_t n = (size_t)cr_shape_count(&t->shape);
+    float *v = cr_malloc(n * sizeof *v + 1);
+    size_t inner = 1;
+    if (!v) return NULL;
+    memcpy(v, t->data, n * sizeof *v);
+    for (int d = s ? s->axis + 1 : 0; s && d < t->shape.rank; d++) inner *= (size_t)t->shape.dim[d];
+    for (size_t i = 0; s && i < n; i++) v[i] /= s->scale[i / inner % s->count];
+    return v;
+}
+
 bool cr_coreml_has_palette(const cr_coreml_writer *w, const cr_tensor *t)
 {
     float found[MAX_PALETTE];
     const int64_t n = t->data && t->dtype == CR_DT_F32 ? cr_shape_count(&t->shape) : 0;
     if (!w->o->palette_bits || n < CR_COREML_LARGE) return false;
-    return distinct(t->data, (size_t)n, 1 << w->o->palette_bits, found) >= 0;
+    float *v = quotients(w, t);
+    const bool few = v && distinct(v, (size_t)n, 1 << w->o->palette_bits, found) >= 0;
+    cr_free(v);
+    return few;
+}
+
+typedef struct colours { /* a constant as a palette and indices */
+    float value[MAX_PALETTE];
+    unsigned char *packed; /* NULL: no memory */
+    size_t size;
+} colours;
+
+static void find_colours(const cr_coreml_writer *w, const cr_tensor *t, colours *c)
+{
+    const unsigned bits = (unsigned)w->o->palette_bits;
+    const size_t n = (size_t)cr_shape_count(&t->shape);
+    *c = (colours){.size = (n * bits + 7) / 8};
+    float *v = quotients(w, t);
+    uint8_t *codes = cr_malloc(n);
+    unsigned char *packed = cr_calloc(c->size + 1, 1);
+    if (v && codes && packed) {
+        const int count = distinct(v, n, 1 << bits, c->value);
+        for (size_t i = 0; i < n; i++) {
+            const float *at = bsearch(&v[i], c->value, (size_t)count, sizeof *v, compare_floats);
+            codes[i] = (uint8_t)(at - c->value);
+        }
+        for (int i = count; i < 1 << bits; i++) c->value[i] = c->value[count - 1];
+        cr_blob_pack(codes, n, bits, packed);
+        c->packed = packed;
+    } else {
+        cr_free(packed);
+    }
+    cr_free(v);
+    cr_free(codes);
+}
+
+/* As iOS 16 has it: one palette, indices as a run of bytes. */
+static void write_plain_palette(cr_mil *m, const cr_tensor *t, const colours *c, int64_t entries,
+                                cr_mil_type type, const char *name)
+{
+    uint32_t dims[CR_MAX_RANK];
+    for (int i = 0; i < t->shape.rank; i++) dims[i] = (uint32_t)t->shape.dim[i];
+    cr_mil_op *op = cr_mil_begin(m, "constexpr_lut_to_dense", name, 3, 1);
+    if (op) {
+        cr_mil_attribute(m, op, "indices", list_value(m, CR_MIL_U8, c->packed, c->size));
+        cr_mil_attribute(m, op, "lut", float_values(m, type, &(cr_shape){1, {entries}}, c->value));
+        cr_mil_attribute(m, op, "shape", list_value(m, CR_MIL_U32, dims, (size_t)t->shape.rank));
+    }
+    cr_mil_out(m, op, name, type, &t->shape);
+}
+
+static cr_mil_type index_type(int bits)
+{
+    return bits == 1 ? CR_MIL_U1 : bits == 2 ? CR_MIL_U2 : bits == 4 ? CR_MIL_U4
+         : bits == 6 ? CR_MIL_U6 : CR_MIL_U8;
+}
+
+/* As iOS 18 has it: indices in the constant's shape. */
+static void write_shaped_palette(cr_mil *m, const cr_tensor *t, const colours *c, int bits,
+                                 cr_mil_type type, const char *name)
+{
+    cr_shape lut = t->shape;
+    for (int d = 0; d < t->shape.rank; d++) lut.dim[d] = 1;
+    lut.dim[lut.rank++] = 1 << bits;
+    lut.dim[lut.rank++] = 1;
+    cr_mil_op *op = cr_mil_begin(m, "constexpr_lut_to_dense", name, 2, 1);
+    if (op) {
+        cr_mil_arg_value(m, op, "indices", cr_mil_value(m, index_type(bits), &t->shape, c->packed));
+        cr_mil_arg_value(m, op, "lut", float_values(m, type, &lut, c->value));
+    }
+    cr_mil_out(m, op, name, type, &t->shape);
+}
+
+static void write_scaled_palette(cr_mil *m, const cr_tensor *t, const colours *c, int bits,
+                                 const cr_palette_scales *s, cr_mil_type type, const char *name)
+{
+    cr_shape scales = t->shape;
+    char stem[512];
+    for (int d = 0; d < t->shape.rank; d++) scales.dim[d] = 1;
+    scales.dim[s->axis] = (int64_t)s->count;
+    snprintf(stem, sizeof stem, "%s_palette", name);
+    const char *inner = cr_mil_identifier(m, stem);
+    if (!inner) {
+        m->no_memory = true;
+        return;
+    }
+    write_shaped_palette(m, t, c, bits, type, inner);
+    cr_mil_op *op = cr_mil_begin(m, "constexpr_blockwise_shift_scale", name, 2, 1);
+    if (op) {
+        cr_mil_arg(m, op, "data", inner);
+        cr_mil_arg_value(m, op, "scale", float_values(m, type, &scales, s->scale));
+    }
+    cr_mil_out(m, op, name, type, &t->shape);
 }
 
 static void write_palette(cr_coreml_writer *w, const cr_tensor *t, cr_mil_type type,
                           const char *name)
 {
-    cr_mil *m = &w->mil;
-    const unsigned bits = (unsigned)w->o->palette_bits;
-    const size_t n = (size_t)cr_shape_count(&t->shape), size = (n * bits + 7) / 8;
-    float palette[MAX_PALETTE] = {0};
-    uint8_t *codes = cr_malloc(n);
-    unsigned char *packed = cr_calloc(size + 1, 1);
-    const int count = distinct(t->data, n, 1 << bits, palette);
-    for (size_t i = 0; codes && i < n; i++) {
-        const float *at = bsearch((const float *)t->data + i, palette, (size_t)count,
-                                  sizeof *palette, compare_floats);
-        codes[i] = (uint8_t)(at - palette);
-    }
-    for (int i = count; i < 1 << bits; i++) palette[i] = palette[count - 1];
-    uint32_t dims[CR_MAX_RANK];
-    for (int i = 0; i < t->shape.rank; i++) dims[i] = (uint32_t)t->shape.dim[i];
-    if (codes && packed) {
-        cr_blob_pack(codes, n, bits, packed);
-        cr_mil_op *op = cr_mil_begin(m, "constexpr_lut_to_dense", name, 3, 1);
-        const cr_shape entries = {1, {1 << bits}};
-        if (op) {
-            cr_mil_attribute(m, op, "indices", list_value(m, CR_MIL_U8, packed, size));
-            cr_mil_attribute(m, op, "lut", float_values(m, type, &entries, palette));
-            cr_mil_attribute(m, op, "shape",
-                             list_value(m, CR_MIL_U32, dims, (size_t)t->shape.rank));
-        }
-        cr_mil_out(m, op, name, type, &t->shape);
-    } else {
-        m->no_memory = true;
-    }
-    cr_free(codes);
-    cr_free(packed);
+    const cr_palette_scales *s = cr_coreml_scales_of(w, t);
+    colours c;
+    find_colours(w, t, &c);
+    if (!c.packed)
+        w->mil.no_memory = true;
+    else if (s)
+        write_scaled_palette(&w->mil, t, &c, w->o->palette_bits, s, type, name);
+    else if (w->level >= 8)
+        write_shaped_palette(&w->mil, t, &c, w->o->palette_bits, type, name);
+    else
+        write_plain_palette(&w->mil, t, &c, 1 << w->o->palette_bits, type, name);
+    cr_free(c.packed);
 }
 
 /* ---- floats and whole numbers ---- */

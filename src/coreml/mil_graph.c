@@ -338,7 +338,8 @@ static cr_status node_level(const cr_coreml_writer *w, const cr_node *n, int *le
 {
     *level = cr_coreml_floats(w, n) == CR_MIL_F16 || is_constant_node(n, CR_OP_Cast) ? 6 : 5;
     for (int k = 0; k < n->n_in; k++)
-        if (n->in[k] && cr_coreml_has_palette(w, n->in[k])) *level = 6;
+        if (n->in[k] && cr_coreml_has_palette(w, n->in[k]) && *level < 8)
+            *level = cr_coreml_scales_of(w, n->in[k]) ? 8 : 6;
     const bool quantizes = n->op->kind == CR_OP_QuantizeLinear;
     if (!quantizes && n->op->kind != CR_OP_DequantizeLinear) return CR_OK;
     if (!quantizes && n->in[0]->data) {

@@ -101,5 +101,7 @@ int cr_coreml_weight_level(const cr_node *n);
 /* Is it a float constant with so few different values that a palette of o->palette_bits is smaller
  * and loses nothing? */
 bool cr_coreml_has_palette(const cr_coreml_writer *w, const cr_tensor *t);
+/* The scales behind which that holds; NULL: none. */
+const cr_palette_scales *cr_coreml_scales_of(const cr_coreml_writer *w, const cr_tensor *t);
 
 #endif

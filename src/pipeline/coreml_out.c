@@ -66,6 +66,8 @@ static cr_coreml_options options_of(const cr_model *m, const cr_graph *g,
 {
     const cr_model_info *info = &m->info;
     cr_coreml_options c = {.palette_bits = m->palette_bits,
+                           .scales = m->palette_scales,
+                           .scale_count = m->palette_scale_count,
                            .image =
                                !o->array_input && is_picture(g) && info->head.kind != CR_HEAD_NONE,
                            .bgr = info->preprocess.bgr,

@@ -5,6 +5,7 @@
 #include "crayon/model.h"
 #include "crayon/quantize.h"
 #include "graph/graph.h"
+#include "graph/palette_scales.h"
 #include "graph/recipe.h"
 #include "pipeline/findings.h"
 #include "quant/roles.h"
@@ -15,6 +16,8 @@ struct cr_model {
     cr_graph *applied;     /* the same with the recipe's steps and values; NULL: it has none */
     cr_graph *stored;      /* `graph` as it is to be written, with 16-bit floats; NULL: as it is */
     int palette_bits;      /* the weights' values are palettes of 2^palette_bits; 0: they are not */
+    const cr_palette_scales *palette_scales; /* of those that have some */
+    size_t palette_scale_count;
     cr_recipe *recipe;     /* NULL: float */
     cr_target target;      /* whose form `graph` has */
     bool bf16;             /* float arithmetic; see cr_precision */

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "quant/roles.h"
 
 enum { MAX_COLOURS = 256, MAX_ROUNDS = 100, DENSITY_BINS = 512 };
 
@@ -156,56 +155,4 @@ void cr_palette_apply(float *v, size_t n, const float *palette, int count)
         }
         v[i] = palette[lo];
     }
-}
-
-static bool is_palette_weight(const cr_node *n)
-{
-    return cr_has_weights(n) && n->in[1]->dtype == CR_DT_F32;
-}
-
-/* A weight that several nodes read is kept if one of them is. */
-static cr_status mark(const cr_graph *g, const bool *kept, unsigned char **out, cr_error *err)
-{
-    *out = cr_calloc(g->tensor_count + 1, 1);
-    if (!*out) return CR_NOMEM(err);
-    for (size_t i = 0; i < g->node_count; i++) {
-        const cr_node *n = g->nodes[i];
-        if (!is_palette_weight(n)) continue;
-        const bool small = cr_shape_count(&n->in[1]->shape) < CR_PALETTE_MIN;
-        unsigned char *m = &(*out)[n->in[1]->id];
-        if (small || (kept && kept[i]) || *m == 2)
-            *m = 2;
-        else
-            *m = 1;
-    }
-    return CR_OK;
-}
-
-cr_status cr_palette_graph(cr_graph *g, int bits, const bool *kept, size_t *weights, size_t *left,
-                           double *error, cr_error *err)
-{
-    unsigned char *marks;
-    double energy = 0, lost = 0;
-    cr_status st = mark(g, kept, &marks, err);
-    *weights = *left = 0;
-    for (size_t i = 0; st == CR_OK && i < g->tensor_count; i++) {
-        cr_tensor *t = g->tensors[i];
-        const size_t n = marks[i] == 1 ? (size_t)cr_shape_count(&t->shape) : 0;
-        float palette[MAX_COLOURS], *v = t->data;
-        int count;
-        *left += marks[i] == 2;
-        if (!n) continue;
-        st = cr_palette_fit(v, n, bits, palette, &count, err);
-        for (size_t k = 0; st == CR_OK && k < n; k++) {
-            float q = v[k];
-            cr_palette_apply(&q, 1, palette, count);
-            energy += (double)v[k] * v[k];
-            lost += ((double)v[k] - q) * ((double)v[k] - q);
-            v[k] = q;
-        }
-        ++*weights;
-    }
-    *error = energy > 0 ? lost / energy : 0;
-    cr_free(marks);
-    return st;
 }

@@ -96,18 +96,13 @@ void cr_cancel_sums(const double *w, int32_t *codes, size_t kernels, size_t taps
 
 /* ---- a layer ---- */
 
-typedef struct layout {
-    int64_t outs, kernels, taps;
-    int64_t out_step, kernel_step; /* elements between neighbours; taps lie side by side */
-} layout;
-
-static bool find_layout(const cr_node *n, layout *l)
+bool cr_sum_layout_find(const cr_node *n, cr_sum_layout *l)
 {
     const cr_op_kind kind = n->op->kind;
     if (n->n_in < 2 || !n->in[1] || !n->in[1]->data || n->in[1]->dtype != CR_DT_F32) return false;
     const cr_shape *w = &n->in[1]->shape;
     if (kind == CR_OP_Conv && w->rank >= 3) {
-        *l = (layout){w->dim[0], w->dim[1], 1, 0, 0};
+        *l = (cr_sum_layout){w->dim[0], w->dim[1], 1, 0, 0};
         for (int d = 2; d < w->rank; d++) l->taps *= w->dim[d];
         l->kernel_step = l->taps;
         l->out_step = l->kernels * l->taps;
@@ -115,15 +110,15 @@ static bool find_layout(const cr_node *n, layout *l)
     }
     if ((kind != CR_OP_Gemm && kind != CR_OP_MatMul) || w->rank != 2) return false;
     const bool turned = kind == CR_OP_Gemm && cr_attr_int(n, "transB", 0);
-    *l = turned ? (layout){w->dim[0], w->dim[1], 1, w->dim[1], 1}
-                : (layout){w->dim[1], w->dim[0], 1, 1, w->dim[1]};
+    *l = turned ? (cr_sum_layout){w->dim[0], w->dim[1], 1, w->dim[1], 1}
+                : (cr_sum_layout){w->dim[1], w->dim[0], 1, 1, w->dim[1]};
     return true;
 }
 
 typedef struct job {
     const cr_tensor *weight;
     const cr_qparams *q;
-    layout at;
+    cr_sum_layout at;
     cr_q_grain grain;
     float *data; /* a copy of the weights, then the result */
     double *w, *sum;
@@ -225,7 +220,7 @@ cr_status cr_round_by_sums(const cr_graph *g, cr_recipe *r, size_t *changed, cr_
     for (size_t i = 0; st == CR_OK && i < whole->node_count; i++) {
         const cr_node *n = whole->nodes[i];
         job j = {0};
-        if (!find_layout(n, &j.at) || n->in[1]->uses != 1 || !entries[n->in[1]->id]) continue;
+        if (!cr_sum_layout_find(n, &j.at) || n->in[1]->uses != 1 || !entries[n->in[1]->id]) continue;
         j.weight = n->in[1];
         j.q = &entries[j.weight->id]->q;
         j.grain = cr_q_grain_of(j.q, &j.weight->shape);

@@ -9,6 +9,16 @@
  * nearest. */
 cr_status cr_round_by_sums(const cr_graph *g, cr_recipe *r, size_t *changed, cr_error *err);
 
+/* Where the weights of a Conv, Gemm or MatMul lie that one output sums up: `kernels` runs of `taps`
+ * neighbours. */
+typedef struct cr_sum_layout {
+    int64_t outs, kernels, taps;
+    int64_t out_step, kernel_step; /* elements between neighbours; taps lie side by side */
+} cr_sum_layout;
+
+/* false: a node of another kind, or weights that are no float constant. */
+bool cr_sum_layout_find(const cr_node *n, cr_sum_layout *l);
+
 /* One output: `kernels` runs of `taps` weights w, in steps of their scale (zero point added), that read
  * neighbouring pixels of one channel; codes: their nearest ones on entry. sum: room for [kernels]. */
 void cr_cancel_sums(const double *w, int32_t *codes, size_t kernels, size_t taps, int32_t lo,

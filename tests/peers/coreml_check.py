@@ -137,7 +137,8 @@ WEIGHTS = [(["--mode", "fp16"], 7), (["--mode", "weights"], 7),
            (["--mode", "weights", "--weights", "int4"], 9), (["--mode", "weights", "--weights", "uint4"], 9),
            (["--mode", "weights", "--weights", "int4", "--block", "32"], 9),
            (["--mode", "weights", "--weights", "int2"], 9), (["--mode", "weights", "--weights", "int1"], 9),
-           (["--mode", "weights", "--weights", "palette4"], 7), (["--mode", "weights", "--weights", "palette6"], 7),
+           (["--mode", "weights", "--weights", "palette4"], 9), (["--mode", "weights", "--weights", "palette6"], 9),
+           (["--mode", "weights", "--weights", "palette4", "--granularity", "tensor"], 7),
            (["--mode", "weights", "--weights", "palette8"], 7)]
 
 

@@ -85,7 +85,8 @@ def value_of(var, values):
 
 def constant(op):
     """What a constant that is stored in another form is: from the definitions, not coremltools."""
-    a = {k: v.val for k, v in op.inputs.items() if v is not None}
+    a = {k: constant(v.op) if v.op is not None and v.op.op_type.startswith("constexpr_") else v.val
+         for k, v in op.inputs.items() if v is not None}
     if op.op_type == "constexpr_cast":
         return a["source_val"].astype(np.float32)
     if op.op_type == "constexpr_affine_dequantize":
@@ -97,7 +98,8 @@ def constant(op):
         zero = np.asarray(a["zero_point"]).astype(np.int32).reshape(shape)
         return (data.astype(np.int32) - zero).astype(scale.dtype) * scale
     if op.op_type == "constexpr_blockwise_shift_scale":
-        data, scale, zero = a["data"].astype(np.int32), a["scale"], a.get("offset")
+        data, scale, zero = a["data"], a["scale"], a.get("offset")
+        data = data if data.dtype.kind == "f" else data.astype(np.int32)  # floats: another constant's values
         zero = np.zeros(scale.shape, np.int32) if zero is None else zero.astype(np.int32)
         for axis, size in enumerate(data.shape):
             scale = np.repeat(scale, size // scale.shape[axis], axis)

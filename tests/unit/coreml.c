@@ -122,7 +122,7 @@ static float number(const package *p, const CrCoreml__Value *v, size_t i)
 
 static int bits_of(int type)
 {
-    return type == 25 || type == 35 ? 4 : type == 36 ? 2 : type == 38 ? 6 : 8;
+    return type == 25 || type == 35 ? 4 : type == 36 ? 2 : type == 37 ? 1 : type == 38 ? 6 : 8;
 }
 
 static int code(const package *p, const CrCoreml__Value *v, size_t i, int bits, bool is_signed)
@@ -454,11 +454,10 @@ static void palettes_lose_nothing_more(void **state)
         cr_tensor *w;
         cr_graph *g = small_graph(&w);
         const cr_coreml_options o = {.palette_bits = bits};
-        size_t weights, left;
-        double lost;
+        cr_palette_made made;
         package p;
-        OK(cr_palette_graph(g, bits, NULL, &weights, &left, &lost, &err));
-        assert_true(weights == 1 && left == 0);
+        OK(cr_palette_graph(g, bits, false, NULL, &g->arena, &made, &err));
+        assert_true(made.weights == 1 && made.left == 0 && !made.scale_count);
         OK(package_make(g, &o, &p, &err));
         check_program(&p);
         const CrCoreml__Operation *c = constant(&p, operation(&p, "conv", 0), "weight");
@@ -466,6 +465,37 @@ static void palettes_lose_nothing_more(void **state)
         assert_int_equal(elements(part(c, "lut")->type), 1 << bits);
         for (size_t i = 0; i < 48 * 40; i++)
             assert_true(element(&p, c, i) == ((const float *)w->data)[i]);
+        package_free(&p);
+        cr_graph_free(&g);
+    }
+}
+
+/* The values are exact products of the palette's and the scales', and those come back. */
+static void palettes_behind_scales(void **state)
+{
+    (void)state;
+    cr_error err;
+    for (int bits = 1; bits <= 8; bits += bits == 1 ? 1 : 2) {
+        cr_tensor *w;
+        cr_graph *g = small_graph(&w);
+        float *v = w->data;
+        cr_palette_made made;
+        package p;
+        for (size_t i = 0; i < 48 * 40; i++) v[i] *= (float)(1 + i / 40); /* outputs differ in scale */
+        OK(cr_palette_graph(g, bits, true, NULL, &g->arena, &made, &err));
+        assert_true(made.weights == 1 && made.scale_count == 1 && made.scales[0].count == 48);
+        assert_true(made.scales[0].scale[47] > 20 * made.scales[0].scale[0]);
+        const cr_coreml_options o = {.palette_bits = bits, .scales = made.scales, .scale_count = 1};
+        OK(package_make(g, &o, &p, &err));
+        check_program(&p);
+        assert_int_equal(p.level, 8);
+        const CrCoreml__Operation *c = constant(&p, operation(&p, "conv", 0), "weight");
+        assert_string_equal(c->type, "constexpr_blockwise_shift_scale");
+        const CrCoreml__Operation *lut = constant(&p, c, "data");
+        assert_int_equal(elements(part(lut, "lut")->type), 1 << bits);
+        assert_int_equal(elements(part(c, "scale")->type), 48);
+        for (size_t i = 0; i < 48 * 40; i++)
+            assert_true(element(&p, lut, i) * made.scales[0].scale[i / 40] == v[i]);
         package_free(&p);
         cr_graph_free(&g);
     }
@@ -646,6 +676,7 @@ int main(void)
         cmocka_unit_test(activations_are_quantized),
         cmocka_unit_test(half_arithmetic),
         cmocka_unit_test(palettes_lose_nothing_more),
+        cmocka_unit_test(palettes_behind_scales),
         cmocka_unit_test(palettes_are_near_the_best),
         cmocka_unit_test(palette_of_few_values),
         cmocka_unit_test(random_networks),
