@@ -15,7 +15,7 @@ typedef struct verb {
 static const verb verbs[] = {
     {"quantize", cmd_quantize, "make an INT8 model from a float one and a folder of pictures",
      true},
-    {"qat", cmd_qat, "quantize, then train with the rounding in the loop; no labels"},
+    {"qat", cmd_qat, "quantize, then train with the rounding in the loop; no labels", true},
     {"detect", cmd_detect, "find objects in pictures and video"},
     {"watch", cmd_watch, "follow a camera or video in the terminal"},
     {"eval", cmd_eval, "measure a model on labelled pictures (COCO metrics)", true},

@@ -30,7 +30,7 @@ PKG_CONFIG_LIBDIR=$lib/pkgconfig:$CRAYON_SYSROOT/usr/share/pkgconfig
 export CRAYON_SYSROOT PKG_CONFIG_SYSROOT_DIR PKG_CONFIG_LIBDIR
 cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX=/usr \
     -DCMAKE_TOOLCHAIN_FILE="$PWD/deploy/arm64-toolchain.cmake" -DCRAYON_STATIC_DEPS=ON \
-    -DCRAYON_WITH_SDL=OFF -DCRAYON_TESTS=OFF ${CMAKE_FLAGS:-} >"$build/configure.log" ||
+    -DCRAYON_WITH_SDL=OFF -DCRAYON_WITH_MPI=OFF -DCRAYON_TESTS=OFF ${CMAKE_FLAGS:-} >"$build/configure.log" ||
     { cat "$build/configure.log" >&2; exit 1; }
 ninja -C "$build"
 echo "dynamic: $(aarch64-linux-gnu-readelf -d "$build/crayon" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' | xargs)"

@@ -20,6 +20,7 @@ arch=${DEB_ARCH:-$(dpkg --print-architecture)}
 
 umask 022
 DESTDIR=$root cmake --install "$build" --prefix /usr >"$work/log" || { cat "$work/log" >&2; exit 1; }
+find "$root/usr/lib" -name libcrayon_mpi.so -delete # the package shall not need MPI
 strip=${STRIP:-strip}
 "$strip" "$root/usr/bin/crayon"
 find "$root/usr/lib" -name 'libcrayon.so.*' ! -type l -exec "$strip" --strip-unneeded {} +
