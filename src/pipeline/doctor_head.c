@@ -7,7 +7,8 @@
 #include "pipeline/findings.h"
 
 enum {
-    COORDINATES = 1u << CR_PART_BOX | 1u << CR_PART_DFL | 1u << CR_PART_KEYPOINT,
+    COORDINATES =
+        1u << CR_PART_BOX | 1u << CR_PART_DFL | 1u << CR_PART_KEYPOINT | 1u << CR_PART_ANGLE,
     SCORES = 1u << CR_PART_SCORE | 1u << CR_PART_OBJECT
 };
 

@@ -2,11 +2,11 @@
  *
  *   a map of its own, finer than every other branch      prototype
  *   softmax, then a mean over bins                       box distribution (DFL; Li et al. 2020)
- *   coordinate arithmetic: grid, exponent, square, angle box; beyond the box's four columns:
- * keypoint sigmoid or softmax                                   score; beside keypoints: their
- * visibility as it is, where boxes are decoded inside             mask coefficient (score, if there
- * is no other) as it is, where the host decodes                     4 channels: box, 4 * bins:
- * distribution
+ *   sine or cosine taken of it                           angle of an oriented box
+ *   coordinate arithmetic: grid, exponent, square        box; beyond the box's four columns: keypoint
+ *   sigmoid or softmax                                   score; beside keypoints: their visibility
+ *   as it is, where boxes are decoded inside             mask coefficient (score, if there is no other)
+ *   as it is, where the host decodes                     4 channels: box, 4 * bins: distribution
  *
  * Where nothing is decoded inside (branches given as they are), scores are the channels whose
  * typical value is well below zero: a detector's scores are trained from a prior of a per cent or
@@ -36,7 +36,8 @@ const char *cr_part_name(cr_part p)
 {
     static const char *const names[CR_PART_COUNT] = {
         "other",      "box",      "box distribution", "score",
-        "objectness", "keypoint", "mask coefficient", "prototype"};
+        "objectness", "keypoint", "mask coefficient", "prototype",
+        "angle"};
     return p < CR_PART_COUNT ? names[p] : names[CR_PART_OTHER];
 }
 
@@ -99,7 +100,7 @@ static bool is_prototype(const finder *f, const cr_source *s)
 static bool is_keypoint(const finder *f, const cr_channel *c)
 {
     bool box_before = false;
-    if (c->column < 4 || c->output < 0 || c->facts & CR_FACT_ANGLE) return false;
+    if (c->column < 4 || c->output < 0) return false;
     for (size_t i = 0; i < f->trace.channel_count && !box_before; i++) {
         const cr_channel *o = &f->trace.channels[i];
         box_before = is_distribution(o->facts) ||
@@ -165,6 +166,7 @@ static cr_part find_part(const finder *f, const cr_source *s, size_t c)
 {
     const cr_channel *ch = channel(f, s, c);
     if (is_distribution(ch->facts)) return CR_PART_DFL;
+    if (ch->facts & CR_FACT_ANGLE) return CR_PART_ANGLE;
     if (is_coordinate(ch->facts)) return is_keypoint(f, ch) ? CR_PART_KEYPOINT : CR_PART_BOX;
     return is_score(ch->facts) ? CR_PART_SCORE : raw_part(f, s, c);
 }

@@ -14,6 +14,7 @@ typedef enum cr_part {
     CR_PART_KEYPOINT,  /* coordinates and visibility */
     CR_PART_MASK,      /* coefficients of prototypes */
     CR_PART_PROTOTYPE, /* the maps that masks are sums of */
+    CR_PART_ANGLE,     /* of an oriented box */
     CR_PART_COUNT
 } cr_part;
 

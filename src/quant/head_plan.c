@@ -36,7 +36,8 @@
 static const double background_logit = -8;
 
 enum {
-    COORDINATES = 1u << CR_PART_BOX | 1u << CR_PART_DFL | 1u << CR_PART_KEYPOINT,
+    COORDINATES =
+        1u << CR_PART_BOX | 1u << CR_PART_DFL | 1u << CR_PART_KEYPOINT | 1u << CR_PART_ANGLE,
     SCORES = 1u << CR_PART_SCORE | 1u << CR_PART_OBJECT
 };
 

@@ -196,6 +196,39 @@ static void masks(void **state)
            [CR_PART_MASK] = 6 * LEVELS, [CR_PART_PROTOTYPE] = 6);
 }
 
+/* The distances' middle, turned: centre + (x cos - y sin, x sin + y cos), as oriented boxes have it. */
+static cr_tensor *turned_boxes(cr_graph *g, cr_tensor *distances, cr_tensor *angle)
+{
+    cr_tensor *c = apply1(g, CR_OP_Cos, angle), *s = apply1(g, CR_OP_Sin, angle);
+    cr_tensor *ends[2] = {slice(g, distances, 0, 2, 1), slice(g, distances, 2, 4, 1)};
+    cr_tensor *middle = apply2(g, CR_OP_Sub, ends[1], ends[0]);
+    cr_tensor *x = slice(g, middle, 0, 1, 1), *y = slice(g, middle, 1, 2, 1);
+    cr_tensor *u = apply2(g, CR_OP_Sub, apply2(g, CR_OP_Mul, x, c), apply2(g, CR_OP_Mul, y, s));
+    cr_tensor *v = apply2(g, CR_OP_Add, apply2(g, CR_OP_Mul, x, s), apply2(g, CR_OP_Mul, y, c));
+    cr_tensor *centre = apply2(g, CR_OP_Add, join(g, u, v, 1), grid(g));
+    return join(g, centre, apply2(g, CR_OP_Add, ends[0], ends[1]), 1);
+}
+
+/* YOLOv8, 11, 12, 26 with oriented boxes: the angle is a branch of its own, given behind the scores. */
+static void angles(void **state)
+{
+    (void)state;
+    for (int by_bins = 0; by_bins < 2; by_bins++) {
+        cr_graph *g = graph_new();
+        cr_tensor *x[LEVELS];
+        all_levels(g, x);
+        cr_tensor *raw = branch(g, x, by_bins ? 4 * BINS : 4, 1);
+        cr_tensor *angle = apply2(g, CR_OP_Mul, apply1(g, CR_OP_Sigmoid, branch(g, x, 1, 0)),
+                                  cr_graph_const_f32(g, "pi", 3.14159f));
+        cr_tensor *boxes = turned_boxes(g, by_bins ? distances_of(g, raw, false) : raw, angle);
+        cr_tensor *scores = apply1(g, CR_OP_Sigmoid, branch(g, x, CLASSES, -4));
+        graph_output(g, join(g, join(g, boxes, scores, 1), angle, 1));
+        EXPECT(g, [CR_PART_BOX] = by_bins ? 0 : 4 * LEVELS,
+               [CR_PART_DFL] = by_bins ? 4 * BINS * LEVELS : 0,
+               [CR_PART_SCORE] = CLASSES * LEVELS, [CR_PART_ANGLE] = LEVELS);
+    }
+}
+
 /* YOLOv10, YOLO26: the best rows are chosen inside. */
 static void chosen_rows(void **state)
 {
@@ -393,6 +426,7 @@ int main(void)
         cmocka_unit_test(distributions),
         cmocka_unit_test(pose),
         cmocka_unit_test(masks),
+        cmocka_unit_test(angles),
         cmocka_unit_test(chosen_rows),
         cmocka_unit_test(anchors),
         cmocka_unit_test(yolox),

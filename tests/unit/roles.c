@@ -6,11 +6,14 @@
 
 #include <cmocka.h>
 
+#include <math.h>
+
 #include "onnx/onnx.h"
 #include "onnx/qdq.h"
 #include "ops/ref.h"
 #include "quant/placement.h"
 #include "quant/plan.h"
+#include "quant/range.h"
 #include "unit/graphs.h"
 
 static cr_rng rng;
@@ -394,6 +397,53 @@ static void plan_and_export(cr_graph *g, cr_head_mode head, const char *output)
     cr_graph_free(&qdq);
 }
 
+/* What a channel's step is to be: its range by the method, times `room`, in 255 parts. */
+static void check_steps(const cr_recipe *r, const cr_tensor *t, const cr_stats *stats,
+                        cr_calibration method, double room)
+{
+    const cr_tensor_stats *seen = cr_stats_find(stats, t->name);
+    const cr_range_want want = {method, 99.999, 4, 256, false};
+    size_t i = 0;
+    while (strcmp(r->entries[i].tensor, t->name)) i++;
+    assert_int_equal(r->entries[i].q.count, 4);
+    for (int c = 0; c < 4; c++) {
+        cr_error err;
+        cr_interval v;
+        assert_int_equal(cr_range_choose_channel(seen, c, &want, &v, &err), CR_OK);
+        const double step = (v.hi - v.lo) * room / 255;
+        assert_true(fabs((double)r->entries[i].q.scale[c] / step - 1) < 1e-6); /* float32 */
+    }
+}
+
+/* Channels of small maps get room beyond what calibration saw, those of large ones hardly any; a method
+ * that was asked for is taken at its word. */
+static void room_for_small_maps(void **state)
+{
+    (void)state;
+    for (int big = 0; big < 2; big++) {
+        cr_error err;
+        cr_stats *stats;
+        cr_graph *g = graph_new();
+        const int side = big ? 100 : 6;
+        cr_tensor *x = graph_input(g, "x", shape_of(4, 1, 4, side, side));
+        cr_tensor *a = silu(g, conv(g, x, 4, 1));
+        graph_output(g, conv(g, silu(g, depthwise(g, a)), 3, 1));
+        ready(g);
+        const cr_collect_options collect = {.count = 3, .fill = fill, .user = g, .threads = 1};
+        assert_int_equal(cr_stats_collect(g, &collect, &stats, &err), CR_OK);
+        for (int asked = 0; asked < 2; asked++) {
+            cr_recipe *r;
+            cr_quantize_options o = cr_quantize_options_default();
+            if (asked) o.calibration = CR_CALIB_MINMAX;
+            assert_int_equal(cr_plan_recipe(g, stats, &o, &r, NULL, &err), CR_OK);
+            check_steps(r, a, stats, o.calibration, asked ? 1 : big ? 1.027 : 1.3);
+            cr_recipe_release(&r);
+        }
+        cr_stats_release(&stats);
+        cr_graph_free(&g);
+    }
+}
+
 static void quantized_outputs(void **state)
 {
     (void)state;
@@ -419,6 +469,7 @@ int main(void)
         cmocka_unit_test(places),
         cmocka_unit_test(scales_by_channel),
         cmocka_unit_test(globs),
+        cmocka_unit_test(room_for_small_maps),
         cmocka_unit_test(quantized_outputs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
