@@ -40,6 +40,7 @@ static const char help_head[] =
     "                       one with --activation)\n"
     "  --resume             go on from the checkpoint, if there is one\n"
     "  --curve FILE         losses of every step, tab-separated\n"
+    "  --recipe FILE        start from this recipe in place of calibrating and planning\n"
     "  --save-recipe FILE   write the recipe: types, scales, zero points, weights\n";
 
 static const char help_tail[] =
@@ -70,6 +71,7 @@ enum {
     OPT_RESUME,
     OPT_CURVE,
     OPT_FORMAT,
+    OPT_RECIPE,
     OPT_SAVE_RECIPE
 };
 
@@ -92,6 +94,7 @@ static const struct option own_options[] = {
     {"resume", no_argument, NULL, OPT_RESUME},
     {"curve", required_argument, NULL, OPT_CURVE},
     {"format", required_argument, NULL, OPT_FORMAT},
+    {"recipe", required_argument, NULL, OPT_RECIPE},
     {"save-recipe", required_argument, NULL, OPT_SAVE_RECIPE},
     CLI_COMMON_OPTIONS};
 
@@ -100,7 +103,7 @@ typedef struct job {
     cli_plan plan;
     cr_qat_options train;
     cr_export_options export;
-    const char *model_path, *out, *images, *recipe_out;
+    const char *model_path, *out, *images, *recipe_in, *recipe_out;
     int activation, target, io;
     bool stay_float, minutes_given;
     cr_model *teacher, *model;
@@ -188,6 +191,7 @@ static int take_option(int code, char **argv, job *j)
     case OPT_RESUME: j->train.resume = true; return CLI_DONE;
     case OPT_CURVE: j->train.curve = optarg; return CLI_DONE;
     case OPT_FORMAT: j->export.format = optarg; return CLI_DONE;
+    case OPT_RECIPE: j->recipe_in = optarg; return CLI_DONE;
     case OPT_SAVE_RECIPE: j->recipe_out = optarg; return CLI_DONE;
     case OPT_MINUTES:
     case OPT_STEPS:
@@ -214,6 +218,9 @@ static int check_usage(job *j, int argc, char **argv)
         return cli_usage("--float: nothing is quantized, options that plan do not go with it");
     if (j->stay_float && !j->activation)
         return cli_usage("--float: without --activation there is nothing to train");
+    if (j->recipe_in && (j->plan.given || j->stay_float || j->activation))
+        return cli_usage("--recipe fixes the plan of the model as it is: options that plan or change "
+                         "it do not go with it");
     if (j->train.resume && !j->train.checkpoint)
         return cli_usage("--resume: name the file with --checkpoint");
     if (j->train.steps && !j->minutes_given) j->train.minutes = 0;
@@ -312,22 +319,29 @@ static cr_status swap(job *j, cr_error *err)
     return st == CR_OK ? train(j, &o, &j->repaired, err) : st;
 }
 
-static cr_status quantize(job *j, cr_error *err)
+/* The planner's recipe, as `crayon quantize` makes it. */
+static cr_status plan(job *j, cr_error *err)
 {
+    const cr_quantize_options *o = &j->plan.options;
     const cr_progress progress = cli_progress();
     cr_quantize_report report;
+    cr_status st = cr_model_set_target(j->model, (cr_target)j->target, err);
+    if (st == CR_OK && j->recipe_in) return cr_model_load_recipe(j->model, j->recipe_in, err);
+    if (st == CR_OK && o->activations != CR_ACTIVATIONS_FLOAT)
+        st = cr_calibrate(j->model, &j->pictures, o, &progress, &j->stats, err);
+    if (st == CR_OK) st = cr_quantize(j->model, j->stats, o, &report, err);
+    return st == CR_OK ? cr_tune(j->model, &j->pictures, o, &progress, &j->tuned, err) : st;
+}
+
+static cr_status quantize(job *j, cr_error *err)
+{
     cr_qat_options o = j->train;
     if (j->stay_float) return CR_OK;
     if (j->activation) {
         o.minutes *= 1 - swap_part;
         o.steps = o.steps > 1 ? o.steps - (int64_t)((double)o.steps * swap_part) : o.steps;
     }
-    cr_status st = cr_model_set_target(j->model, (cr_target)j->target, err);
-    if (st == CR_OK && j->plan.options.activations != CR_ACTIVATIONS_FLOAT)
-        st = cr_calibrate(j->model, &j->pictures, &j->plan.options, &progress, &j->stats, err);
-    if (st == CR_OK) st = cr_quantize(j->model, j->stats, &j->plan.options, &report, err);
-    if (st == CR_OK)
-        st = cr_tune(j->model, &j->pictures, &j->plan.options, &progress, &j->tuned, err);
+    const cr_status st = plan(j, err);
     return st == CR_OK ? train(j, &o, &j->trained, err) : st;
 }
 
@@ -369,7 +383,9 @@ static void print_all(const job *j)
         printf("activation   %s in place of %zu SiLU\n", quantize_activations[j->activation],
                j->swapped);
     print_training("repaired    ", &j->repaired);
-    if (!j->stay_float)
+    if (j->recipe_in)
+        printf("quantized    by the recipe %s\n", j->recipe_in);
+    else if (!j->stay_float)
         printf("quantized    weights %s per %s, activations %s\n",
                cli_weights_name(j->plan.options.weights),
                cli_granularity_name(j->plan.options.granularity),
