@@ -78,6 +78,10 @@ CR_API cr_status cr_labels_load_parts(const char *path, unsigned parts, cr_label
 
 /* Which of them were loaded: masks if every object has one, keypoints if any object has some. */
 CR_API unsigned cr_labels_parts(const cr_labels *labels);
+/* Which keypoint stands in the place of which in a mirrored picture, [*count]: where keypoints were
+ * loaded, the names of COCO's keypoints say left and right; with CR_LABEL_TRAIN the `flip_idx` of a
+ * data.yaml. NULL: not known, or not the same for all categories. */
+CR_API const int *cr_labels_keypoint_pairs(const cr_labels *labels, size_t *count);
 CR_API void cr_labels_free(cr_labels **labels); /* NULL is fine; nulls the handle */
 
 /* Everything that these return lives as long as the labels; NULL beyond the count. Images and boxes

@@ -41,6 +41,9 @@ struct cr_labels {
     cr_label_category *categories;
     cr_label_box *boxes;
     size_t image_count, image_cap, category_count, category_cap, box_count, box_cap;
+    int *pairs; /* [pair_count] of keypoints in a mirror (keypoint_pairs.h), the arena's */
+    size_t pair_count;
+    bool mixed_pairs; /* categories have different ones */
     cr_id_ref *by_id;               /* images by id */
     cr_name_ref *by_name, *by_base; /* images by file name, and by its last component */
 };

@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "eval/keypoint_pairs.h"
 #include "eval/json_walk.h"
 #include "eval/label_shapes.h"
 
@@ -37,7 +38,10 @@ static cr_status on_category(void *ctx, const cr_json_item *item, cr_error *err)
     const char *name;
     CR_TRY(cr_json_int(item, "id", &id, err));
     CR_TRY(cr_json_text(item, "name", &name, err));
-    return cr_labels_add_category(ctx, id, name, err);
+    cr_labels *l = ctx;
+    if (l->parts & CR_LABEL_KEYPOINTS)
+        CR_TRY(cr_labels_pair_names(l, json_object_get(item->object, "keypoints"), err));
+    return cr_labels_add_category(l, id, name, err);
 }
 
 static cr_status read_crowd(const cr_json_item *item, bool *crowd, cr_error *err)

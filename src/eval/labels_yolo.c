@@ -23,6 +23,7 @@
 #include <yaml.h>
 
 #include "base/file.h"
+#include "eval/keypoint_pairs.h"
 #include "eval/label_shapes.h"
 #include "eval/picture_size.h"
 
@@ -306,6 +307,25 @@ static cr_status read_keypoint_shape(yolo *y, yaml_node_t *map, cr_error *err)
     return CR_OK;
 }
 
+static cr_status read_flip_index(yolo *y, yaml_node_t *map, cr_error *err)
+{
+    int pair[KEYPOINTS_MAX];
+    const yaml_node_t *node = member(y, map, "flip_idx");
+    if (!(y->labels->parts & CR_LABEL_TRAIN) || !y->keypoints || is_empty(node)) return CR_OK;
+    const bool list = node->type == YAML_SEQUENCE_NODE;
+    const yaml_node_item_t *item = list ? node->data.sequence.items.start : NULL;
+    bool ok = list && node->data.sequence.items.top - item == (ptrdiff_t)y->keypoints;
+    for (size_t k = 0; ok && k < y->keypoints; k++) {
+        int64_t value = 0;
+        ok = parse_index(text_of(yaml_document_get_node(y->doc, item[k])), &value);
+        pair[k] = (int)value;
+    }
+    CR_CHECK(ok, err, CR_ERR_FORMAT, "%s: \"flip_idx\" is not a list of %zu keypoints", y->yaml,
+             y->keypoints);
+    const cr_status st = cr_labels_add_pairs(y->labels, pair, y->keypoints, err);
+    return st == CR_ERR_FORMAT ? cr_fail_prefix(err, st, "%s: \"flip_idx\"", y->yaml) : st;
+}
+
 static cr_status read_document(yolo *y, cr_error *err)
 {
     yaml_node_t *map = yaml_document_get_root_node(y->doc);
@@ -313,6 +333,7 @@ static cr_status read_document(yolo *y, cr_error *err)
              "%s: not a data.yaml: it must hold \"val: FOLDER\" and \"names: ...\"", y->yaml);
     CR_TRY(read_names(y, map, err));
     CR_TRY(read_keypoint_shape(y, map, err));
+    CR_TRY(read_flip_index(y, map, err));
     CR_TRY(find_root(y, map, err));
     return read_split(y, map, err);
 }

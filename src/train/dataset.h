@@ -55,8 +55,8 @@ typedef struct cr_item_options {
     cr_preprocess pre;           /* the network's */
     cr_augment_options augment;  /* used with a generator */
     size_t keypoints;            /* per object of the truth; 0: none */
-    const int *flip_index;       /* [keypoints] what each is in a mirror; NULL: no mirrors, but for
-                                    COCO's 17, whose pairs are known */
+    const int *flip_index;       /* [keypoints] what each is in a mirror; NULL: as the labels say
+                                    (cr_labels_keypoint_pairs), else COCO's for 17, else no mirrors */
     int mask_height, mask_width; /* 0: no masks */
     cr_pool *pool;
 } cr_item_options;

@@ -105,18 +105,23 @@ static void turn_box(const making *m, double box[4])
     }
 }
 
-static const int *flip_index_of(const cr_item_options *o)
+/* What each keypoint is in a mirror, NULL: not known. */
+static const int *flip_index_of(const cr_dataset *d, const cr_item_options *o)
 {
     /* nose; eyes, ears, shoulders, elbows, wrists, hips, knees, ankles: left, right */
     static const int coco[17] = {0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15};
-    return o->flip_index ? o->flip_index : o->keypoints == 17 ? coco : NULL;
+    size_t n;
+    const int *pairs = cr_labels_keypoint_pairs(d->labels, &n);
+    if (o->flip_index) return o->flip_index;
+    if (pairs && n == o->keypoints) return pairs;
+    return o->keypoints == 17 ? coco : NULL;
 }
 
 static void place_keypoints(const making *m, const cr_tile *tile, const cr_label_box *from,
                             double *to)
 {
     const bool mirror = m->a && cr_augment_is_mirror(m->a->turn);
-    const int *flip = flip_index_of(m->o);
+    const int *flip = flip_index_of(m->d, m->o);
     for (size_t k = 0; k < m->o->keypoints && k < from->keypoint_count; k++) {
         const double *p = from->keypoints + k * 3;
         const int place = mirror && flip ? flip[k] : (int)k;
@@ -210,7 +215,7 @@ static cr_status make_augmented(making *m, size_t index, cr_rng *rng, uint8_t *p
     cr_augmentation a;
     cr_augment_options o = m->o->augment;
     uint32_t others[CR_MOSAIC];
-    if (m->o->keypoints && !flip_index_of(m->o)) o.no_mirror = true;
+    if (m->o->keypoints && !flip_index_of(m->d, m->o)) o.no_mirror = true;
     cr_augment_draw(&o, pre->width == pre->height, rng, &a);
     for (int k = 1; k < CR_MOSAIC; k++) others[k] = cr_rng_below(rng, (uint32_t)m->d->count);
     m->a = &a;
