@@ -212,27 +212,54 @@ static cr_status FN(fake_forward)(const cr_grad_call *c, cr_error *err)
     return CR_OK;
 }
 
+/* Sums side by side over a strip, then in double. */
+enum { FN(STRIP_PARTS) = 8, FN(FAKE_STRIP) = 256 };
+
+/* Up to FAKE_STRIP elements; dx NULL: not wanted. */
+static void FN(fake_strip)(const FN(step) *step, const real *restrict x, const real *restrict dy,
+                           real *restrict dx, bool add, int64_t n, double sum[2])
+{
+    const FN(step) s = *step;
+    real along_s[FN(STRIP_PARTS)] = {0}, beyond[FN(STRIP_PARTS)] = {0}, part[FN(FAKE_STRIP)];
+    real out[FN(FAKE_STRIP)];
+    for (int64_t i = 0; i < n; i++) {
+        const real v = x[i] / s.s, cut = FN(fake_clamp)(v, &s);
+        const real inner = cut == v ? v : 0, rounded = FN(fake_round)(cut);
+        part[i] = dy[i] * (rounded - inner);
+        out[i] = cut == v ? 0 : dy[i];
+    }
+    for (int64_t i = 0; dx && i < n; i++) dx[i] = (add ? dx[i] : 0) + (dy[i] - out[i]);
+    int64_t i = 0;
+    for (; i + FN(STRIP_PARTS) <= n; i += FN(STRIP_PARTS))
+        for (int k = 0; k < FN(STRIP_PARTS); k++) {
+            along_s[k] += part[i + k];
+            beyond[k] += out[i + k];
+        }
+    for (int k = 0; i + k < n; k++) {
+        along_s[k] += part[i + k];
+        beyond[k] += out[i + k];
+    }
+    for (int k = 0; k < FN(STRIP_PARTS); k++) {
+        sum[0] += (double)along_s[k];
+        sum[1] -= (double)beyond[k] * (double)s.s;
+    }
+}
+
 /* sum: of dy dy/ds and dy dy/dz. */
-static void FN(fake_back)(const FN(fake) * f, int64_t k, int64_t from, int64_t n, double sum[2])
+static void FN(fake_back)(const FN(fake) *f, int64_t k, int64_t from, int64_t n, double sum[2])
 {
     const cr_grad_call *c = f->c;
     const real *x = (const real *)c->op.in[0]->data + from, *dy = (const real *)c->d_out[0] + from;
     real *dx = c->d_in[0] ? (real *)c->d_in[0] + from : NULL;
-    const FN(step) s = f->steps[k];
-    for (int64_t i = 0; dx && i < n; i++) {
-        const real v = x[i] / s.s;
-        dx[i] += f->sign || (v >= s.lo && v <= s.hi) ? dy[i] : 0;
+    const bool add = !c->first[0];
+    for (int64_t i = 0; !f->sign && i < n; i += FN(FAKE_STRIP)) {
+        const int64_t left = n - i < FN(FAKE_STRIP) ? n - i : FN(FAKE_STRIP);
+        FN(fake_strip)(&f->steps[k], x + i, dy + i, dx ? dx + i : NULL, add, left, sum);
     }
-    if (!c->d_in[2] && !(c->op.n_in > 4 && c->d_in[4])) return;
-    double along_s = 0, along_z = 0;
-    for (int64_t i = 0; i < n; i++) {
-        const real v = x[i] / s.s, cut = FN(fake_clamp)(v, &s);
-        const real slope = f->sign ? (x[i] < 0 ? -1 : 1) : FN(fake_round)(cut) - (cut == v ? v : 0);
-        along_s += (double)dy[i] * (double)slope;
-        along_z -= cut == v ? 0 : (double)dy[i] * (double)s.s;
+    for (int64_t i = 0; f->sign && i < n; i++) {
+        if (dx) dx[i] = (add ? dx[i] : 0) + dy[i];
+        sum[0] += (double)(x[i] < 0 ? -dy[i] : dy[i]);
     }
-    sum[0] += along_s;
-    sum[1] += along_z;
 }
 
 static void FN(fake_soft_back)(const FN(fake) * f, int64_t k, int64_t from, int64_t n,
@@ -260,7 +287,12 @@ static cr_status FN(fake_backward)(const cr_grad_call *c, cr_error *err)
     real *d_factor = c->d_in[2], *d_shift = c->op.n_in > 4 ? c->d_in[4] : NULL;
     (void)err;
     FN(fake_prepare)(&f);
+    for (int k = 1; k < c->op.n_in; k++)
+        if (c->d_in[k] && c->first[k])
+            memset(c->d_in[k], 0, (size_t)FN(count)(c->op.in[k]) * sizeof(real));
     if (cr_op_in(&c->op, 5)) {
+        if (c->d_in[0] && c->first[0])
+            memset(c->d_in[0], 0, (size_t)f.count * sizeof(real));
         FN(fake_run)(&f, FN(fake_soft_back));
         return CR_OK;
     }
