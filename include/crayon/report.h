@@ -19,6 +19,7 @@
 #include "crayon/quantize.h"
 #include "crayon/runtime.h"
 #include "crayon/search.h"
+#include "crayon/train.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -90,6 +91,9 @@ CR_API cr_status cr_report_weights(cr_report_page *page, const cr_model *model, 
 /* Where a run's time goes. peaks may be NULL. */
 CR_API void cr_report_times(cr_report_page *page, const cr_step_time *steps, size_t count,
                             const cr_peaks *peaks);
+
+/* How a training went: losses and scores over its steps. */
+CR_API void cr_report_training(cr_report_page *page, const cr_train_result *result);
 
 /* The graph, drawn in layers from the input down, a colour per precision; it zooms and pans. */
 CR_API cr_status cr_report_graph(cr_report_page *page, const cr_model *model, cr_error *err);

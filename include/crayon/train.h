@@ -60,6 +60,99 @@ CR_API cr_status cr_qat(cr_model *model, const cr_model *teacher, const cr_image
                         const cr_qat_options *options, const cr_progress *progress,
                         cr_qat_report *report, cr_error *err);
 
+/* ---- from labelled pictures -------------------------------------------------------------------- */
+
+/* Training: a detector or classifier from labelled pictures, from scratch or from a model file.
+ *
+ *     cr_train_options o = cr_train_options_default();
+ *     cr_train_result result;
+ *     o.arch = "pico";
+ *     o.data = "shapes/instances.json";
+ *     o.images = "shapes/images";
+ *     if (cr_train(&o, "shapes.onnx", &result, &err) == CR_OK)
+ *         printf("%s %.4f\n", result.metric, result.best);
+ *     cr_train_result_free(&result);
+ *
+ * The same options and pictures give the same file for any number of threads, also when the run was
+ * killed and resumed from its checkpoint. */
+
+typedef enum cr_train_optimiser { CR_TRAIN_MUON, CR_TRAIN_ADAMW, CR_TRAIN_SGD } cr_train_optimiser;
+
+/* How pictures are varied. */
+typedef enum cr_train_augment {
+    CR_TRAIN_AUGMENT_NONE,
+    CR_TRAIN_AUGMENT_FLIP,     /* mirrored, one of two */
+    CR_TRAIN_AUGMENT_SYMMETRY, /* one of the eight symmetries of the square */
+    CR_TRAIN_AUGMENT_YOLO,     /* as YOLOv8 is trained: mosaic, scale, shift, mirror, colour */
+    CR_TRAIN_AUGMENTS
+} cr_train_augment;
+
+typedef struct cr_train_options {
+    const char *arch;   /* "yolov8n", "pico-cls", ... (cr_train_architectures); or */
+    const char *model;  /* a float model file to go on from */
+    const char *data;   /* labels as cr_labels_load reads them */
+    const char *images; /* folder of the pictures; NULL: the labels know */
+    const char *val, *val_images; /* the same to judge by; NULL: a tenth of the pictures is kept apart */
+    int height, width;  /* of the architecture's input; 0: 640 (224 for classifiers) */
+    int batch;          /* pictures per step, 16 */
+    int pass;           /* of them at once; 0: all (an architecture), 1 (a model) */
+    double epochs;      /* 100; steps and minutes, where given, come first */
+    int64_t steps;
+    double minutes;
+    cr_train_optimiser optimiser;
+    double rate;        /* 0: Muon .02, AdamW .001, SGD .01; a tenth of it for a model */
+    cr_train_augment augment;
+    int64_t validate_every; /* steps; 0: an epoch, at most a twentieth of the run */
+    int patience;       /* validations without a better one before the end; 0: to the end */
+    uint64_t seed;
+    int threads;        /* 0: all cores */
+    const char *checkpoint; /* file, or NULL */
+    int64_t checkpoint_every; /* steps; 0: once a minute */
+    bool resume;        /* go on from it if it is there */
+    cr_progress progress;
+    void (*say)(void *user, const char *line);  /* what a validation found; or NULL */
+    void (*warn)(void *user, const char *line); /* what was survived; or NULL */
+    void *user;
+} cr_train_options;
+
+CR_API cr_train_options cr_train_options_default(void);
+/* The names, in words. */
+CR_API const char *cr_train_architectures(void);
+
+enum { CR_TRAIN_PARTS = 5 };
+
+typedef struct cr_train_point {
+    int64_t step;
+    double rate, loss, parts[CR_TRAIN_PARTS]; /* means over the steps since the point before */
+} cr_train_point;
+
+typedef struct cr_train_mark {
+    int64_t step;
+    double score;
+} cr_train_mark;
+
+typedef struct cr_train_result {
+    const char *metric; /* "mAP50-95", "top1", ... */
+    double best;        /* of the file that was written, on the pictures kept apart */
+    int64_t best_step, steps, left_out; /* left out: steps whose loss was not finite */
+    size_t pictures, judged, objects;
+    size_t missing, broken, unknown; /* pictures not there, unreadable; objects of unknown classes */
+    double seconds;
+    const char *part_names[CR_TRAIN_PARTS]; /* NULL behind the last */
+    cr_train_point *points; /* at most a few hundred */
+    size_t point_count;
+    cr_train_mark *marks;   /* every validation */
+    size_t mark_count;
+} cr_train_result;
+
+/* Trains and writes OUT, in the format of its ending, whole or not at all. Errors: ARGUMENT (an
+ * option, classes that do not fit, a checkpoint of another run, a loss that stays not finite), IO,
+ * FORMAT, UNSUPPORTED (a model whose head has no loss), CANCELLED (after writing the checkpoint),
+ * MEMORY. The caller frees *result. */
+CR_API cr_status cr_train(const cr_train_options *options, const char *out,
+                          cr_train_result *result, cr_error *err);
+CR_API void cr_train_result_free(cr_train_result *result);
+
 #ifdef __cplusplus
 }
 #endif

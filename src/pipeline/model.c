@@ -228,6 +228,29 @@ cr_status cr_model_open(const char *path, const cr_model_options *options, cr_mo
     return CR_OK;
 }
 
+cr_status cr_model_of_graph(cr_graph *g, const char *path, cr_model **out, cr_error *err)
+{
+    *out = NULL;
+    cr_model *m = cr_calloc(1, sizeof *m);
+    if (!m) {
+        cr_graph_free(&g);
+        return CR_NOMEM(err);
+    }
+    m->graph = g;
+    m->info.format = "ONNX";
+    m->notes.arena = &m->arena;
+    cr_status st = note_file_nodes(m, err);
+    if (st == CR_OK) st = cr_graph_prepare(m->graph, cr_op_run, err);
+    if (st == CR_OK) st = cr_graph_infer(m->graph, err);
+    if (st == CR_OK) st = describe(m, path, err);
+    if (st != CR_OK) {
+        cr_model_free(&m);
+        return st;
+    }
+    *out = m;
+    return CR_OK;
+}
+
 void cr_model_free(cr_model **mp)
 {
     if (!mp || !*mp) return;

@@ -32,6 +32,10 @@ struct cr_model {
     cr_arena arena;        /* strings and lists of info */
 };
 
+/* A float model of a graph as a file would have it; takes the graph over, on failure too. `path` stands
+ * for the file. */
+cr_status cr_model_of_graph(cr_graph *g, const char *path, cr_model **out, cr_error *err);
+
 /* Fills family, task, names, head and preprocessing of m->info from metadata and shapes. */
 cr_status cr_family_guess(cr_model *m, cr_error *err);
 

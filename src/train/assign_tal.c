@@ -22,10 +22,13 @@ typedef struct search {
     int *taken;  /* [objects] */
 } search;
 
-/* Does the cell's centre lie inside the object, widened to the smallest side? */
+/* May the cell learn an object of this size, and does its centre lie inside it, widened to the smallest
+ * side? */
 static bool inside(const search *s, size_t object, size_t cell)
 {
     const double *b = s->truth->box[object], *c = s->cells->centre[cell];
+    const double longest = s->cells->longest ? s->cells->longest[cell] : 0;
+    if (longest > 0 && fmax(b[2] - b[0], b[3] - b[1]) > longest) return false;
     for (int k = 0; k < 2; k++) {
         double lo = b[k], hi = b[k + 2];
         if (hi - lo < s->o->smallest) {

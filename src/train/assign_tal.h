@@ -30,6 +30,8 @@ typedef struct cr_tal_cells {
     const double (*box)[4];                                      /* [count] predicted, pixels */
     double (*score)(const void *ctx, size_t cell, int class_id); /* 0..1 */
     const void *ctx;
+    const double *longest; /* [count] pixels: no object with a longer side is for the cell, 0: any; or
+                              NULL */
 } cr_tal_cells;
 
 typedef struct cr_tal_match {

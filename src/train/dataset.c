@@ -250,6 +250,12 @@ size_t cr_dataset_objects(const cr_dataset *d)
 {
     return d->object_count;
 }
+size_t cr_dataset_broken(const cr_dataset *d)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < d->count; i++) n += atomic_load(&d->entry[i].broken);
+    return n;
+}
 const cr_labels *cr_dataset_labels(const cr_dataset *d)
 {
     return d->labels;

@@ -43,6 +43,7 @@ size_t cr_dataset_classes(const cr_dataset *d);
 const char *cr_dataset_class(const cr_dataset *d, size_t k);
 size_t cr_dataset_keypoints(const cr_dataset *d);        /* the most that an object has */
 size_t cr_dataset_objects(const cr_dataset *d);          /* in all pictures; crowds are none */
+size_t cr_dataset_broken(const cr_dataset *d);           /* pictures found to be unreadable so far */
 const cr_labels *cr_dataset_labels(const cr_dataset *d); /* for evaluation */
 const char *cr_dataset_path(const cr_dataset *d, size_t index);
 int64_t cr_dataset_image_id(const cr_dataset *d, size_t index);

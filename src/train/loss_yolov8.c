@@ -118,7 +118,7 @@ typedef struct grid {
     const cr_yolov8_job *job;
     int picture;
     size_t count, first[CR_LOSS_LEVELS + 1];
-    double (*centre)[2], (*box)[4];
+    double (*centre)[2], (*box)[4], *longest;
 } grid;
 
 static int level_of(const grid *g, size_t cell)
@@ -198,7 +198,7 @@ static cr_status assign_picture(cr_yolov8_job *j, grid *g, cr_error *err)
     for (int l = 0; l < h->level_count; l++) rows += (size_t)h->level[l].height;
     cr_pool_run(j->pool, rows, decode_row, g);
     const cr_tal_cells cells = {g->count, (const double(*)[2])g->centre, (const double(*)[4])g->box,
-                                score_of, g};
+                                score_of, g, g->longest};
     cr_status st = cr_assign_tal(&o, &cells, truth, usable, j->pool, &match, &n, err);
     if (st == CR_OK) st = add_positives(j, g, match, n, err);
     cr_free(match);
@@ -214,10 +214,14 @@ static cr_status assign_all(cr_yolov8_job *j, cr_error *err)
     g.count = g.first[h->level_count];
     g.centre = cr_calloc(g.count, sizeof *g.centre);
     g.box = cr_calloc(g.count, sizeof *g.box);
-    cr_status st = g.centre && g.box ? CR_OK : CR_NOMEM(err);
+    g.longest = cr_calloc(g.count, sizeof *g.longest);
+    cr_status st = g.centre && g.box && g.longest ? CR_OK : CR_NOMEM(err);
+    for (int l = 0; st == CR_OK && l < h->level_count; l++)
+        for (size_t i = g.first[l]; i < g.first[l + 1]; i++) g.longest[i] = h->level[l].longest;
     for (; st == CR_OK && g.picture < h->pictures; g.picture++) st = assign_picture(j, &g, err);
     cr_free(g.centre);
     cr_free(g.box);
+    cr_free(g.longest);
     return st;
 }
 

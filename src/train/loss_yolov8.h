@@ -29,6 +29,8 @@ typedef struct cr_yolov8_level {
     cr_raw classes;      /* `classes` channels */
     cr_raw coefficients; /* `prototypes` channels */
     cr_raw keypoints;    /* keypoints * keypoint_dims channels: x, y (, visible) of each */
+    double longest;      /* pixels: objects with a longer side are for other levels (FCOS, Tian et al.
+                            2019); 0: any */
 } cr_yolov8_level;
 
 typedef struct cr_yolov8_head {
