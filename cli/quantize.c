@@ -203,6 +203,7 @@ static void choose_target(job *j)
         if (writes(j, "ncnn", ".param")) j->target = CR_TARGET_NCNN;
         if (j->export.format && !strcmp(j->export.format, "qoperator")) j->target = CR_TARGET_ORT;
     }
+    if (writes(j, "tflite", ".tflite") && o->block == CR_BLOCK_AUTO) o->block = 0; /* it has none */
     o->target = (cr_target)j->target;
     o->byte_ports = j->io != CR_PORTS_FLOAT;
     j->export.ports = (cr_port_type)j->io;

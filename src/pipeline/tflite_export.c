@@ -144,7 +144,10 @@ cr_status cr_tflite_export(const cr_model *m, const cr_export_options *o, const 
     CR_TRY(cr_target_graph(cr_model_graph(m), m->recipe, &head, &g, err));
     char *metadata = metadata_of(m, g);
     const cr_tfl_write_options w = {
-        .ports = (cr_tfl_port)o->ports, .half = m->stored != NULL, .metadata = metadata};
+        .ports = (cr_tfl_port)o->ports,
+        .half = m->stored != NULL,
+        .whole_bytes = m->target == CR_TARGET_EDGETPU || m->target == CR_TARGET_NPU_NXP,
+        .metadata = metadata};
     const cr_status st = metadata ? cr_tflite_write(g, m->recipe, &w, path, err) : CR_NOMEM(err);
     free(metadata);
     cr_graph_free(&g);

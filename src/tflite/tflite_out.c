@@ -196,6 +196,15 @@ static int get_const(cr_tfl_out *o, const cr_tensor *t, const cr_tfl_form *form,
     return new_const(o, t->name, form, &shape, layout, codes, count * width);
 }
 
+/* Codes -8..7 two by two, the first in the low half, in place. */
+static void pack_nibbles(int8_t *codes, size_t n)
+{
+    for (size_t i = 0; i < n; i += 2) {
+        const int high = i + 1 < n ? codes[i + 1] & 15 : 0;
+        codes[i / 2] = (int8_t)(uint8_t)((codes[i] & 15) | high << 4);
+    }
+}
+
 int cr_tfl_weight(cr_tfl_out *o, const cr_tensor *w, const cr_qparams *q, const int *order,
                   int rank, const int32_t *dims, int file_axis)
 {
@@ -220,6 +229,11 @@ int cr_tfl_weight(cr_tfl_out *o, const cr_tensor *w, const cr_qparams *q, const 
         cr_free(codes);
         t.form = (cr_tfl_form){CR_TFL_I8, q->scale[0], 0, cr_q_per_tensor(q) ? NULL : q, file_axis};
         t.bytes = count;
+        if (data && q->type == CR_DT_I4 && !o->options->whole_bytes) {
+            pack_nibbles(data, count);
+            t.form.type = CR_TFL_I4;
+            t.bytes = (count + 1) / 2;
+        }
     } else if (half && data) {
         uint16_t *bits = cr_arena_alloc(&o->arena, count * 2 + 1);
         for (size_t i = 0; bits && i < count; i++)

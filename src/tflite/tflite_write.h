@@ -21,6 +21,7 @@ typedef struct cr_tfl_write_options { /* all zero: the defaults */
     cr_tfl_port ports;    /* type of inputs and outputs that have entries of 8 bits (outputs: of 16
                              bits too). FLOAT: float32 */
     bool half;            /* without a recipe: weights as float16 */
+    bool whole_bytes;     /* 4-bit weights take a byte each, as accelerators want; false: half of one */
     const char *metadata; /* text of metadata.json, appended as a zip; NULL: none */
     const char *description;
 } cr_tfl_write_options;

@@ -39,6 +39,10 @@ same float-head.tflite .9
 same dynamic.tflite .9
 "$CRAYON" quantize "$SAMPLE" -o weights.tflite --mode weights >/dev/null
 same weights.tflite .9
+"$CRAYON" quantize "$SAMPLE" -o four.tflite --mode weights --weights int4 >/dev/null
+same four.tflite .6
+size four.tflite 260 # two weights to a byte; small layers keep 8 bits
+"$CRAYON" inspect four.tflite | grep '^precision'
 for target in edgetpu npu-nxp; do
     "$CRAYON" quantize "$SAMPLE" -o $target.tflite --images scenes/images --rounding nearest --no-check \
         --target $target | grep -E '^target|stay'

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "onnx/qdq.h"
 #include "ops/ref.h"
 #include "runtime/runtime.h"
 #include "tflite/tflite_layout.h"
@@ -208,6 +209,76 @@ static void random_networks_come_back(void **state)
     (void)state;
 }
 
+/* ---- recipes ---- */
+
+/* An odd number of weights, with outputs of different scale. */
+static cr_graph *one_convolution(cr_tensor **weight)
+{
+    cr_rng r;
+    cr_rng_seed(&r, 5);
+    cr_graph *g = graph_new();
+    cr_tensor *x = graph_input(g, "x", shape_of(4, 1, 3, 6, 6));
+    *weight = const_random(g, &r, "weight", shape_of(4, 5, 3, 3, 3), -1, 1);
+    cr_tensor *bias = const_random(g, &r, "bias", shape_of(1, 5), -1, 1);
+    for (int i = 0; i < 5 * 27; i++) ((float *)(*weight)->data)[i] *= (float)(1 + i / 27);
+    graph_output(g, done(graph_node(g, CR_OP_Conv, 1, 3, x, *weight, bias)));
+    graph_ready(g);
+    return g;
+}
+
+static const cr_recipe_entry *only_weight(const cr_recipe *r)
+{
+    assert_non_null(r);
+    assert_int_equal(r->count, 1);
+    assert_true(r->entries[0].is_weight);
+    return &r->entries[0];
+}
+
+static void check_weight(cr_dtype type, size_t scales)
+{
+    static const int32_t zero[5];
+    const float step = type == CR_DT_I8 ? .04f : type == CR_DT_I4 ? .72f : 2.5f;
+    const float scale[5] = {step, step * .4f, step * .6f, step * .8f, step};
+    const cr_qparams q = {type, scales > 1 ? 0 : -1, scales, (float *)scale, (int32_t *)zero};
+    static float want[5 * 27], got[5 * 27];
+    cr_tensor *weight;
+    cr_graph *g = one_convolution(&weight), *back;
+    cr_recipe *r, *found;
+    cr_error err;
+    unsigned char *bytes;
+    size_t size;
+    cr_fake_quantize(weight, &q, want);
+    assert_int_equal(cr_recipe_create(&r, &err), CR_OK);
+    assert_int_equal(cr_recipe_add(r, "weight", true, &q, "", &err), CR_OK);
+    assert_int_equal(cr_tflite_serialize(g, r, NULL, &bytes, &size, &err), CR_OK);
+    assert_int_equal(cr_tflite_parse(bytes, size, "weights", &back, &err), CR_OK);
+    assert_int_equal(cr_graph_prepare(back, cr_op_run, &err), CR_OK);
+    assert_int_equal(cr_qdq_read(back, &found, &err), CR_OK);
+    const cr_recipe_entry *e = only_weight(found);
+    assert_int_equal(e->q.type, type == CR_DT_I4 ? CR_DT_I4 : CR_DT_I8); /* 2 bits take a byte */
+    assert_int_equal(e->q.count, scales);
+    assert_memory_equal(e->q.scale, scale, scales * sizeof *scale);
+    const cr_tensor *t = cr_graph_find(back, e->tensor);
+    assert_non_null(t);
+    cr_fake_quantize(t, &e->q, got);
+    assert_memory_equal(got, want, sizeof want);
+    cr_free(bytes);
+    cr_recipe_release(&found);
+    cr_recipe_release(&r);
+    cr_graph_free(&back);
+    cr_graph_free(&g);
+}
+
+static void weights_come_back(void **state)
+{
+    static const cr_dtype types[] = {CR_DT_I8, CR_DT_I4, CR_DT_I2};
+    for (int k = 0; k < 3; k++) {
+        check_weight(types[k], 1);
+        check_weight(types[k], 5);
+    }
+    (void)state;
+}
+
 static void memory_runs_out(void **state)
 {
     cr_graph *g = decoder();
@@ -234,6 +305,7 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(reshapes_keep_channels_last),
                                        cmocka_unit_test(factors_move_into_constants),
                                        cmocka_unit_test(random_networks_come_back),
+                                       cmocka_unit_test(weights_come_back),
                                        cmocka_unit_test(memory_runs_out)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
