@@ -14,7 +14,7 @@ typedef struct cr_equalize_report {
 
 /* Adds the steps and values that scale channels of g to r (which has none yet) and gives statistics
  * of the network that results, which borrow from `stats`. Nothing to gain: r stays as it is and
- * *scaled is NULL. All factors are powers of two, so the float network computes the same bits. */
+ * *scaled is NULL. Factors behind SiLU and the like are powers of two, the others of the fourth root of two. */
 cr_status cr_equalize(const cr_graph *g, const cr_role *roles, const cr_placement_map *map,
                       const cr_stats *stats, const cr_quantize_options *o, cr_recipe *r,
                       cr_stats **scaled, cr_equalize_report *report, cr_error *err);

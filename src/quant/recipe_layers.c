@@ -3,11 +3,11 @@
  * everything that was tuned, works for recipes of other tools' files, and costs milliseconds. */
 #include "quant/recipe_layers.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "quant/placement.h"
+#include "quant/weight_match.h"
 
 typedef struct finder {
     cr_recipe_layers *out;
@@ -112,43 +112,10 @@ static bool is_kept(const cr_recipe_layers *l, size_t entry, const bool *keep, b
     return !owned && others;
 }
 
-/* Is every slice of b along `axis` about as long as a's, in a's direction? Rounding leaves it so,
- * equalization by powers of two does not. Slices so small that they may have been rounded to
- * nothing (root mean square below .02 of the largest weight) do not count. */
-static bool slices_agree(const float *a, const float *b, const cr_shape *s, int axis)
-{
-    int64_t inner = 1;
-    double largest = 0;
-    for (int64_t i = 0; i < cr_shape_count(s); i++) largest = fmax(largest, fabs((double)a[i]));
-    for (int d = axis + 1; d < s->rank; d++) inner *= s->dim[d];
-    const int64_t outer = cr_shape_count(s) / (inner * s->dim[axis]);
-    for (int64_t c = 0; c < s->dim[axis]; c++) {
-        double ab = 0, aa = 0;
-        for (int64_t o = 0; o < outer; o++)
-            for (int64_t i = 0; i < inner; i++) {
-                const int64_t at = (o * s->dim[axis] + c) * inner + i;
-                ab += (double)a[at] * (double)b[at];
-                aa += (double)a[at] * (double)a[at];
-            }
-        const double least = .02 * largest;
-        if (aa > least * least * (double)(outer * inner) && !(fabs(ab / aa - 1) < .25))
-            return false;
-    }
-    return true;
-}
-
 static bool is_constant_like(const cr_tensor *t, const cr_tensor *like)
 {
     return t && t->data && t->dtype == CR_DT_F32 && like && like->data &&
            cr_shape_equal(&t->shape, &like->shape);
-}
-
-static bool only_rounded(const cr_tensor *original, const cr_tensor *now)
-{
-    if (!is_constant_like(original, now)) return false;
-    for (int d = 0; d < now->shape.rank && d < 2; d++)
-        if (!slices_agree(original->data, now->data, &now->shape, d)) return false;
-    return true;
 }
 
 /* The node that computes the tensor of the same name; constants are named anew by some files. */
@@ -167,13 +134,21 @@ static bool shares_weight(const cr_recipe_layers *l, const bool *keep, const cr_
     return false;
 }
 
-/* The bias follows its weight: alone a corrected one is not told from an equalized one. */
+/* The bias follows a weight that was rounded only: behind a scaled one a corrected bias is not told from a
+ * scaled one, and stays. */
 static cr_status restore(const cr_node *n, const cr_graph *original, cr_recipe *r, cr_error *err)
 {
     const cr_node *o = counterpart(n, original);
     const cr_tensor *w = n->in[1], *b = n->n_in > 2 ? n->in[2] : NULL;
-    if (!o || !only_rounded(o->in[1], w)) return CR_OK;
-    CR_TRY(cr_recipe_set_value(r, w->name, &w->shape, o->in[1]->data, err));
+    cr_match match;
+    if (!o || !is_constant_like(o->in[1], w)) return CR_OK;
+    float *values = cr_malloc(cr_tensor_bytes(w) + 1);
+    if (!values) return CR_NOMEM(err);
+    cr_status st = cr_match_weights(n, o->in[1], values, &match, err);
+    if (st == CR_OK && match != CR_MATCH_NONE)
+        st = cr_recipe_set_value(r, w->name, &w->shape, values, err);
+    cr_free(values);
+    if (st != CR_OK || match != CR_MATCH_ROUNDED) return st;
     if (o->n_in < 3 || !is_constant_like(o->in[2], b)) return CR_OK;
     return cr_recipe_set_value(r, b->name, &b->shape, o->in[2]->data, err);
 }

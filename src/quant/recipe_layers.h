@@ -24,8 +24,9 @@ void cr_recipe_layers_release(cr_recipe_layers *l);
 
 /* The recipe with the entries of those layers alone that keep[] names; `others`: with the entries
  * of no layer as well. All rewrites of the graph stay. Weights and biases of the other layers
- * become what `original` (the float model's graph) has in their place, unless the recipe changed
- * more than their rounding (equalized them): then they stay as they are. The caller owns *out. */
+ * become what `original` (the float model's graph) has in their place, with the factors of channels
+ * that the recipe scaled (weight_match.h); where it changed more, they stay as they are. The caller owns
+ * *out. */
 cr_status cr_recipe_subset(const cr_recipe_layers *l, const bool *keep, bool others,
                            const cr_graph *original, cr_recipe **out, cr_error *err);
 

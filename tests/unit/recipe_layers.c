@@ -4,9 +4,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <math.h>
+#include <string.h>
+
 #include <cmocka.h>
 
 #include "quant/recipe_layers.h"
+#include "quant/weight_match.h"
 #include "unit/graphs.h"
 
 /* x -> Conv a -> s -> MaxPool -> p;  p -> Conv b -> yb -> Relu -> rb;  p -> Conv c -> yc.
@@ -117,7 +121,7 @@ static void layers_own_what_they_read(void **state)
     drop(&n);
 }
 
-/* Rounded weights and their bias go back to the float model's, equalized ones stay. */
+/* Rounded weights and their bias go back to the float model's, scaled ones to those before rounding. */
 static void other_layers_get_their_weights_back(void **state)
 {
     net n = make_net();
@@ -137,16 +141,70 @@ static void other_layers_get_their_weights_back(void **state)
     assert_non_null(b0);
     assert_memory_equal(w0->data, cr_graph_find(original, n.w[0]->name)->data, 16 * sizeof(float));
     assert_memory_equal(b0->data, cr_graph_find(original, bias->name)->data, 4 * sizeof(float));
-    assert_null(cr_recipe_find_value(c, n.w[1]->name));
+    const cr_recipe_value *w1 = cr_recipe_find_value(c, n.w[1]->name);
+    assert_non_null(w1);
+    for (int i = 0; i < 16; i++) {
+        const float was = ((const float *)cr_graph_find(original, n.w[1]->name)->data)[i];
+        assert_true(w1->data[i] == was * (i % 4 == 1 ? .5f : 1));
+    }
     assert_null(cr_recipe_find_value(c, n.w[2]->name)); /* kept */
     cr_recipe_release(&c);
     cr_graph_free(&original);
     drop(&n);
 }
 
+static cr_match matched(const cr_node *n, const float *original, float *out)
+{
+    cr_match m;
+    cr_tensor before = *n->in[1];
+    before.data = (void *)original;
+    assert_int_equal(cr_match_weights(n, &before, out, &m, NULL), CR_OK);
+    return m;
+}
+
+static void round_to(float *w, int n, int levels)
+{
+    float most = 0;
+    for (int i = 0; i < n; i++) most = fmaxf(most, fabsf(w[i]));
+    for (int i = 0; i < n; i++) w[i] = nearbyintf(w[i] / most * (float)levels) / (float)levels * most;
+}
+
+/* Any factors of rows and columns, 8 bits; no factors, ternary; [12, 8, 3, 3] in one group, in two, and depthwise. */
+static void scaled_weights_are_known(void **state)
+{
+    cr_rng rng;
+    cr_rng_seed(&rng, 7);
+    for (int groups = 1; groups <= 12; groups += groups == 1 ? 1 : 10) {
+        const int rows = 12, cols = groups == 12 ? 1 : 8, count = rows * cols * 9;
+        cr_graph *g = graph_new();
+        cr_tensor *x = graph_input(g, "x", shape_of(4, 1, cols * groups, 8, 8));
+        cr_tensor *w = const_random(g, &rng, "w", shape_of(4, rows, cols, 3, 3), -1, 1);
+        cr_node *n = graph_node(g, CR_OP_Conv, 1, 2, x, w);
+        attr_int(n, "group", groups);
+        float was[12 * 8 * 9], scaled[12 * 8 * 9], back[12 * 8 * 9];
+        float *now = w->data;
+        memcpy(was, now, (size_t)count * sizeof *was);
+        for (int i = 0; i < count; i++) {
+            const int row = i / (cols * 9), col = i / 9 % cols, group = row / (rows / groups);
+            const int by = groups == 12 ? row % 5 : row % 5 - 3 * ((group + col) % 3);
+            now[i] = scaled[i] = was[i] * (float)exp2(by / 4.);
+        }
+        for (int row = 0; row < rows; row++) round_to(now + row * cols * 9, cols * 9, 127);
+        assert_int_equal(matched(n, was, back), CR_MATCH_SCALED);
+        assert_memory_equal(back, scaled, (size_t)count * sizeof *back);
+        memcpy(now, was, (size_t)count * sizeof *was);
+        round_to(now, count, 1);
+        assert_int_equal(matched(n, was, back), CR_MATCH_ROUNDED);
+        for (int i = 0; i < count; i++) now[i] = (float)cr_rng_range(&rng, -1, 1);
+        assert_int_equal(matched(n, was, back), CR_MATCH_NONE);
+        cr_graph_free(&g);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(layers_own_what_they_read),
-                                       cmocka_unit_test(other_layers_get_their_weights_back)};
+                                       cmocka_unit_test(other_layers_get_their_weights_back),
+                                       cmocka_unit_test(scaled_weights_are_known)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
