@@ -42,6 +42,7 @@ quantize() { # model, float mAP, least agreement
         -o "$work/$1-int8.onnx" --images "$data/coco-calib/images" --save-recipe "$work/$1.json"
     [ -e "$work/$1-int8.onnx" ] || return
     own_agreement "$1" "$2" "$3"
+    as_trained "$1"
     [ -n "$python" ] || { echo "SKIP $1: judged by ONNX Runtime: CRAYON_PEERS_PYTHON is not set"; return; }
     if [ "$1" = yolov8n ]; then
         "$python" tests/peers/quantized_coco.py "$data/models/$1.onnx" "$work/$1-int8.onnx"
@@ -49,6 +50,13 @@ quantize() { # model, float mAP, least agreement
     fi
     "$python" tests/peers/tensors_ort.py "$build/tests/peers-run_model" "$work/$1-int8.onnx" \
         "$data/seed/bus.jpg" "$data/seed/frame_0000.jpg"
+}
+
+# Training with this file's recipe in the loop has seen what a file that it ends in does.
+as_trained() { # model
+    line=$("$build/tests/peers-train_forward" "$work/$1-int8.onnx" "$data/seed/frame_0000.jpg" \
+        "$work/trained.onnx" 2>/dev/null) && echo "PASS $1: a training's forward and its file: $line" ||
+        echo "FAIL $1: a training's forward and its file: $line"
 }
 
 own_agreement() { # model, float mAP, least agreement
