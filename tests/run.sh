@@ -124,6 +124,10 @@ fuzz_all() {
         cp "tests/fuzz/labels_$seed" "$work/seeds/"
         fuzz labels "$work/seeds/labels_$seed" "$FUZZ_RUNS"
     done
+    mkdir "$work/seeds/labels"
+    printf 'train: images\nval: images\nnames: [x]\nkpt_shape: [2, 3]\nflip_idx: [1, 0]\n' >"$work/seeds/data.yaml"
+    printf '0 .5 .5 .5 .5 .3 .3 2 .7 .7 1\n' >"$work/seeds/labels/000000.txt"
+    fuzz labels "$work/seeds/data.yaml" "$FUZZ_RUNS"
     fuzz image "$FUZZ_RUNS" 1 "$work/seeds/images/000000.jpg"
     python3 tests/cli/make_video.py "$work/seeds/v.avi" 5 "$work/seeds/images/000000.jpg" "$work/seeds/images/000000.jpg"
     (cd "$work/seeds" && python3 -m zipfile -c v.zip images)

@@ -9,7 +9,9 @@
 
 #include <cmocka.h>
 
+#include "base/mem.h"
 #include "train/loss_box.h"
+#include "train/loss_yolov8_job.h"
 #include "unit/loss_nets.h"
 
 /* Adam (Kingma and Ba 2015) on every number of a store. */
@@ -187,11 +189,38 @@ static void yolox_learns(void **state)
     store_close(&s);
 }
 
+/* A level that is for short objects alone learns no others, and what it was asked for goes to the
+ * other level. */
+static void levels_by_size(void **state)
+{
+    net_store s;
+    cr_error err;
+    size_t at[2][2] = {{0}};
+    (void)state;
+    store_open(&s, CR_DT_F64, false, 23);
+    cr_yolov8_head h = net_yolov8(&s, 1);
+    const cr_truth truth = truth_of();
+    const cr_yolov8_options o = cr_yolov8_options_default();
+    for (int way = 0; way < 2; way++) {
+        cr_yolov8_job j = {&h, &truth, &o};
+        h.level[0].longest = way ? 25 : 0; /* one of the three is shorter */
+        if (cr_yolov8_assign(&j, &err) != CR_OK) fail_msg("%s", err.message);
+        for (size_t i = 0; i < j.count; i++) {
+            at[way][j.positive[i].level]++;
+            assert_true(!way || j.positive[i].level == 1 || j.positive[i].object == 1);
+        }
+        cr_free(j.positive);
+    }
+    assert_true(at[1][0] < at[0][0] && at[1][1] > at[0][1]);
+    store_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(yolov8_learns),
         cmocka_unit_test(yolox_learns),
+        cmocka_unit_test(levels_by_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
