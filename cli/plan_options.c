@@ -36,7 +36,7 @@ const char cli_plan_help[] =
     "  --split-channels N   what depthwise convolutions read falls into at most N tensors of channels of\n"
     "                       like range, each with a scale of its own: 2 to 64, off, or auto, which is\n"
     "                       4 where there is one scale per tensor: --granularity tensor, TFLite,\n"
-    "                       QOperator and their targets (auto)\n"
+    "                       QOperator, ncnn and their targets (auto)\n"
     "  --rounding R         of weights: nearest; gptq: second-order, by what the layers' inputs look\n"
     "                       like; learned: then code by code while the output comes nearer; sums:\n"
     "                       errors cancel in the sums of kernels and outputs. gptq and learned need\n"

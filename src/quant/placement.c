@@ -106,6 +106,11 @@ bool cr_is_depthwise(const cr_node *n)
     return groups > 1 && groups == n->in[0]->shape.dim[1] && groups == n->in[1]->shape.dim[0];
 }
 
+bool cr_has_one_scale(const cr_quantize_options *o)
+{
+    return o->granularity == CR_PER_TENSOR || cr_target_splits(o->target) || o->target == CR_TARGET_NCNN;
+}
+
 bool cr_only_depthwise_reads(const cr_graph *g, const cr_tensor *t)
 {
     int reads = 0;
@@ -158,8 +163,7 @@ cr_status cr_placement_find(const cr_graph *g, const cr_role *roles, const cr_qu
         if (m->precision[i] == CR_LAYER_INT16) m->wide[find_source(n->in[0])->id] = true;
     }
     mark_siblings(g, m, roles);
-    const bool one_scale = cr_target_splits(o->target) || o->target == CR_TARGET_NCNN;
-    if (o->granularity == CR_PER_CHANNEL && !one_scale) mark_channels(g, m);
+    if (!cr_has_one_scale(o)) mark_channels(g, m);
     return CR_OK;
 }
 

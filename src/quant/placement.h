@@ -20,6 +20,9 @@ typedef struct cr_placement_map {
 /* One filter per channel: out and in channels and groups are equal in number. */
 bool cr_is_depthwise(const cr_node *n);
 
+/* Has every activation one scale, whoever reads it? */
+bool cr_has_one_scale(const cr_quantize_options *o);
+
 /* Do depthwise convolutions alone read t? Parts of one of a single channel count as such. */
 bool cr_only_depthwise_reads(const cr_graph *g, const cr_tensor *t);
 

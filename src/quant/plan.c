@@ -404,7 +404,7 @@ static cr_status split_channels(planner *p, cr_quantize_report *report, cr_error
     const bool bytes = o->activations == CR_ACTIVATIONS_UINT8 || o->activations == CR_ACTIVATIONS_INT8;
     if (o->mode != CR_MODE_STATIC || !bytes || p->prior || o->only_count) return CR_OK;
     if (o->split_channels == CR_SPLIT_OFF) return CR_OK;
-    if (o->split_channels == CR_SPLIT_AUTO && !cr_range_split_by_default(o)) return CR_OK;
+    if (o->split_channels == CR_SPLIT_AUTO && !cr_has_one_scale(o)) return CR_OK;
     CR_TRY(cr_range_split(p->graph, p->roles, &p->map, p->stats, o, p->recipe, &p->parted, &found, err));
     report->divided = found.tensors;
     report->parts = found.parts;

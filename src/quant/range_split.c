@@ -22,15 +22,9 @@
 #include "base/error.h"
 #include "graph/channel_groups.h"
 #include "quant/channel_classes.h"
-#include "quant/full_plan.h"
 
 enum { MOST_GROUPS = 4 };
 static const double ENOUGH = 12;
-
-bool cr_range_split_by_default(const cr_quantize_options *o)
-{
-    return o->granularity == CR_PER_TENSOR || cr_target_splits(o->target);
-}
 
 /* ---- groups ---- */
 

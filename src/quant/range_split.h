@@ -12,9 +12,6 @@ typedef struct cr_range_split_report {
     size_t tensors, parts; /* how many were divided, and into how many */
 } cr_range_split_report;
 
-/* Is it done for such options where they do not say how many groups? */
-bool cr_range_split_by_default(const cr_quantize_options *o);
-
 /* Adds the steps to r and gives statistics of the graph that results, which borrow from `stats`.
  * Nothing to gain: r stays as it is and *parted is NULL. */
 cr_status cr_range_split(const cr_graph *g, const cr_role *roles, const cr_placement_map *map,
