@@ -23,7 +23,7 @@ static const verb verbs[] = {
     {"bench", cmd_bench, "measure speed and memory"},
     {"convert", cmd_convert, "write a model in another format, as it is"},
     {"inspect", cmd_inspect, "say what is in a model file"},
-    {"train", cmd_train, "learn from labelled pictures, from scratch or from a model"},
+    {"train", cmd_train, "learn from labelled pictures, from scratch or from a model", true},
     {"synth", cmd_synth, "render labelled pictures to try things on"},
 };
 enum { VERB_COUNT = sizeof verbs / sizeof *verbs };

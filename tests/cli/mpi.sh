@@ -34,6 +34,10 @@ for n in 2 3; do
     cmp one.qat.onnx $n.qat.onnx && echo "qat: the same by $n processes"
 done
 cut -f1,3- one.curve >a && cut -f1,3- 2.curve | cmp - a && [ "$(wc -l <a)" = 4 ] && echo "and its losses"
+set -- --arch pico --imgsz 96 --data scenes/images --labels scenes/instances.json --batch 4 --pass 2 --steps 3 --threads 1
+"$CRAYON" train "$@" -o one.train.onnx >/dev/null 2>&1
+run 2 train "$@" -o 2.train.onnx >/dev/null
+cmp one.train.onnx 2.train.onnx && echo "train: the same by 2 processes"
 # a picture that only the second process meets
 cp -r scenes damaged
 echo nonsense >damaged/images/000020.jpg
