@@ -72,22 +72,25 @@ static const double root = 0.70710678118654752440;
 enum { SOME = 4 }; /* divides every level's lanes */
 
 /* y[6] = G x[3], each entry a row of `width` channels. */
-static void transform_weights(const double *x, int64_t x_step, double *y, int64_t y_step, int width)
-{
-    static const double third = 1.0 / 3;
-    for (int at = 0; at < width; at += SOME, x += SOME, y += SOME)
-        for (int j = 0; j < SOME; j++) { /* as many as a compiler turns into vectors */
-            const double x0 = x[j], x1 = x[x_step + j] * (root * third), x2 = x[2 * x_step + j];
-            const double even1 = (x0 + x2 * 0.5) * (-2 * third), odd1 = x1 * -2;
-            const double even2 = (x0 * 0.5 + x2) * third;
-            y[j] = x0;
-            y[y_step + j] = even1 + odd1;
-            y[2 * y_step + j] = even1 - odd1;
-            y[3 * y_step + j] = even2 + x1;
-            y[4 * y_step + j] = even2 - x1;
-            y[5 * y_step + j] = x2;
-        }
-}
+#define DEFINE_TRANSFORM(name, real)                                                               \
+    static void name(const real *x, int64_t x_step, real *y, int64_t y_step, int width)            \
+    {                                                                                              \
+        const real third = (real)(1.0 / 3), inner = (real)(root / 3), half = (real)0.5;            \
+        for (int at = 0; at < width; at += SOME, x += SOME, y += SOME)                             \
+            for (int j = 0; j < SOME; j++) { /* as many as a compiler turns into vectors */        \
+                const real x0 = x[j], x1 = x[x_step + j] * inner, x2 = x[2 * x_step + j];          \
+                const real even1 = (x0 + x2 * half) * (-2 * third), odd1 = x1 * -2;                \
+                const real even2 = (x0 * half + x2) * third;                                       \
+                y[j] = x0;                                                                         \
+                y[y_step + j] = even1 + odd1;                                                      \
+                y[2 * y_step + j] = even1 - odd1;                                                  \
+                y[3 * y_step + j] = even2 + x1;                                                    \
+                y[4 * y_step + j] = even2 - x1;                                                    \
+                y[5 * y_step + j] = x2;                                                            \
+            }                                                                                      \
+    }
+DEFINE_TRANSFORM(transform_weights, double)
+DEFINE_TRANSFORM(transform_quickly, float)
 
 /* U = G g G^T of input channel k and the block's output channels; the sums of a spare channel are
  * zero. In double, rounded once. */
@@ -114,12 +117,56 @@ static float *block_weights(const cr_winograd_f32 *c, int64_t block)
     return c->u + block * c->k->nr * CR_WINO_PRODUCTS * c->g.cin;
 }
 
+static void set_bias(cr_winograd_f32 *c, const float *bias)
+{
+    for (int64_t j = 0; j < c->blocks * c->k->nr; j++)
+        c->bias[j] = bias && j < c->g.cout ? bias[j] : 0;
+}
+
 static void pack(cr_winograd_f32 *c, const float *weights, const float *bias)
 {
     for (int64_t b = 0; b < c->blocks; b++)
         for (int64_t k = 0; k < c->g.cin; k++) pack_channel(c, weights, b, k, block_weights(c, b));
-    for (int64_t j = 0; j < c->blocks * c->k->nr; j++)
-        c->bias[j] = bias && j < c->g.cout ? bias[j] : 0;
+    set_bias(c, bias);
+}
+
+/* As pack_channel, in float32 and of weights that lie as the caller says. */
+typedef struct load_job {
+    const cr_winograd_f32 *c;
+    const float *weights;
+    int64_t out_step, in_step;
+    bool turned;
+} load_job;
+
+static void load_channel(void *ctx, size_t index, int worker)
+{
+    const load_job *job = ctx;
+    const cr_winograd_f32 *c = job->c;
+    const int64_t block = (int64_t)index / c->g.cin, k = (int64_t)index % c->g.cin;
+    const int width = block_width(c, block);
+    float g[9 * MAX_NR], t[18 * MAX_NR], r[CR_WINO_PRODUCTS * MAX_NR];
+    float *u = block_weights(c, block) + k * width;
+    (void)worker;
+    for (int j = 0; j < width; j++) {
+        const int64_t o = block * c->k->nr + j;
+        const float *w = job->weights + o * job->out_step + k * job->in_step;
+        for (int i = 0; i < 9; i++)
+            g[i * width + j] = o < c->g.cout ? w[job->turned ? 8 - i : i] : 0;
+    }
+    for (int x = 0; x < 3; x++)
+        transform_quickly(g + x * width, 3 * width, t + x * width, 3 * width, width);
+    for (int y = 0; y < CR_WINO_IN; y++)
+        transform_quickly(t + 3 * y * width, width, r + CR_WINO_IN * y * width, width, width);
+    for (int i = 0; i < CR_WINO_PRODUCTS; i++)
+        memcpy(u + i * c->g.cin * width, r + i * width, (size_t)width * sizeof *u);
+}
+
+void cr_winograd_f32_load(cr_winograd_f32 *c, const float *weights, int64_t out_step,
+                          int64_t in_step, bool turned, const float *bias, cr_pool *pool)
+{
+    load_job job = {c, weights, out_step, in_step, turned};
+    cr_pool_run(pool, (size_t)(c->blocks * c->g.cin), load_channel, &job);
+    set_bias(c, bias);
 }
 
 static cr_status allocate(cr_winograd_f32 *c, cr_error *err)
@@ -151,13 +198,8 @@ static int64_t choose_most(const cr_winograd_f32 *c)
     return most < c->tiles ? most : c->tiles;
 }
 
-cr_status cr_winograd_f32_create(const cr_conv_geometry *g, const float *weights, const float *bias,
-                                 const cr_act *act, unsigned cpu, cr_winograd_f32 **out,
-                                 cr_error *err)
+static void set_up(cr_winograd_f32 *c, const cr_conv_geometry *g, const cr_act *act, unsigned cpu)
 {
-    *out = NULL;
-    cr_winograd_f32 *c = cr_calloc(1, sizeof *c);
-    if (!c) return CR_NOMEM(err);
     c->g = *g;
     c->k = cr_winograd_f32_select(cpu);
     c->direct = cr_conv_f32_select(cpu);
@@ -169,6 +211,16 @@ cr_status cr_winograd_f32_create(const cr_conv_geometry *g, const float *weights
     c->tiles_x = ceil_div(g->ow, CR_WINO_OUT);
     c->tiles = g->n * c->tiles_y * c->tiles_x;
     c->most = choose_most(c);
+}
+
+cr_status cr_winograd_f32_create(const cr_conv_geometry *g, const float *weights, const float *bias,
+                                 const cr_act *act, unsigned cpu, cr_winograd_f32 **out,
+                                 cr_error *err)
+{
+    *out = NULL;
+    cr_winograd_f32 *c = cr_calloc(1, sizeof *c);
+    if (!c) return CR_NOMEM(err);
+    set_up(c, g, act, cpu);
     const cr_status st = allocate(c, err);
     if (st != CR_OK) {
         cr_winograd_f32_free(c);
@@ -177,6 +229,28 @@ cr_status cr_winograd_f32_create(const cr_conv_geometry *g, const float *weights
     pack(c, weights, bias);
     *out = c;
     return CR_OK;
+}
+
+size_t cr_winograd_f32_place(const cr_conv_geometry *g, unsigned cpu, void *room,
+                             cr_winograd_f32 **out)
+{
+    cr_winograd_f32 c = {0};
+    set_up(&c, g, NULL, cpu);
+    const size_t widths = (size_t)((c.blocks - 1) * c.k->nr + block_width(&c, c.blocks - 1));
+    const size_t parts[4] = {sizeof c, widths * (size_t)g->cin * CR_WINO_PRODUCTS * sizeof(float),
+                             (size_t)(c.blocks * c.k->nr) * sizeof(float),
+                             (size_t)g->cin * sizeof(float)};
+    size_t at[5] = {0};
+    for (int i = 0; i < 4; i++) at[i + 1] = at[i] + cr_round_up(parts[i], CR_ALIGN);
+    if (!room) return at[4];
+    char *base = room;
+    *out = room;
+    c.u = (float *)(void *)(base + at[1]);
+    c.bias = (float *)(void *)(base + at[2]);
+    c.zero = (float *)(void *)(base + at[3]);
+    memset(c.zero, 0, parts[3]);
+    **out = c;
+    return at[4];
 }
 
 void cr_winograd_f32_free(cr_winograd_f32 *c)
@@ -223,6 +297,13 @@ static int64_t worker_floats(const cr_winograd_f32 *c)
 size_t cr_winograd_f32_scratch(const cr_winograd_f32 *c, int threads)
 {
     return cr_round_up((size_t)worker_floats(c) * sizeof(float), CR_ALIGN) * (size_t)threads;
+}
+
+size_t cr_winograd_f32_scratch_of(const cr_conv_geometry *g, unsigned cpu, int threads)
+{
+    cr_winograd_f32 c = {0};
+    set_up(&c, g, NULL, cpu);
+    return cr_winograd_f32_scratch(&c, threads);
 }
 
 /* Tile `index` over all pictures, as its first output pixel. */

@@ -88,6 +88,15 @@ cr_status cr_winograd_f32_create(const cr_conv_geometry *g, const float *weights
                                  cr_error *err);
 void cr_winograd_f32_free(cr_winograd_f32 *c);
 size_t cr_winograd_f32_scratch(const cr_winograd_f32 *c, int threads);
+/* For training, whose weights change with every step: one that lies in the caller's memory (64-byte
+ * aligned; NULL: only the bytes that it must have) and is not freed, and its weights, transformed in
+ * float32 by all threads. That of output o, input k and tap i is weights[o * out_step + k * in_step +
+ * i], turned: tap 8 - i. */
+size_t cr_winograd_f32_place(const cr_conv_geometry *g, unsigned cpu, void *room,
+                             cr_winograd_f32 **out);
+size_t cr_winograd_f32_scratch_of(const cr_conv_geometry *g, unsigned cpu, int threads);
+void cr_winograd_f32_load(cr_winograd_f32 *c, const float *weights, int64_t out_step,
+                          int64_t in_step, bool turned, const float *bias, cr_pool *pool);
 const char *cr_winograd_f32_name(const cr_winograd_f32 *c);
 void cr_winograd_f32_run(const cr_winograd_f32 *c, const float *in, int64_t ld_in, float *out,
                          int64_t ld_out, void *scratch, cr_pool *pool);

@@ -178,7 +178,7 @@ static cr_status FN(conv_scratch)(const cr_grad_call *c, size_t *bytes, cr_error
     CR_TRY(FN(conv_cut)(c, &v, err));
 #ifdef GRAD_KERNELS
     if (on_planes(&v.s)) {
-        *bytes = planes_of(&v.s, v.transposed, NULL).bytes;
+        *bytes = planes_bytes(c, &v.s, v.transposed);
         return CR_OK;
     }
 #endif

@@ -488,6 +488,32 @@ static void moves(void **state)
     check(&b, n);
 }
 
+/* Large enough for Winograd: float32 against float64 alone, as differences would take minutes. */
+static void large_convolutions(void **state)
+{
+    (void)state;
+    bench b = bench_new(1);
+    cr_tensor *x = input(&b, shape_of(4, 2, 24, 31, 30)), *w = input(&b, shape_of(4, 26, 24, 3, 3));
+    cr_node *n = graph_node(b.g, CR_OP_Conv, 1, 3, x, w, input(&b, shape_of(1, 26)));
+    attr_ints(b.g, n, "pads", 4, 1, 1, 1, 1);
+    b.lo = -0.5, b.hi = 0.5;
+    graph_output(b.g, done(n));
+    graph_ready(b.g);
+    cr_tape *exact = tape_of(&b, CR_DT_F64, NULL), *tape = tape_of(&b, CR_DT_F32, NULL);
+    backward(&b, exact, CR_DT_F64);
+    backward(&b, tape, CR_DT_F32);
+    const double *want = cr_tape_value(exact, n->out[0]);
+    const float *got = cr_tape_value(tape, n->out[0]);
+    for (int64_t i = 0; i < cr_shape_count(&n->out[0]->shape); i++)
+        if (!(fabs(want[i] - (double)got[i]) <= tolerance_f32 * (1 + fabs(want[i]))))
+            fail_msg("element %lld: %.9g, not %.9g", (long long)i, (double)got[i], want[i]);
+    check_floats(&b, exact);
+    check_plans(&b);
+    cr_tape_free(&exact);
+    cr_tape_free(&tape);
+    cr_graph_free(&b.g);
+}
+
 /* A random operator on p and q, all of 4 channels on 5x5. */
 static cr_tensor *random_layer(bench *b, cr_tensor *p, cr_tensor *q)
 {
@@ -631,6 +657,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolutions),
         cmocka_unit_test(convolution_of_rows_and_volumes),
+        cmocka_unit_test(large_convolutions),
         cmocka_unit_test(products),
         cmocka_unit_test(elementwise),
         cmocka_unit_test(pairs),
