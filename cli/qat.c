@@ -26,9 +26,11 @@ static const char help_head[] =
     "  --minutes M          how long to train (20)\n"
     "  --steps N            train so many steps, however long they take\n"
     "  --batch N            pictures per step (4)\n"
-    "  --rate R             learning rate (1e-4; of a float model with other activations 5e-4)\n"
+    "  --rate R             a step moves a number by so much of its size (3e-4; of a float model\n"
+    "                       with another activation 1e-2)\n"
     "  --features W         what outputs of inner layers weigh against those of the head (1)\n"
-    "  --train-size N|HxW   size of the pictures in training; smaller is faster (the model's)\n"
+    "  --train-size N|HxW   size of the pictures in training; smaller is faster (half of the\n"
+    "                       model's from 448 on)\n"
     "  --no-vary            pictures as they are: not mirrored, zoomed, lighter or darker\n"
     "  --judges N           pictures set apart that choose the best state (16)\n"
     "  --activation A       in place of SiLU: relu6, relu, leaky-relu or hard-swish; the float\n"
@@ -109,7 +111,7 @@ typedef struct job {
     cr_model *teacher, *model;
     cr_image_list pictures;
     cr_stats *stats;
-    cr_tune_report tuned;
+    cr_tune_report tuned, refitted;
     size_t swapped, bad;
     cr_qat_report repaired, trained; /* steps 0: did not take place */
 } job;
@@ -316,6 +318,10 @@ static cr_status swap(job *j, cr_error *err)
         o.steps = o.steps > 1 ? (int64_t)((double)o.steps * swap_part) : o.steps;
         o.curve = NULL;
     }
+    const cr_progress progress = cli_progress();
+    if (st == CR_OK)
+        st = cr_refit(j->model, j->teacher, &j->pictures, j->train.seed, j->common.threads, &progress,
+                      &j->refitted, err);
     return st == CR_OK ? train(j, &o, &j->repaired, err) : st;
 }
 
@@ -382,6 +388,9 @@ static void print_all(const job *j)
     if (j->swapped)
         printf("activation   %s in place of %zu SiLU\n", quantize_activations[j->activation],
                j->swapped);
+    if (j->refitted.layers)
+        printf("refitted     %zu of %zu layers by least squares: error of their outputs %.4f -> %.4f\n",
+               j->refitted.better, j->refitted.layers, j->refitted.before, j->refitted.after);
     print_training("repaired    ", &j->repaired);
     if (j->recipe_in)
         printf("quantized    by the recipe %s\n", j->recipe_in);

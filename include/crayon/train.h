@@ -24,9 +24,11 @@ typedef struct cr_qat_options {
     double minutes;   /* how long to train; 0: no limit. Default 20 */
     int64_t steps;    /* instead, or what comes first of both; 0: no limit. Default 0 */
     int batch;        /* pictures per step, 1..1024; default 4 */
-    double rate;      /* learning rate, > 0; 0: 1e-4 with a recipe, 5e-4 of a float model */
+    double rate;      /* of what a number's size is, a step moves it by so much; 0: 3e-4 with a
+                         recipe, 1e-2 of a float model */
     double features;  /* what the outputs of inner layers weigh against those of the head; default 1 */
-    int height, width; /* pictures in training; 0: as the model has them. Smaller is faster */
+    int height, width; /* pictures in training; smaller is faster. 0: half of the model's sides where
+                          they are 448 and more and its layers take any size, else the model's */
     bool vary;        /* mirrored, zoomed, lighter and darker; default true */
     size_t judges;    /* pictures set apart, on which the best state is chosen; default 16. With fewer
                          than twice as many pictures in all: an eighth, at least one */
@@ -152,6 +154,14 @@ typedef struct cr_train_result {
 CR_API cr_status cr_train(const cr_train_options *options, const char *out,
                           cr_train_result *result, cr_error *err);
 CR_API void cr_train_result_free(cr_train_result *result);
+
+/* Layer by layer, from the input on, new weights and biases for a float model whose activations were
+ * swapped: those that give, on what the layer now reads, most nearly what the same layer of
+ * `original` gives (least squares, held to the old weights where pictures say little). Seconds, and
+ * most of what the swap broke; cr_qat goes on from there. report: as of cr_tune; or NULL. */
+CR_API cr_status cr_refit(cr_model *model, const cr_model *original, const cr_image_list *pictures,
+                          uint64_t seed, int threads, const cr_progress *progress,
+                          cr_tune_report *report, cr_error *err);
 
 #ifdef __cplusplus
 }

@@ -476,10 +476,26 @@ static size_t largest_tensor(const cr_graph *g)
     return most;
 }
 
+/* The second may have constants more, behind the others. */
+static bool same_order(const cr_graph *a, const cr_graph *b)
+{
+    bool same = a->tensor_count <= b->tensor_count && a->node_count == b->node_count;
+    for (size_t i = 0; same && i < a->tensor_count; i++)
+        same = !strcmp(a->tensors[i]->name, b->tensors[i]->name) &&
+               cr_shape_equal(&a->tensors[i]->shape, &b->tensors[i]->shape);
+    for (size_t i = 0; same && i < a->node_count; i++)
+        same = a->nodes[i]->n_out == b->nodes[i]->n_out && a->nodes[i]->out[0] && b->nodes[i]->out[0] &&
+               a->nodes[i]->out[0]->id == b->nodes[i]->out[0]->id;
+    return same;
+}
+
 static cr_status open_network(tuner *t, const cr_graph *g, cr_error *err)
 {
-    CR_TRY(cr_recipe_apply(t->recipe, g, &t->stream[0].graph, err));
-    CR_TRY(cr_graph_clone(t->stream[0].graph, &t->stream[1].graph, err));
+    CR_TRY(cr_recipe_apply(t->recipe, g, &t->stream[1].graph, err));
+    const cr_graph *exact = t->o->exact ? t->o->exact : t->stream[1].graph;
+    CR_TRY(cr_graph_clone(exact, &t->stream[0].graph, err));
+    CR_CHECK(same_order(exact, t->stream[1].graph), err, CR_ERR_ARGUMENT,
+             "the networks differ in more than their activations");
     const cr_graph *q = t->stream[1].graph;
     CR_TRY(cr_recipe_bind(t->recipe, q, &t->entries, err));
     t->layers = cr_calloc(q->node_count + 1, sizeof *t->layers);

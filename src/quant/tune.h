@@ -8,6 +8,9 @@
 #include "quant/stats.h"
 
 typedef struct cr_tune_options {
+    const cr_graph *exact; /* what layers should give: g with other functions in some nodes, tensors
+                              and nodes in the same order; NULL: g itself. With it the recipe may
+                              have neither steps nor values */
     size_t pictures; /* used at most; fewer where memory is short */
     size_t memory;   /* bytes for what is kept between stages */
     double damping;  /* rounding.h */
