@@ -216,7 +216,7 @@ bool cr_group_site_find(const cr_graph *g, const cr_tensor *y, cr_group_site *s)
 
 const char *cr_group_part_name(cr_arena *a, const char *name, int part)
 {
-    return cr_arena_printf(a, "%s_part%d", name, part);
+    return cr_arena_printf(a, "%s" CR_PART_MARK "%d", name, part);
 }
 
 bool cr_groups_valid(const int64_t *list, size_t count)

@@ -41,6 +41,8 @@ typedef struct cr_group_site {
 /* Can the channels of y be divided so? *site says how; g is indexed. */
 bool cr_group_site_find(const cr_graph *g, const cr_tensor *y, cr_group_site *site);
 
+#define CR_PART_MARK "_part"
+
 /* The name of the part of a divided tensor or node; NULL: no memory. */
 const char *cr_group_part_name(cr_arena *a, const char *name, int part);
 

@@ -438,10 +438,13 @@ static cr_status open_judge(budget *b, const cr_image_list *pictures, cr_error *
 static cr_status run(budget *b, const cr_image_list *pictures, cr_error *err)
 {
     cr_model_drop_recipe(b->model);
-    b->choices =
-        cr_calloc(b->model->graph->node_count + b->options->layer_count + 1, sizeof *b->choices);
+    b->choices = cr_calloc(b->options->layer_count + 1, sizeof *b->choices);
     if (!b->choices) return CR_NOMEM(err);
     CR_TRY(make_plans(b, err));
+    const size_t most = b->layers->count + b->options->layer_count + 1; /* layers may be parts of nodes */
+    cr_layer_choice *more = cr_realloc(b->choices, most * sizeof *more);
+    if (!more) return CR_NOMEM(err);
+    b->choices = more;
     CR_TRY(find_groups(b, err));
     CR_TRY(open_judge(b, pictures, err));
     CR_TRY(find_times(b, err));

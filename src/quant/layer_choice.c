@@ -1,9 +1,11 @@
 #include "quant/layer_choice.h"
 
 #include <fnmatch.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "base/nearest.h"
+#include "graph/channel_groups.h"
 
 static cr_status no_match(const cr_graph *g, const char *glob, cr_error *err)
 {
@@ -14,17 +16,61 @@ static cr_status no_match(const cr_graph *g, const char *glob, cr_error *err)
                    cr_nearest_text(&near, text, sizeof text));
 }
 
+/* How long `name` is without the ending of a part (cr_group_part_name); 0: it has none. */
+static size_t whole_length(const char *name)
+{
+    const char *mark = NULL;
+    for (const char *at = strstr(name, CR_PART_MARK); at; at = strstr(at + 1, CR_PART_MARK)) mark = at;
+    if (!mark || !mark[strlen(CR_PART_MARK)]) return 0;
+    const char *digits = mark + strlen(CR_PART_MARK);
+    return digits[strspn(digits, "0123456789")] ? 0 : (size_t)(mark - name);
+}
+
+static bool matches_start(const char *glob, const char *name, size_t length)
+{
+    char *whole = length ? cr_malloc(length + 1) : NULL;
+    bool fits = false;
+    if (whole) {
+        memcpy(whole, name, length);
+        whole[length] = 0;
+        fits = !fnmatch(glob, whole, 0);
+    }
+    cr_free(whole);
+    return fits;
+}
+
+/* A pattern of a whole layer speaks of its parts, too. */
+static bool matches(const char *glob, const char *name)
+{
+    return !fnmatch(glob, name, 0) || matches_start(glob, name, whole_length(name));
+}
+
+/* A pattern that names a part means nothing to the graph before layers are divided, and is no mistake. */
+static bool names_part(const cr_graph *g, const char *glob)
+{
+    const size_t length = whole_length(glob);
+    char *whole = length ? cr_malloc(length + 1) : NULL;
+    bool any = false;
+    if (whole) {
+        memcpy(whole, glob, length);
+        whole[length] = 0;
+    }
+    for (size_t i = 0; whole && !any && i < g->node_count; i++) any = !fnmatch(whole, g->nodes[i]->name, 0);
+    cr_free(whole);
+    return any;
+}
+
 /* Gives every node that matches the pattern its precision. */
 static cr_status choose(const cr_graph *g, const char *glob, cr_layer_precision precision,
                         cr_layer_precision *out, cr_error *err)
 {
     bool any = false;
     for (size_t i = 0; i < g->node_count; i++) {
-        if (fnmatch(glob, g->nodes[i]->name, 0)) continue;
+        if (!matches(glob, g->nodes[i]->name)) continue;
         out[i] = precision;
         any = true;
     }
-    return any ? CR_OK : no_match(g, glob, err);
+    return any || names_part(g, glob) ? CR_OK : no_match(g, glob, err);
 }
 
 cr_status cr_layer_choices(const cr_graph *g, const cr_quantize_options *o,

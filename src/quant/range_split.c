@@ -103,11 +103,6 @@ int cr_range_groups(const double *width, int64_t n, int most, double enough, int
 
 /* ---- tensors ---- */
 
-static bool is_planned(const cr_placement_map *m, const cr_node *n)
-{
-    return m->node[n->index] && m->precision[n->index] == CR_LAYER_PLANNED;
-}
-
 /* Histograms of its channels are there, or it was not seen at all (a kernel hid it). */
 static bool is_known(const cr_stats *stats, const cr_tensor *t)
 {
@@ -115,15 +110,16 @@ static bool is_known(const cr_stats *stats, const cr_tensor *t)
     return !s || (s->channel && !s->bad && s->channels == t->shape.dim[1]);
 }
 
-/* Tensors whose scale is one, and layers that are as planned: patterns that name a node find it after. */
+/* Tensors whose scale is one, of layers that are all integer. Whether some have 16 bits does not matter, so
+ * that plans of other precisions have the same layers. */
 static bool is_candidate(const cr_graph *g, const cr_placement_map *m, const cr_stats *stats,
                          const cr_tensor *y, cr_group_site *site)
 {
-    if (m->source[y->id] != y || m->by_channel[y->id] || m->wide[y->id]) return false;
+    if (m->source[y->id] != y || m->by_channel[y->id]) return false;
     if (!cr_stats_find(stats, y->name) || !cr_group_site_find(g, y, site)) return false;
-    if (!is_planned(m, site->maker)) return false;
+    if (!m->node[site->maker->index]) return false;
     for (int r = 0; r < site->reader_count; r++)
-        if (!is_planned(m, site->readers[r])) return false;
+        if (!m->node[site->readers[r]->index]) return false;
     for (int i = 0; i < site->divided_count; i++)
         if (!is_known(stats, site->divided[i])) return false;
     return true;

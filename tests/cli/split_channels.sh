@@ -12,6 +12,13 @@ make -o ort.onnx --format qoperator --save-recipe o.json | said
 make -o tensor.onnx --granularity tensor | said
 make -o default.onnx | said
 make -o asked.onnx --split-channels 4 | said
+echo "layers by name: the whole stays whole, a part alone, bits that do not matter, a budget"
+make -o x.onnx --granularity tensor --keep-float c | said
+make -o x.onnx --granularity tensor --precision-of c_part0=float --save-recipe x.json | said
+json x.json 'sorted(t for t in j["weights"] if t.startswith("w1"))'
+make -o x.onnx --granularity tensor --precision-of c=int8 | said
+"$CRAYON" quantize dw.onnx -o x.tflite --images scenes --no-check --rounding nearest --int16-layers 2 | grep -o "^layers       [0-9]*"
+fails "$CRAYON" quantize dw.onnx -o x.onnx --stats s.json --keep-float z_part0
 "$CRAYON" quantize dw.onnx -o again.tflite --recipe r.json --target tflite >/dev/null
 cmp auto.tflite again.tflite && echo "the same from the recipe"
 json r.json '[(x["kind"], x["tensor"], x["channel"][0], sorted(x["channel"][-8:])) for x in j["rewrites"]]'
