@@ -3,29 +3,65 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/cpu.h"
 #include "base/mem.h"
+#include "kernels/gemm.h"
 
 struct cr_muon {
-    float *room, *x, *turned, *next; /* [count] each */
-    float *y, *z;                    /* [side, side] */
+    const cr_gemm_f32_kernel *kernel;
+    float *room, *x, *next; /* [count] each */
+    float *y, *z;           /* [side, side] */
+    void *scratch;
 };
 
 enum { STEPS = 5 };
 static const float A = 3.4445f, B = -4.7750f, C = 2.0315f;
 
-cr_muon *cr_muon_create(int64_t count, int64_t side)
+static const int64_t nowhere[1] = {0};
+
+/* [rows, depth] times [depth, cols], both row by row, or the second turned. */
+static cr_gemm_shape product(int64_t rows, int64_t cols, int64_t depth, bool turned)
 {
+    return (cr_gemm_shape){.batch = 1, .m = rows, .n = cols, .k = depth, .a_down = depth,
+                           .a_right = 1, .b_down = turned ? 1 : cols,
+                           .b_right = turned ? depth : 1, .c_down = cols, .a_at = nowhere,
+                           .b_at = nowhere, .c_at = nowhere, .alpha = 1};
+}
+
+static size_t most_scratch(const cr_muon *m, int64_t rows, int64_t cols)
+{
+    const cr_gemm_shape s[] = {product(rows, rows, cols, true), product(rows, rows, rows, false),
+                               product(rows, cols, rows, false)};
+    size_t most = 0;
+    for (int i = 0; i < 3; i++) {
+        const size_t bytes = cr_gemm_f32_scratch(m->kernel, &s[i]);
+        if (bytes > most) most = bytes;
+    }
+    return most;
+}
+
+cr_muon *cr_muon_create(const cr_muon_matrix *matrices, size_t n)
+{
+    int64_t count = 0, side = 0;
+    size_t scratch = 0;
     cr_muon *m = cr_calloc(1, sizeof *m);
     if (!m) return NULL;
-    float **parts[] = {&m->room, &m->x, &m->turned, &m->next};
-    bool ok = true;
-    for (int i = 0; i < 4; i++) {
-        *parts[i] = cr_aligned_alloc((size_t)count * sizeof(float));
-        ok &= *parts[i] != NULL;
+    m->kernel = cr_gemm_f32_select(cr_cpu_flags());
+    for (size_t i = 0; i < n; i++) {
+        const int64_t rows = matrices[i].rows, cols = matrices[i].cols;
+        const int64_t small = rows < cols ? rows : cols, large = rows < cols ? cols : rows;
+        const size_t bytes = most_scratch(m, small, large);
+        if (rows * cols > count) count = rows * cols;
+        if (small > side) side = small;
+        if (bytes > scratch) scratch = bytes;
     }
+    m->room = cr_aligned_alloc((size_t)count * sizeof(float));
+    m->x = cr_aligned_alloc((size_t)count * sizeof(float));
+    m->next = cr_aligned_alloc((size_t)count * sizeof(float));
     m->y = cr_aligned_alloc((size_t)(side * side) * sizeof(float));
     m->z = cr_aligned_alloc((size_t)(side * side) * sizeof(float));
-    if (!ok || !m->y || !m->z) cr_muon_free(&m);
+    m->scratch = cr_aligned_alloc(scratch);
+    if (!m->room || !m->x || !m->next || !m->y || !m->z || !m->scratch) cr_muon_free(&m);
     return m;
 }
 
@@ -35,10 +71,10 @@ void cr_muon_free(cr_muon **mp)
     cr_muon *m = *mp;
     cr_aligned_free(m->room);
     cr_aligned_free(m->x);
-    cr_aligned_free(m->turned);
     cr_aligned_free(m->next);
     cr_aligned_free(m->y);
     cr_aligned_free(m->z);
+    cr_aligned_free(m->scratch);
     cr_free(m);
     *mp = NULL;
 }
@@ -48,45 +84,28 @@ float *cr_muon_room(cr_muon *m)
     return m->room;
 }
 
-/* to = plus * base + times * left right; left [rows, depth], the others [., cols]. Rows are tasks, and
- * a row is a sum of multiples of rows: one order, whatever the number of threads. */
-typedef struct product {
-    float *to;
-    const float *left, *right, *base;
-    float plus, times;
-    int64_t depth, cols;
-} product;
-
-static void product_row(void *ctx, size_t row, int worker)
-{
-    const product *p = ctx;
-    float *to = p->to + (int64_t)row * p->cols;
-    const float *left = p->left + (int64_t)row * p->depth;
-    const float *base = p->base ? p->base + (int64_t)row * p->cols : NULL;
-    (void)worker;
-    for (int64_t j = 0; j < p->cols; j++) to[j] = base ? p->plus * base[j] : 0;
-    for (int64_t k = 0; k < p->depth; k++) {
-        const float f = p->times * left[k];
-        const float *right = p->right + k * p->cols;
-        for (int64_t j = 0; j < p->cols; j++) to[j] += f * right[j];
-    }
-}
-
 static void turn(const float *from, float *to, int64_t rows, int64_t cols)
 {
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < cols; j++) to[j * rows + i] = from[i * cols + j];
 }
 
+static void multiply(const cr_muon *m, cr_pool *pool, const cr_gemm_shape *s, const float *a,
+                     const float *b, float *c)
+{
+    cr_gemm_f32_run(m->kernel, s, a, b, c, m->scratch, pool);
+}
+
 static void step(cr_muon *m, cr_pool *pool, int64_t rows, int64_t cols)
 {
-    turn(m->x, m->turned, rows, cols);
-    product y = {m->y, m->x, m->turned, NULL, 0, 1, cols, rows};
-    cr_pool_run(pool, (size_t)rows, product_row, &y);
-    product z = {m->z, m->y, m->y, m->y, B, C, rows, rows};
-    cr_pool_run(pool, (size_t)rows, product_row, &z);
-    product x = {m->next, m->z, m->x, m->x, A, 1, rows, cols};
-    cr_pool_run(pool, (size_t)rows, product_row, &x);
+    const cr_gemm_shape square = product(rows, rows, cols, true);
+    const cr_gemm_shape fourth = product(rows, rows, rows, false);
+    const cr_gemm_shape apply = product(rows, cols, rows, false);
+    multiply(m, pool, &square, m->x, m->x, m->y);
+    multiply(m, pool, &fourth, m->y, m->y, m->z);
+    for (int64_t i = 0; i < rows * rows; i++) m->z[i] = B * m->y[i] + C * m->z[i];
+    for (int64_t i = 0; i < rows; i++) m->z[i * rows + i] += A;
+    multiply(m, pool, &apply, m->z, m->x, m->next);
     float *swap = m->x;
     m->x = m->next;
     m->next = swap;

@@ -14,13 +14,17 @@
 
 typedef struct cr_muon cr_muon;
 
-/* For matrices of at most `count` elements whose smaller side is at most `side`. NULL: no memory. */
-cr_muon *cr_muon_create(int64_t count, int64_t side);
+typedef struct cr_muon_matrix {
+    int64_t rows, cols;
+} cr_muon_matrix;
+
+/* For matrices of these n sizes. NULL: no memory. */
+cr_muon *cr_muon_create(const cr_muon_matrix *matrices, size_t n);
 void cr_muon_free(cr_muon **m);
 
 /* Makes x [rows, cols] orthogonal in place. The result does not depend on the number of threads. */
 void cr_muon_orthogonal(cr_muon *m, cr_pool *pool, float *x, int64_t rows, int64_t cols);
-/* Where the caller may put `count` elements to be made orthogonal. */
+/* Where the caller may put the elements of the largest matrix. */
 float *cr_muon_room(cr_muon *m);
 
 #endif

@@ -77,19 +77,22 @@ static bool is_matrix(const cr_optimiser *o, const cr_parameter *p)
 
 static cr_status prepare_muon(cr_optimiser *o, cr_error *err)
 {
-    int64_t count = 0, side = 0;
+    size_t n = 0;
+    cr_muon_matrix *matrices = cr_calloc(o->count + 1, sizeof *matrices);
+    if (!matrices) return CR_NOMEM(err);
     for (size_t i = 0; i < o->count; i++) {
         const cr_parameter *p = &o->parameters[i];
         if (!is_matrix(o, p)) continue;
-        CR_CHECK(p->count % p->rows == 0, err, CR_ERR_ARGUMENT,
-                 "a matrix of %lld elements has not %lld rows", (long long)p->count,
-                 (long long)p->rows);
-        const int64_t cols = p->count / p->rows, small = p->rows < cols ? p->rows : cols;
-        if (p->count > count) count = p->count;
-        if (small > side) side = small;
+        if (p->count % p->rows) {
+            cr_free(matrices);
+            return cr_fail(err, CR_ERR_ARGUMENT, "a matrix of %lld elements has not %lld rows",
+                           (long long)p->count, (long long)p->rows);
+        }
+        matrices[n++] = (cr_muon_matrix){p->rows, p->count / p->rows};
     }
-    if (count) o->muon = cr_muon_create(count, side);
-    return !count || o->muon ? CR_OK : CR_NOMEM(err);
+    if (n) o->muon = cr_muon_create(matrices, n);
+    cr_free(matrices);
+    return !n || o->muon ? CR_OK : CR_NOMEM(err);
 }
 
 static cr_status prepare(cr_optimiser *o, const cr_parameter *parameters, size_t n, cr_error *err)
