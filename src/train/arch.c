@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "graph/names.h"
 #include "train/arch_parts.h"
 
 /* pico: two levels are enough where no object is larger than half the picture; the parameters that a
@@ -42,11 +41,9 @@ bool cr_arch_find_task(const char *name, cr_arch_task *task)
     return find(name, task) != NULL;
 }
 
-int cr_arch_stride(const char *name)
+static int largest_stride(const cr_arch_size *s)
 {
-    cr_arch_task task;
-    const cr_arch_size *s = find(name, &task);
-    return s ? 2 << s->stages : 0;
+    return 2 << s->stages;
 }
 
 static cr_status check(const cr_arch_options *o, cr_arch_task task, int stride, cr_error *err)
@@ -87,15 +84,6 @@ static const char *names_text(cr_arch_net *net, const cr_arch_options *o)
     return text ? cr_arena_printf(&net->g->arena, "%s}", text) : NULL;
 }
 
-static const char *flip_text(cr_arch_net *net, const cr_arch_options *o)
-{
-    const char *text = "[";
-    for (int i = 0; text && i < o->keypoints; i++)
-        text = cr_arena_printf(&net->g->arena, "%s%s%d", text, i ? ", " : "",
-                               o->flip ? o->flip[i] : i);
-    return text ? cr_arena_printf(&net->g->arena, "%s]", text) : NULL;
-}
-
 static bool describe(cr_arch_net *net, const cr_arch_options *o, cr_arch_task task, int stride)
 {
     cr_graph *g = net->g;
@@ -104,14 +92,11 @@ static bool describe(cr_arch_net *net, const cr_arch_options *o, cr_arch_task ta
     snprintf(size, sizeof size, "[%d, %d]", o->height, o->width);
     snprintf(steps, sizeof steps, "%d", stride);
     snprintf(points, sizeof points, "[%d, %d]", o->keypoints, o->keypoint_dims);
-    bool ok = names && cr_graph_set_meta(g, "stride", steps) &&
+    const bool ok = names && cr_graph_set_meta(g, "stride", steps) &&
               cr_graph_set_meta(g, "task", tasks[task]) && cr_graph_set_meta(g, "batch", "1") &&
               cr_graph_set_meta(g, "channels", "3") && cr_graph_set_meta(g, "imgsz", size) &&
               cr_graph_set_meta(g, "names", names);
-    if (task != CR_ARCH_POSE) return ok;
-    const char *flip = flip_text(net, o);
-    return ok && flip && cr_graph_set_meta(g, "kpt_shape", points) &&
-           cr_graph_set_meta(g, "kpt_flip", flip);
+    return ok && (task != CR_ARCH_POSE || cr_graph_set_meta(g, "kpt_shape", points));
 }
 
 /* ---- the graph ---- */
@@ -189,7 +174,7 @@ cr_status cr_arch_graph(const cr_arch_options *o, cr_graph **out, cr_arch_layout
     h.size = find(o->name, &h.task);
     CR_CHECK(h.size, err, CR_ERR_ARGUMENT, "no architecture '%s': there are %s", o->name,
              cr_arch_names());
-    CR_TRY(check(o, h.task, cr_arch_stride(o->name), err));
+    CR_TRY(check(o, h.task, largest_stride(h.size), err));
     if (h.task == CR_ARCH_POSE) h.extras = o->keypoints * o->keypoint_dims;
     if (h.task == CR_ARCH_SEGMENT) h.extras = h.size->masks;
     cr_arch_net net = {.err = err};
@@ -204,7 +189,7 @@ cr_status cr_arch_graph(const cr_arch_options *o, cr_graph **out, cr_arch_layout
         finish_classifier(&net, image, &h);
     else
         finish_detector(&net, image, &h);
-    if (net.st == CR_OK && !describe(&net, o, h.task, cr_arch_stride(o->name)))
+    if (net.st == CR_OK && !describe(&net, o, h.task, largest_stride(h.size)))
         net.st = CR_NOMEM(err);
     if (net.st == CR_OK) net.st = cr_graph_index(net.g, err);
     if (net.st == CR_OK) net.st = cr_graph_infer(net.g, err);
@@ -215,31 +200,4 @@ cr_status cr_arch_graph(const cr_arch_options *o, cr_graph **out, cr_arch_layout
     *layout = layout_of(&h);
     *out = net.g;
     return CR_OK;
-}
-
-/* ---- weights from one form to the other ---- */
-
-static bool is_learnt(const cr_tensor *t)
-{
-    const char *dot = t->data && t->dtype == CR_DT_F32 ? strrchr(t->name, '.') : NULL;
-    return dot && t->name[0] != '/';
-}
-
-bool cr_arch_copy(const cr_graph *from, cr_graph *to)
-{
-    cr_names names = {0};
-    bool all = true;
-    for (size_t i = 0; i < from->tensor_count; i++)
-        if (is_learnt(from->tensors[i]))
-            all &= cr_names_put(&names, from->tensors[i]->name, from->tensors[i]);
-    for (size_t i = 0; i < to->tensor_count; i++) {
-        cr_tensor *t = to->tensors[i];
-        const cr_tensor *x = is_learnt(t) ? cr_names_get(&names, t->name) : NULL;
-        if (x && cr_shape_equal(&x->shape, &t->shape))
-            memcpy(t->data, x->data, cr_tensor_bytes(t));
-        else
-            all &= !is_learnt(t);
-    }
-    cr_names_free(&names);
-    return all;
 }

@@ -4,8 +4,8 @@
  *                          .batch = 16, .seed = 1, .training = true};
  *     cr_arch_graph(&o, &graph, &layout, &err);
  *
- * The same options but `training` and `batch` give the same tensors by the same names: weights
- * learnt in the one form are copied into the other by name (cr_arch_copy).
+ * The same options but `training` and `batch` give the same weights by the same names: what is learnt
+ * in the one form belongs to the other.
  *
  *   training   [N,3,H,W] in 0..1; BatchNormalization kept; outputs are the branches as they leave
  *              the last convolutions, in the order of cr_arch_layout
@@ -31,7 +31,6 @@ typedef struct cr_arch_options {
     int classes;                    /* 1..10000 */
     const char *const *class_names; /* [classes], or NULL: their numbers; only for the metadata */
     int keypoints, keypoint_dims;   /* pose: how many, 2 or 3 numbers each */
-    const int *flip;                /* pose: [keypoints] partner in a mirrored picture, or NULL */
     int height, width;              /* multiples of the largest stride */
     int batch;                      /* training only, 1..1024 */
     bool training;
@@ -59,11 +58,5 @@ cr_status cr_arch_graph(const cr_arch_options *o, cr_graph **out, cr_arch_layout
 const char *cr_arch_names(void);
 /* Task of a name; false if there is no such name. */
 bool cr_arch_find_task(const char *name, cr_arch_task *task);
-/* The multiple that pictures' sides must be of; 0 for an unknown name. */
-int cr_arch_stride(const char *name);
-
-/* Copies every float constant of `from` that `to` has under the same name and shape; false: one of
- * `to`'s weights is missing there. */
-bool cr_arch_copy(const cr_graph *from, cr_graph *to);
 
 #endif

@@ -7,13 +7,13 @@ tiny="--imgsz 64 --batch 4"
 for task in detect segment pose; do "$CRAYON" synth $task -n 12 --seed 1 --task $task >/dev/null; done
 
 echo "- tasks"
-train --arch pico-cls $tiny --data classes --augment symmetry --steps 60 --validate-every 60 \
+train --arch pico-cls $tiny --data classes --augment symmetry --steps 20 --validate-every 20 \
     -o classes.onnx --json >classes.json || cat messages
 json classes.json 'j["metric"], j["steps"], j["pictures"], j["judged"], j["objects"], 0 <= j["best"] <= 1'
 "$CRAYON" inspect classes.onnx | grep -E '^(family|outputs|classes)'
 for task in detect segment pose; do
     case $task in detect) arch=pico ;; segment) arch=pico-seg ;; pose) arch=pico-pose ;; esac
-    train --arch $arch $tiny --data $task/images --labels $task/instances.json --steps 4 \
+    train --arch $arch $tiny --data $task/images --labels $task/instances.json --steps 2 \
         -o $task.onnx --json --report $task.html >$task.json || cat messages
     json $task.json 'j["metric"], j["steps"], j["pictures"], j["judged"], len(j["validations"])'
     "$CRAYON" inspect $task.onnx | grep -E '^(family|inputs|outputs|classes)'
@@ -22,7 +22,7 @@ for task in detect segment pose; do
 done
 
 echo "- a model further on"
-train classes.onnx --data classes --augment symmetry --steps 60 --batch 4 --rate .01 --seed 3 \
+train classes.onnx --data classes --augment symmetry --steps 10 --batch 4 --rate .01 --seed 3 \
     -o more.onnx --json >more.json || cat messages
 json more.json 'j["metric"], j["steps"], j["best"] >= 0'
 if [ -e "$SAMPLE" ]; then
@@ -34,7 +34,7 @@ else
 fi
 
 echo "- threads, kill -9"
-job="--arch pico-cls $tiny --data classes --augment symmetry --steps 40 --validate-every 10"
+job="--arch pico-cls $tiny --data classes --augment symmetry --steps 30 --validate-every 10"
 going_on="--threads 1 --checkpoint state --checkpoint-every 1 --resume"
 "$CRAYON" train $job -o one.onnx --threads 1 >/dev/null 2>messages
 "$CRAYON" train $job -o two.onnx --threads 2 >/dev/null 2>messages
@@ -54,7 +54,7 @@ cmp one.onnx killed.onnx && echo "after kills: the same file"
 echo "- survived"
 cp -r detect broken
 printf 'no picture' >broken/images/000003.jpg
-train --arch pico $tiny --data broken/images --labels broken/instances.json --epochs 2 -o b.onnx \
+train --arch pico $tiny --data broken/images --labels broken/instances.json --epochs 1 -o b.onnx \
     --json >b.json || cat messages
 json b.json 'j["broken"], j["missing"]'
 grep -c '000003.jpg' messages
@@ -101,7 +101,7 @@ fails "$CRAYON" train --arch pico --data classes --resume -o x.onnx
 fails "$CRAYON" train --arch pico --data classes --batch 6 --pass 4 -o x.onnx
 fails "$CRAYON" train --arch pico --data classes --optimiser adam -o x.onnx
 fails "$CRAYON" train --arch pico --data classes --augment much -o x.onnx
-fails "$CRAYON" train --arch pico-cls $tiny --data classes --steps 41 --checkpoint state --resume \
+fails "$CRAYON" train --arch pico-cls $tiny --data classes --steps 31 --checkpoint state --resume \
     --seed 9 -o x.onnx
 ls x.onnx 2>/dev/null
 true

@@ -49,6 +49,22 @@ static void disturb(cr_graph *g)
     }
 }
 
+/* The weights of one form into the other: every one of them has its namesake there. */
+static void copy_weights(const cr_graph *from, cr_graph *to)
+{
+    size_t copied = 0;
+    for (size_t i = 0; i < from->tensor_count; i++) {
+        const cr_tensor *t = from->tensors[i];
+        if (!t->data || t->dtype != CR_DT_F32 || t->name[0] == '/') continue;
+        const cr_tensor *same = cr_graph_find(to, t->name);
+        assert_non_null(same);
+        assert_true(cr_shape_equal(&same->shape, &t->shape));
+        memcpy(same->data, t->data, cr_tensor_bytes(t));
+        copied++;
+    }
+    assert_true(copied > 60);
+}
+
 typedef struct pair {
     cr_graph *train, *plain;
     cr_arch_layout layout;
@@ -67,7 +83,7 @@ static void run_both(const char *name, pair *p)
     o.training = false;
     o.seed = 8;
     p->plain = make(&o, &same);
-    assert_true(cr_arch_copy(p->train, p->plain));
+    copy_weights(p->train, p->plain);
     const cr_tape_options to = {.real = CR_DT_F32};
     if (cr_tape_create(p->train, &to, &p->tape, &err) != CR_OK) fail_msg("%s", err.message);
     float *x = cr_tape_value(p->tape, p->train->inputs[0]);
