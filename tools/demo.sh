@@ -31,6 +31,14 @@ for i in 000000 000001 000002 000003 000004 000005; do
     "$crayon" detect demo/shapes-int8.onnx "demo/test/images/$i.jpg" --save demo/pictures/int8 >/dev/null
 done
 
+echo "== classes: sample/shapes-cls.onnx"
+"$crayon" synth demo/classes-calibration -n 64 --seed 11 --task classify
+"$crayon" synth demo/classes -n 200 --seed 12 --task classify
+find demo/classes-calibration -name '*.jpg' | LC_ALL=C sort | sed 's|^demo/||' >demo/classes-calibration.txt
+"$crayon" quantize sample/shapes-cls.onnx -o demo/shapes-cls-int8.onnx \
+    --images demo/classes-calibration.txt
+"$crayon" eval demo/shapes-cls-int8.onnx --images demo/classes --against sample/shapes-cls.onnx
+
 python3 - <<'END' | tee demo/table.md
 import json, os
 bench = json.load(open("demo/bench.json"))
@@ -45,4 +53,4 @@ for (name, path, metrics), b, same in zip(
     print(f"| {name} | {os.path.getsize(path) / 1e6:.3f} MB | {m['AP']:.4f} | {m['AP50']:.4f} | {same} "
           f"| {b['median_ms']:.2f} ms |")
 END
-echo "demo/: shapes.onnx, shapes-int8.onnx, recipe.json, table.md, pictures/"
+echo "demo/: shapes.onnx, shapes-int8.onnx, shapes-cls-int8.onnx, recipe.json, table.md, pictures/"

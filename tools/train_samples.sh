@@ -13,8 +13,8 @@ crayon=$build/crayon
 mkdir -p "$dir"
 
 draw() { # SET COUNT SEED
-    [ -e "$dir/$task-$1/done" ] || "$crayon" synth "$dir/$task-$1" -n "$2" --seed "$3" --task "$task"
-    touch "$dir/$task-$1/done"
+    [ -e "$dir/$task-$1.done" ] || "$crayon" synth "$dir/$task-$1" -n "$2" --seed "$3" --task "$task"
+    touch "$dir/$task-$1.done"
 }
 
 case $task in
@@ -24,13 +24,14 @@ pose) name=shapes-pose arch=pico-pose ;;
 classify) name=shapes-cls arch=pico-cls ;;
 *) echo "no task '$task'" >&2 && exit 2 ;;
 esac
-draw train 4000 1
-draw val 200 2
+case $task in classify) train=3000 val=500 ;; *) train=4000 val=200 ;; esac
+draw train $train 1
+draw val $val 2
 draw test 500 3
 set -- --arch $arch --augment symmetry --threads 1 --checkpoint "$dir/$name.state" --resume \
     --report "$dir/$name.html" -o "$dir/$name.onnx"
 if [ "$task" = classify ]; then
-    "$crayon" train "$@" --imgsz 64 --data "$dir/$task-train" --val "$dir/$task-val" --epochs 8
+    "$crayon" train "$@" --imgsz 64 --data "$dir/$task-train" --val "$dir/$task-val" --epochs 8 --validate-every 300
     "$crayon" eval "$dir/$name.onnx" --images "$dir/$task-test" --labels "$dir/$task-test"
 else
     "$crayon" train "$@" --imgsz 256 --batch 8 --rate .014 --epochs 12 --validate-every 500 \
