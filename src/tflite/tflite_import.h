@@ -31,6 +31,7 @@ typedef struct cr_tfl_value {
     bool is_output;
     cr_tfl_layout native;  /* the layout that the value was made in */
     cr_tensor *view[2];    /* by layout; float where `quantized` */
+    cr_tensor *pixels;     /* rounded by pixel, for 1x1 convolutions; NULL: nobody asked yet */
     cr_tensor *dynamic[3]; /* codes, scale, zero point of the view that a dynamic operator reads */
     struct cr_tfl_value *padded; /* NULL, or the value of which this one is the copy with zeros
                                     around its pictures: a node only when it is looked at */
@@ -121,6 +122,8 @@ cr_status cr_tfl_float(cr_tfl_import *m, float value, cr_tensor **out, cr_error 
 /* Room for `count` numbers, of shape [count, 1, ...] with `behind` ones. */
 cr_status cr_tfl_numbers(cr_tfl_import *m, size_t count, int behind, cr_tensor **out,
                          cr_error *err);
+/* What dynamic 1x1 convolutions by weights of one scale read (tflite_pixels.c). x is [N, C, H, W]. */
+cr_status cr_tfl_round_pixels(cr_tfl_import *m, cr_tensor *x, cr_tensor **y, cr_error *err);
 cr_status cr_tfl_int_list(cr_tfl_import *m, const int64_t *values, size_t n, cr_tensor **out,
                           cr_error *err);
 

@@ -186,6 +186,18 @@ static cr_status add_conv(cr_tfl_import *m, const conv *c, cr_tensor *x, cr_tens
     return cr_node_infer(n, err);
 }
 
+static bool is_pointwise(const conv *c)
+{
+    const window *w = &c->window;
+    return c->groups == 1 && w->kernel[0] * w->kernel[1] * w->stride[0] * w->stride[1] == 1;
+}
+
+/* Once per tensor. */
+static cr_status rounded_pixels(cr_tfl_import *m, cr_tensor *x, cr_tfl_value *v, cr_error *err)
+{
+    return v->pixels ? CR_OK : cr_tfl_round_pixels(m, x, &v->pixels, err);
+}
+
 cr_status cr_tfl_read_conv(cr_tfl_import *m, cr_error *err)
 {
     conv c;
@@ -199,7 +211,10 @@ cr_status cr_tfl_read_conv(cr_tfl_import *m, cr_error *err)
     const cr_shape in = cr_tfl_shape(c.x);
     CR_TRY(set_padding(m, &in.dim[1], &c.window, err));
     CR_TRY(cr_tfl_view(m, c.x, CR_TFL_NCHW, &x, err));
-    if (is_dynamic(c.x, c.w)) {
+    if (is_dynamic(c.x, c.w) && is_pointwise(&c) && c.w->scale.count == 1) {
+        CR_TRY(rounded_pixels(m, x, c.x, err));
+        CR_TRY(add_conv(m, &c, c.x->pixels, NULL, &y, err));
+    } else if (is_dynamic(c.x, c.w)) {
         CR_TRY(quantize_dynamic(m, x, c.x, err));
         CR_TRY(add_conv(m, &c, c.x->dynamic[0], c.x->dynamic[2], &y, err));
         CR_TRY(scale_sum(m, y, c.x, c.w, c.bias, 2, &y, err));

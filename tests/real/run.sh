@@ -205,7 +205,7 @@ everything() {
     foreign
     sh tests/real/foreign.sh "$build"
     tflite yolov8n_full_integer_quant 0.3366 0.003
-    tflite yolov8n_int8 0.3880 0.005
+    tflite yolov8n_int8 0.3880 0.003
     tflite_out channel .005 .95
     tflite_out tensor .02 .93
     seed_recipe

@@ -42,12 +42,10 @@ static int drop_folder(void **state)
     return rmdir(folder);
 }
 
-static unsigned char *bytes_of(const char *name, size_t *size)
+static void read_bytes(const char *name, unsigned char **bytes, size_t *size)
 {
     cr_error err;
-    unsigned char *bytes = NULL;
-    OK(cr_file_read(name, 1 << 26, &bytes, size, &err));
-    return bytes;
+    OK(cr_file_read(name, 1 << 26, bytes, size, &err));
 }
 
 /* ---- a .param ---- */
@@ -119,7 +117,9 @@ static void take_layer(param *p, char *line)
 static void read_param(param *p)
 {
     size_t size, layers = 0, counted = 0, blobs = 0;
-    char *text = (char *)bytes_of(path, &size), *rest = text;
+    unsigned char *text;
+    read_bytes(path, &text, &size);
+    char *rest = (char *)text;
     memset(p, 0, sizeof *p);
     for (int row = 0; *rest; row++) {
         char *end = strchr(rest, '\n');
@@ -146,10 +146,12 @@ static void random_networks(void **state)
         remove(bin);
         const cr_status st = cr_ncnn_write(g, NULL, NULL, path, &err);
         if (st == CR_OK) {
+            unsigned char *b;
             size_t size;
             written++;
             read_param(&p);
-            cr_free(bytes_of(bin, &size));
+            read_bytes(bin, &b, &size);
+            cr_free(b);
             assert_int_equal(size, p.weights);
             for (size_t i = 0; i < g->output_count; i++) { /* there to be asked for */
                 const size_t at = find_blob(&p, g->outputs[i]->name);
@@ -207,7 +209,8 @@ static void integers_and_scales(void **state)
     OK(cr_recipe_add(r, "weight", true, &w, "", &err));
     OK(cr_recipe_add(r, "x", false, &x, "", &err));
     OK(cr_ncnn_write(g, r, NULL, path, &err));
-    unsigned char *b = bytes_of(bin, &size);
+    unsigned char *b;
+    read_bytes(bin, &b, &size);
     assert_int_equal(size, 4 + 16 + 4 * OUTS + 4 * (OUTS + 1)); /* 15 codes are filled up to 16 */
     assert_int_equal(word_at(b, 0), 0x000D4B38);
     cr_quantize_tensor(weight, &w, codes);
@@ -215,9 +218,9 @@ static void integers_and_scales(void **state)
     assert_memory_equal(b + 20, g->nodes[0]->in[2]->data, 4 * OUTS);
     assert_memory_equal(b + 20 + 4 * OUTS, per_unit, sizeof per_unit);
     cr_free(b);
-    char *text = (char *)bytes_of(path, &size);
-    assert_int_equal(key_of(strstr(text, "Convolution"), "8", 0), 2);
-    cr_free(text);
+    read_bytes(path, &b, &size);
+    assert_int_equal(key_of(strstr((char *)b, "Convolution"), "8", 0), 2);
+    cr_free(b);
     cr_recipe_release(&r);
     cr_graph_free(&g);
 }
@@ -232,7 +235,8 @@ static void sixteen_bits(void **state)
     size_t size;
     for (int i = 0; i < WEIGHTS; i++) v[i] = cr_f16_to_f32(cr_f32_to_f16(v[i]));
     OK(cr_ncnn_write(g, NULL, &(cr_ncnn_write_options){.half = CR_DT_F16}, path, &err));
-    unsigned char *b = bytes_of(bin, &size);
+    unsigned char *b;
+    read_bytes(bin, &b, &size);
     assert_int_equal(size, 4 + 32 + 4 * OUTS);
     assert_int_equal(word_at(b, 0), 0x01306B47);
     for (int i = 0; i < WEIGHTS; i++)
@@ -240,7 +244,7 @@ static void sixteen_bits(void **state)
     cr_free(b);
     v[3] = 1.00001f; /* would lose something: floats then */
     OK(cr_ncnn_write(g, NULL, &(cr_ncnn_write_options){.half = CR_DT_F16}, path, &err));
-    b = bytes_of(bin, &size);
+    read_bytes(bin, &b, &size);
     assert_int_equal(word_at(b, 0), 0);
     assert_memory_equal(b + 4, v, sizeof(float) * WEIGHTS);
     cr_free(b);
@@ -264,7 +268,8 @@ static void tables_of_values(void **state)
     graph_output(g, done(graph_node(g, CR_OP_Conv, 1, 2, x, weight)));
     graph_ready(g);
     OK(cr_ncnn_write(g, NULL, &(cr_ncnn_write_options){.tables = true}, path, &err));
-    unsigned char *b = bytes_of(bin, &size);
+    unsigned char *b;
+    read_bytes(bin, &b, &size);
     assert_int_equal(size, 4 + sizeof table + N);
     const uint32_t tag = word_at(b, 0);
     assert_int_equal((tag & 255) + (tag >> 8 & 255) + (tag >> 16 & 255) + (tag >> 24), 1);
