@@ -26,15 +26,4 @@ static inline double cr_fake_zero(double zero, double shift, double lo, double h
     return fmin(hi, fmax(lo, rint(zero + shift * (hi - lo))));
 }
 
-/* How far above floor(x / s) a soft code lies (Nagel et al. 2020, eq. 23): a sigmoid stretched to
- * -.1 .. 1.1 and cut to 0 .. 1. */
-#define CR_FAKE_SOFT_LO (-0.1)
-#define CR_FAKE_SOFT_HI 1.1
-
-static inline double cr_fake_soft(double v)
-{
-    const double h = CR_FAKE_SOFT_LO + (CR_FAKE_SOFT_HI - CR_FAKE_SOFT_LO) / (1 + exp(-v));
-    return fmin(1, fmax(0, h));
-}
-
 #endif

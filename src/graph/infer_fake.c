@@ -5,13 +5,13 @@
 
 static const unsigned reals = CR_DT_BIT(F32) | CR_DT_BIT(F64);
 
-/* Inputs 1 to 4 hold one number per scale, input 6 two. */
+/* Inputs 1 to 4 hold one number per scale, input 5 two. */
 static cr_status check_lists(const cr_op_call *call, int64_t scales, cr_error *err)
 {
     for (int i = 1; i < call->n_in; i++) {
         const cr_tensor *t = call->in[i];
-        if (!t || i == 5) continue;
-        CR_OP_CHECK(cr_shape_count(&t->shape) == scales * (i == 6 ? 2 : 1), call, err,
+        if (!t) continue;
+        CR_OP_CHECK(cr_shape_count(&t->shape) == scales * (i == 5 ? 2 : 1), call, err,
                     "input %d ('%s') does not fit %lld scales", i, t->name, (long long)scales);
     }
     return CR_OK;
@@ -22,7 +22,6 @@ cr_status cr_infer_fake_quantize(const cr_op_call *call, cr_error *err)
     const cr_shape *x = &call->in[0]->shape;
     const int64_t axis = cr_attr_int(call->node, "axis", -1);
     const int64_t lo = cr_attr_int(call->node, "lo", 0), hi = cr_attr_int(call->node, "hi", 0);
-    const cr_tensor *soft = cr_op_in(call, 5);
     for (int i = 0; i < call->n_in; i++) {
         CR_TRY(cr_op_check_dtype(call, i, reals, err));
         CR_TRY(cr_op_check_same(call, i, 0, err));
@@ -37,8 +36,6 @@ cr_status cr_infer_fake_quantize(const cr_op_call *call, cr_error *err)
                           .block = cr_attr_int(call->node, "block", 0)};
     CR_OP_CHECK(q.block >= 0 && (q.axis >= 0 ? cr_q_fits(&q, x) : scales == 1 && !q.block), call,
                 err, "%lld scales do not fit its input", (long long)scales);
-    CR_OP_CHECK(!soft || cr_shape_equal(&soft->shape, x), call, err,
-                "input 5 must have the shape of input 0");
     CR_TRY(check_lists(call, scales, err));
     return cr_op_set_out(call, 0, call->in[0]->dtype, x, err);
 }

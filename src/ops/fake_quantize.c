@@ -27,12 +27,6 @@ static double quotient(cr_dtype type, double x, double s)
     return type == CR_DT_F32 ? (double)((float)x / (float)s) : x / s;
 }
 
-static double above(cr_dtype type, double floor_v, double u)
-{
-    const double h = cr_fake_soft(u);
-    return type == CR_DT_F32 ? (double)((float)floor_v + (float)h) : floor_v + h;
-}
-
 static double clamp(double v, double lo, double hi)
 {
     v = v > lo ? v : lo; /* NaN gives lo */
@@ -42,7 +36,7 @@ static double clamp(double v, double lo, double hi)
 cr_status cr_eval_fake_quantize(const cr_op_call *call, cr_error *err)
 {
     const cr_node *n = call->node;
-    const cr_tensor *x = call->in[0], *shift = cr_op_in(call, 4), *soft = cr_op_in(call, 5);
+    const cr_tensor *x = call->in[0], *shift = cr_op_in(call, 4);
     const double lo = (double)cr_attr_int(n, "lo", 0), hi = (double)cr_attr_int(n, "hi", 0);
     const bool sign = cr_attr_int(n, "sign", 0) != 0;
     const cr_qparams q = {.axis = (int)cr_attr_int(n, "axis", -1),
@@ -57,7 +51,6 @@ cr_status cr_eval_fake_quantize(const cr_op_call *call, cr_error *err)
         if (shift) z = cr_fake_zero(z, cr_load_f64(shift, k), lo, hi);
         const double v = quotient(x->dtype, value, s);
         double code = rint(clamp(v, lo - z, hi - z));
-        if (soft) code = clamp(above(x->dtype, floor(v), cr_load_f64(soft, i)), lo - z, hi - z);
         if (sign) code = value < 0 ? -1 : 1;
         cr_store_f64(call->out[0], i, code * s + 0.0); /* integers know no -0 */
     }

@@ -25,7 +25,6 @@ typedef struct site { /* of an entry */
     cr_tensor *tensor;  /* of the graph, as it is before rounding */
     cr_tensor *rounded; /* what readers see */
     cr_tensor *seen;    /* NULL: not observed */
-    cr_tensor *soft;    /* NULL: hard */
     int32_t lo, hi;     /* codes */
     size_t group;       /* the site whose grid it has */
     bool rounds;        /* it has a node; else it is on the grid as it is */
@@ -228,7 +227,6 @@ static bool has_fixed_range(const cr_tensor *t)
 static int learned_inputs(const cr_fake_quant *q, const site *s)
 {
     const bool fixed = has_fixed_range(s->tensor);
-    if (s->soft) return 1 << 5;
     if (s->entry->is_weight) return q->options.weight_scales ? 1 << 2 : 0;
     return (q->options.activation_scales && !fixed ? 1 << 2 : 0) | (fixed ? 0 : 1 << 4);
 }
@@ -274,54 +272,6 @@ static void find_codes(const cr_fake_quant *q, site *s)
         s->lo = -s->hi;
 }
 
-/* Between two codes: *below, in steps from zero, and the variable that gives the start. */
-static float start_soft(const cr_qparams *p, size_t k, float now, float goal, double *below)
-{
-    int32_t lo, hi;
-    cr_q_range(p, &lo, &hi);
-    const double zero = p->zero_point[k], code = cr_q_code(p, k, now) - zero;
-    const double at = (double)goal / (double)p->scale[k];
-    *below = fmin(hi - zero - 1, fmax(lo - zero, at >= code ? code : code - 1));
-    const double exact = fmin(1, fmax(0, at - *below));
-    const double h = (1 - CR_FAKE_SOFT_START) * (code - *below) + CR_FAKE_SOFT_START * exact;
-    const double part =
-        (fmin(.98, fmax(.02, h)) - CR_FAKE_SOFT_LO) / (CR_FAKE_SOFT_HI - CR_FAKE_SOFT_LO);
-    return (float)log(part / (1 - part));
-}
-
-static bool can_be_soft(const cr_qparams *p)
-{
-    int32_t lo, hi;
-    cr_q_range(p, &lo, &hi);
-    return p->type != CR_DT_I1 && hi - lo < 127;
-}
-
-/* The weights move to the middle between their two codes, so that floor gives the lower one. */
-static cr_status soften(cr_fake_quant *q, site *s, cr_error *err)
-{
-    const cr_tensor *goal = q->options.soft && s->entry->is_weight && can_be_soft(&s->entry->q)
-                                ? cr_graph_find(q->options.soft, s->tensor->name)
-                                : NULL;
-    if (!goal) return CR_OK;
-    CR_CHECK(goal->data && goal->dtype == CR_DT_F32 &&
-                 cr_shape_equal(&goal->shape, &s->tensor->shape),
-             err, CR_ERR_ARGUMENT, "weight '%s' differs from the one to round", s->tensor->name);
-    char name[160];
-    snprintf(name, sizeof name, "%.120s.soft", s->tensor->name);
-    s->soft = cr_graph_new_const(q->graph, name, CR_DT_F32, s->tensor->shape);
-    if (!s->soft) return CR_NOMEM(err);
-    const cr_qparams *p = &s->entry->q;
-    const cr_q_grain g = cr_q_grain_of(p, &s->tensor->shape);
-    float *w = s->tensor->data, *u = s->soft->data;
-    for (int64_t i = 0; i < cr_shape_count(&s->tensor->shape); i++) {
-        const size_t k = scale_index(&g, i);
-        double below;
-        u[i] = start_soft(p, k, w[i], ((const float *)goal->data)[i], &below);
-        w[i] = (float)((below + .5) * (double)p->scale[k]);
-    }
-    return CR_OK;
-}
-
 /* LSQ's factor on the gradient of a scale: 1 / sqrt(elements that share it, of one picture, times
  * the largest code). */
 static float gradient_factor(const site *s, int32_t hi)
@@ -350,12 +300,11 @@ static cr_tensor *add_rounded(cr_graph *g, const site *s)
 
 static cr_status add_node(cr_fake_quant *q, site *s, cr_error *err)
 {
-    enum { INPUTS = 7, ATTRS = 7 };
+    enum { INPUTS = 6, ATTRS = 7 };
     cr_graph *g = q->graph;
     const cr_qparams *p = &s->entry->q;
     const grid *d = &q->sites[group_of(q, (size_t)(s - q->sites))].grid;
     char name[160];
-    CR_TRY(soften(q, s, err));
     snprintf(name, sizeof name, "%.120s.rounded", s->entry->tensor);
     cr_tensor *y = add_rounded(g, s);
     cr_node *n = cr_graph_add_node(g, CR_OP_FakeQuantize, name, INPUTS, 1, ATTRS);
@@ -365,8 +314,7 @@ static cr_status add_node(cr_fake_quant *q, site *s, cr_error *err)
         if (!s->seen) return CR_NOMEM(err);
     }
     cr_graph_replace_uses(g, s->tensor, y);
-    cr_tensor *const in[INPUTS] = {s->tensor, d->scale, d->factor, d->zero,
-                                   d->shift,  s->soft,  s->seen};
+    cr_tensor *const in[INPUTS] = {s->tensor, d->scale, d->factor, d->zero, d->shift, s->seen};
     memcpy(n->in, in, sizeof in);
     n->out[0] = s->rounded = y;
     cr_attr_set_int(&n->attrs[0], "lo", s->lo);
@@ -517,16 +465,6 @@ static const site *find_site(const cr_fake_quant *q, const char *tensor)
     return NULL;
 }
 
-/* The codes that soft ones have come to. */
-static void harden(const site *s, const cr_qparams *p, const float *w, const float *u, float *y)
-{
-    const cr_q_grain g = cr_q_grain_of(p, &s->tensor->shape);
-    for (int64_t i = 0; i < cr_shape_count(&s->tensor->shape); i++) {
-        const float scale = p->scale[scale_index(&g, i)];
-        y[i] = (floorf(w[i] / scale) + (u[i] > 0)) * scale;
-    }
-}
-
 /* A weight as its readers see it: on the grid. */
 static cr_status put_weight(const cr_tape *tape, const site *s, const cr_qparams *p, cr_recipe *out,
                             cr_error *err)
@@ -538,10 +476,7 @@ static cr_status put_weight(const cr_tape *tape, const site *s, const cr_qparams
     w.data = cr_tape_value(tape, s->tensor);
     float *y = cr_malloc(cr_tensor_bytes(&w) + 1);
     if (!y) return CR_NOMEM(err);
-    if (s->soft)
-        harden(s, p, w.data, cr_tape_value(tape, s->soft), y);
-    else
-        cr_fake_quantize(&w, &codes, y);
+    cr_fake_quantize(&w, &codes, y);
     const cr_status st = cr_recipe_set_value(out, w.name, &w.shape, y, err);
     cr_free(y);
     return st;

@@ -7,7 +7,7 @@
  *     cr_fake_quant_recipe(q, tape, &trained, &err);            attach it in place of `recipe`
  *
  * Rounding is done by nodes. FakeQuantize, of activations and of weights: inputs x; scale, factor,
- * zero (one each per scale; s = scale exp(factor), graph/fake_scale.h); shift, soft, seen
+ * zero (one each per scale; s = scale exp(factor), graph/fake_scale.h); shift, seen
  * (optional). Attributes lo, hi (codes), axis, block (as in cr_qparams), sign (1: binary), learn
  * (bit k: input k is a parameter), gradient (a factor on the gradients of factor and shift).
  * FakeQuantizeBias, of what a convolution adds to int32 sums: inputs bias, scale and factor of
@@ -33,9 +33,6 @@ typedef struct cr_fake_quant_options {
     const char *const *outputs; /* tensors of the recipe's graph where the new one ends; none: its
                                    own outputs */
     size_t output_count;
-    const cr_graph *soft; /* not NULL: codes of weights of fewer than 7 bits are soft (AdaRound):
-                             variables of the weight's shape choose between the recipe's code and
-                             the neighbour towards what this graph's constant of that name holds */
 } cr_fake_quant_options;
 
 /* Everything learned, nothing observed, all outputs. */
@@ -52,10 +49,6 @@ cr_graph *cr_fake_quant_graph(const cr_fake_quant *q);
 /* The tensor that readers of `name` see, rounded if it has an entry; NULL: there is none. It has
  * that name itself, but for inputs and constants, where it is "name.rounded". */
 cr_tensor *cr_fake_quant_find(const cr_fake_quant *q, const char *name);
-
-/* A soft code starts so far from the recipe's towards where the constant lies. Below .5, so that
- * the sign of its variable says which code it is: the upper one above 0. */
-#define CR_FAKE_SOFT_START 0.4
 
 /* A recipe with the scales, zero points, weights and biases that the tape (float32, of the graph
  * above) holds; everything else as in the given one. The caller owns *out. */

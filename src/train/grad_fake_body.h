@@ -10,8 +10,7 @@
  *     dy/dz  0 inside, -s outside                               (LSQ+, Bhalgat et al. 2020)
  *
  * Binary weights: y = sign(x) s, dy/dx 1 everywhere: most weights lie beyond their scale and would
- * never learn again otherwise. Soft codes: y = clamp(floor(v) + h(u), ...) s, dy/du = s h'(u)
- * (AdaRound, Nagel et al. 2020). Sums over what shares a scale are in double; each has one order.
+ * never learn again otherwise. Sums over what shares a scale are in double; each has one order.
  */
 #include "graph/fake_scale.h"
 #include "graph/recipe.h"
@@ -163,18 +162,6 @@ static void FN(fake_hard)(const FN(fake) * f, int64_t k, int64_t from, int64_t n
     for (int64_t i = 0; i < n; i++) y[i] = FN(fake_round)(FN(fake_clamp)(x[i] / s.s, &s)) * s.s;
 }
 
-static void FN(fake_soft)(const FN(fake) * f, int64_t k, int64_t from, int64_t n, double sum[2])
-{
-    const cr_op_call *op = &f->c->op;
-    const real *x = (const real *)op->in[0]->data + from;
-    const real *u = (const real *)op->in[5]->data + from;
-    real *y = (real *)op->out[0]->data + from;
-    const FN(step) s = f->steps[k];
-    (void)sum;
-    for (int64_t i = 0; i < n; i++)
-        y[i] = FN(fake_clamp)(floor(x[i] / s.s) + (real)cr_fake_soft((double)u[i]), &s) * s.s;
-}
-
 /* sum: minus the least and the greatest value, or 0. */
 static void FN(fake_see)(const FN(fake) * f, int64_t k, int64_t from, int64_t n, double sum[2])
 {
@@ -202,10 +189,10 @@ static void FN(fake_keep_seen)(const FN(fake) * f, real *seen)
 static cr_status FN(fake_forward)(const cr_grad_call *c, cr_error *err)
 {
     FN(fake) f = FN(fake_read)(c);
-    const cr_tensor *seen = cr_op_in(&c->op, 6);
+    const cr_tensor *seen = cr_op_in(&c->op, 5);
     (void)err;
     FN(fake_prepare)(&f);
-    FN(fake_run)(&f, cr_op_in(&c->op, 5) ? FN(fake_soft) : FN(fake_hard));
+    FN(fake_run)(&f, FN(fake_hard));
     if (!seen) return CR_OK;
     FN(fake_run)(&f, FN(fake_see));
     FN(fake_keep_seen)(&f, seen->data);
@@ -216,7 +203,7 @@ static cr_status FN(fake_forward)(const cr_grad_call *c, cr_error *err)
 enum { FN(STRIP_PARTS) = 8, FN(FAKE_STRIP) = 256 };
 
 /* Up to FAKE_STRIP elements; dx NULL: not wanted. */
-static void FN(fake_strip)(const FN(step) *step, const real *restrict x, const real *restrict dy,
+static void FN(fake_strip)(const FN(step) * step, const real *restrict x, const real *restrict dy,
                            real *restrict dx, bool add, int64_t n, double sum[2])
 {
     const FN(step) s = *step;
@@ -246,7 +233,7 @@ static void FN(fake_strip)(const FN(step) *step, const real *restrict x, const r
 }
 
 /* sum: of dy dy/ds and dy dy/dz. */
-static void FN(fake_back)(const FN(fake) *f, int64_t k, int64_t from, int64_t n, double sum[2])
+static void FN(fake_back)(const FN(fake) * f, int64_t k, int64_t from, int64_t n, double sum[2])
 {
     const cr_grad_call *c = f->c;
     const real *x = (const real *)c->op.in[0]->data + from, *dy = (const real *)c->d_out[0] + from;
@@ -262,24 +249,6 @@ static void FN(fake_back)(const FN(fake) *f, int64_t k, int64_t from, int64_t n,
     }
 }
 
-static void FN(fake_soft_back)(const FN(fake) * f, int64_t k, int64_t from, int64_t n,
-                               double sum[2])
-{
-    const cr_grad_call *c = f->c;
-    const real *x = (const real *)c->op.in[0]->data + from, *dy = (const real *)c->d_out[0] + from;
-    const real *u = (const real *)c->op.in[5]->data + from;
-    real *du = c->d_in[5] ? (real *)c->d_in[5] + from : NULL;
-    const FN(step) s = f->steps[k];
-    const double width = CR_FAKE_SOFT_HI - CR_FAKE_SOFT_LO;
-    (void)sum;
-    for (int64_t i = 0; du && i < n; i++) {
-        const double h = cr_fake_soft((double)u[i]), p = (h - CR_FAKE_SOFT_LO) / width;
-        const double v = floor((double)(x[i] / s.s)) + h;
-        const bool moves = h > 0 && h < 1 && v >= (double)s.lo && v <= (double)s.hi;
-        du[i] += moves ? (real)((double)dy[i] * (double)s.s * width * p * (1 - p)) : 0;
-    }
-}
-
 static cr_status FN(fake_backward)(const cr_grad_call *c, cr_error *err)
 {
     FN(fake) f = FN(fake_read)(c);
@@ -290,12 +259,6 @@ static cr_status FN(fake_backward)(const cr_grad_call *c, cr_error *err)
     for (int k = 1; k < c->op.n_in; k++)
         if (c->d_in[k] && c->first[k])
             memset(c->d_in[k], 0, (size_t)FN(count)(c->op.in[k]) * sizeof(real));
-    if (cr_op_in(&c->op, 5)) {
-        if (c->d_in[0] && c->first[0])
-            memset(c->d_in[0], 0, (size_t)f.count * sizeof(real));
-        FN(fake_run)(&f, FN(fake_soft_back));
-        return CR_OK;
-    }
     FN(fake_run)(&f, FN(fake_back));
     for (int64_t k = 0; k < f.scales && (d_factor || d_shift); k++) {
         const double factor = ((const real *)c->op.in[2]->data)[k];

@@ -181,7 +181,7 @@ typedef struct form {
     int axis;
     int64_t block;
     size_t scales;
-    bool sign, shift, soft;
+    bool sign, shift;
 } form;
 
 static const form forms[] = {
@@ -192,8 +192,6 @@ static const form forms[] = {
     {.shape = {4, {2, 5, 2, 3}}, .axis = 1, .block = 2, .scales = 2 * 3 * 6},
     {.shape = {1, {40000}}, .axis = -1, .scales = 1, .shift = true},
     {.shape = {4, {3, 2, 5, 5}}, .axis = 0, .scales = 3, .sign = true},
-    {.shape = {2, {6, 9}}, .axis = 0, .scales = 6, .soft = true},
-    {.shape = {2, {6, 9}}, .axis = -1, .scales = 1, .soft = true},
 };
 enum { LO = -3, HI = 4, FORMS = sizeof forms / sizeof *forms };
 
@@ -202,20 +200,19 @@ static cr_tensor *list_input(cr_graph *g, const char *name, size_t n)
     return graph_input(g, name, shape_of(1, (int)n));
 }
 
-/* Inputs in the order x, factor, then shift or soft. */
+/* Inputs in the order x, factor, shift. */
 static cr_graph *rounding_graph(const form *f)
 {
     cr_graph *g = graph_new();
     cr_tensor *x = graph_input(g, "x", f->shape), *factor = list_input(g, "factor", f->scales);
     cr_tensor *shift = f->shift ? list_input(g, "shift", f->scales) : NULL;
-    cr_tensor *soft = f->soft ? graph_input(g, "soft", f->shape) : NULL;
     cr_tensor *scale = cr_graph_new_const(g, "scale", CR_DT_F32, factor->shape);
     cr_tensor *zero = cr_graph_new_const(g, "zero", CR_DT_F32, factor->shape);
     for (size_t i = 0; i < f->scales; i++) {
         ((float *)scale->data)[i] = .25f + .125f * (float)(i % 3);
         ((float *)zero->data)[i] = (float)(i % 2);
     }
-    cr_node *n = graph_node(g, CR_OP_FakeQuantize, 1, 6, x, scale, factor, zero, shift, soft);
+    cr_node *n = graph_node(g, CR_OP_FakeQuantize, 1, 5, x, scale, factor, zero, shift);
     attr_int(n, "lo", LO);
     attr_int(n, "hi", HI);
     attr_int(n, "axis", f->axis);
@@ -336,30 +333,6 @@ static void check_slopes(const form *f, const cr_graph *g, const cr_tape *tape)
     }
 }
 
-/* Soft codes are a smooth function of their variable: plain differences of the forward. */
-static void check_soft_slopes(const form *f, const cr_graph *g, cr_tape *tape)
-{
-    const double h = 1e-5;
-    double *u = cr_tape_value(tape, g->inputs[2]);
-    const double *d = cr_tape_grad(tape, g->inputs[2]), *y = cr_tape_value(tape, g->outputs[0]);
-    int moving = 0;
-    for (int64_t e = 0; e < cr_shape_count(&f->shape); e++) {
-        const double at = u[e];
-        u[e] = at + h;
-        forward(tape);
-        const double above = y[e];
-        u[e] = at - h;
-        forward(tape);
-        const double slope = share(e) * (above - y[e]) / (2 * h);
-        u[e] = at;
-        moving += slope != 0;
-        if (!(fabs(slope - d[e]) <= 1e-7 * (1 + fabs(slope))))
-            fail_msg("soft, element %lld: %.12g, finite difference %.12g", (long long)e, d[e],
-                     slope);
-    }
-    assert_true(moving > 10);
-}
-
 /* float32 against float64 (a code near a tie may differ between them, so values are compared by
  * their gradients' sums alone), one thread against three and the forward against the reference
  * operator, both to the bit. */
@@ -403,10 +376,7 @@ static void gradients(void **state)
         cr_graph *g = rounding_graph(&forms[i]);
         cr_tape *tape = rounding_tape(g, CR_DT_F64, NULL);
         backward(g, tape, CR_DT_F64);
-        if (forms[i].soft)
-            check_soft_slopes(&forms[i], g, tape);
-        else
-            check_slopes(&forms[i], g, tape);
+        check_slopes(&forms[i], g, tape);
         check_floats(&forms[i], g);
         cr_tape_free(&tape);
         cr_graph_free(&g);
