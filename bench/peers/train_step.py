@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """One training step against PyTorch, interleaved: forward, backward, SGD with momentum and Nesterov.
 
-    train_step.py BUILD MODEL.onnx... [--threads 2] [--rounds 5] [--steps 4]
+    train_step.py BUILD MODEL... [--threads 2] [--rounds 5] [--steps 4]
+
+MODEL is an ONNX file (one picture a step), or arch:NAME:SIZE:BATCH, an untrained network with
+BatchNormalization by the statistics of the batch.
 
 Needs a Python with torch, numpy and onnx. PyTorch runs the same graph (tests/peers/autograd_torch.py
 writes its nodes as torch operations) in its own process, once with its usual memory layout and once
@@ -96,8 +99,8 @@ def measure(build, model, args):
         for _ in range(args.rounds):
             for peer in peers:
                 peer.times += peer.round(args.steps)
-        print(f"{Path(model).name}, batch 1, {args.threads} threads of {cpu_name()}, "
-              f"{args.rounds} rounds of {args.steps} steps")
+        print(f"{Path(model).name}, {args.threads} threads of {cpu_name()}, "
+              f"{args.rounds} rounds of {args.steps} steps", flush=True)
         for peer in peers:
             peak = peer.end()
             note = f"tape {peak[1]:.0f}" if peer.name.startswith("Crayon") else \
