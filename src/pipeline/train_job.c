@@ -376,6 +376,18 @@ static cr_status judge(void *ctx, cr_trainer *t, int64_t done, bool *stop, cr_er
     return CR_OK;
 }
 
+/* What a model scores before it goes on: nothing worse is kept. */
+static cr_status judge_start(cr_train_job *j, cr_error *err)
+{
+    char line[128];
+    CR_TRY(score_now(j, &j->best.score, err));
+    pack(j, false);
+    j->marks[j->best.marks++] = (cr_train_mark){0, j->best.score};
+    snprintf(line, sizeof line, "start: %s %.4f", j->result->metric, j->best.score);
+    if (j->o->say) j->o->say(j->o->user, line);
+    return CR_OK;
+}
+
 /* A number that differs when what is trained, on what or how does. */
 static uint64_t task_number(const cr_train_job *j)
 {
@@ -466,7 +478,8 @@ static cr_status train(cr_train_job *j, cr_error *err)
     how.progress = o->progress;
     cr_trainer *t;
     CR_TRY(cr_trainer_create(j->tape, j->list, j->trained, &calls, &how, j->pool, &t, err));
-    cr_status st = cr_trainer_run(t, err);
+    cr_status st = o->model && !cr_trainer_done(t) ? judge_start(j, err) : CR_OK;
+    if (st == CR_OK) st = cr_trainer_run(t, err);
     if (st == CR_OK) st = keep_curve(j, t, err);
     cr_trainer_free(&t);
     return st == CR_OK ? write_best(j, err) : st;

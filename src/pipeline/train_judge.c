@@ -117,6 +117,7 @@ cr_status cr_train_score(const cr_model *m, const cr_train_part *part, cr_arch_t
     cr_detect_options o = cr_detect_options_eval();
     found f = {.masks = task == CR_ARCH_SEGMENT};
     o.no_masks = !f.masks;
+    if (cr_model_get_info(m)->head.kind == CR_HEAD_YOLOX) o.iou = .65f; /* as `eval` has it */
     cr_status st = cr_detector_create(m, threads, &d, err);
     for (size_t i = 0; st == CR_OK && i < part->count; i++)
         st = look(d, part->set, part->which[i], &o, task == CR_ARCH_CLASSIFY, class_category, &f,

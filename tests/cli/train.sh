@@ -33,6 +33,20 @@ else
     echo "('mAP50-95', 12, True)"
 fi
 
+echo "- options"
+small="--arch pico-cls --imgsz 32 --data classes --batch 4"
+train $small --steps 3 --pass 2 --augment none --optimiser adamw -o p.onnx --json >p.json || cat messages
+train $small --minutes .02 --augment flip --optimiser sgd --rate .02 -o p.onnx >p.txt || cat messages
+grep -c '^trained' p.txt
+train $small --epochs 1 --augment yolo --cpu avx2 -o p.onnx --json >p.json || cat messages
+json p.json 'j["steps"]'
+train $small --steps 200 --validate-every 1 --patience 2 --val classes -o p.onnx --json >p.json || cat messages
+json p.json 'j["steps"] == j["best_step"] + 2 or j["steps"] == 200, j["judged"]'
+train $small --steps 3 -o a.onnx >a.txt && train $small --steps 3 --seed 5 -o b.onnx >b.txt
+cmp -s a.onnx b.onnx && echo "FAULT: the seed changes nothing"
+train p.onnx --data classes --batch 4 --pass 2 --steps 2 --val classes --rate 1e-9 -o q.onnx --json >q.json
+json q.json 'j["validations"][0]["step"], j["best"] >= j["validations"][0]["score"]'
+
 echo "- threads, kill -9"
 job="--arch pico-cls $tiny --data classes --augment symmetry --steps 30 --validate-every 10"
 going_on="--threads 1 --checkpoint state --checkpoint-every 1 --resume"
