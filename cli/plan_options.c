@@ -21,7 +21,7 @@ const char cli_plan_help[] =
     "                       are float)\n"
     "  --small-layers PCT   where others have fewer than 8 bits, the smallest layers keep 8, as many as\n"
     "                       together have at most PCT per cent of the weights (10; where activations\n"
-    "                       are float 25)\n"
+    "                       are float 30); 1x1 kernels count as a third of their size\n"
     "  --activations T      uint8, int8, int16, uint16 or float: only weights are quantized (uint8)\n"
     "  --granularity G      one weight scale per output channel or per tensor: channel, tensor\n"
     "                       (channel)\n"

@@ -126,7 +126,7 @@ typedef enum cr_target {
     CR_TARGET_OPENVINO, /* as CRAYON: OpenVINO fuses what follows a convolution itself */
     CR_TARGET_NCNN     /* as CRAYON, but activations are int8 with zero point 0 and one scale per tensor */
 } cr_target;
-/* Where activations are float, so that no integer kernel minds blocks: 64, and 25 per cent (granularity
+/* Where activations are float, so that no integer kernel minds blocks: 64, and 30 per cent (granularity
  * per channel). Else none, and 10 per cent. */
 #define CR_BLOCK_AUTO        (-1)
 #define CR_SMALL_LAYERS_AUTO (-1.0)

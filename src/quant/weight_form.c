@@ -5,7 +5,8 @@
 #include "base/error.h"
 
 enum { AUTO_BLOCK = 64 };
-static const double AUTO_SHARE = 10, AUTO_SHARE_FLOAT = 25;
+static const double AUTO_SHARE = 10, AUTO_SHARE_FLOAT = 30;
+static const double POINTWISE = 3; /* what a weight of a kernel of one tap counts for */
 
 static int channel_axis(const cr_node *n)
 {
@@ -87,14 +88,25 @@ cr_weight_form cr_weight_form_of(const cr_node *n, const cr_quantize_options *o,
 
 typedef struct sized {
     int64_t weights;
+    double rank;
     int node;
 } sized;
 
-static int by_size(const void *a, const void *b)
+static int by_rank(const void *a, const void *b)
 {
     const sized *x = a, *y = b;
-    if (x->weights != y->weights) return x->weights < y->weights ? -1 : 1;
+    if (x->rank != y->rank) return x->rank < y->rank ? -1 : 1;
     return (x->node > y->node) - (x->node < y->node);
+}
+
+/* Weights of a kernel's taps see much the same values, so rounding makes up for one by its neighbours:
+ * a weight of a layer that has none costs some three times as much. */
+static double rank_of(const cr_node *n)
+{
+    const cr_shape *w = &n->in[1]->shape;
+    int64_t taps = 1;
+    for (int d = 2; d < w->rank; d++) taps *= w->dim[d];
+    return (double)cr_shape_count(w) / (taps == 1 ? POINTWISE : 1);
 }
 
 static double share_of(const cr_quantize_options *o)
@@ -116,10 +128,10 @@ cr_status cr_small_layers(const cr_graph *g, const bool *planned, const cr_quant
     }
     for (size_t i = 0; i < g->node_count; i++) {
         if (!planned[i]) continue;
-        list[n] = (sized){cr_shape_count(&g->nodes[i]->in[1]->shape), (int)i};
+        list[n] = (sized){cr_shape_count(&g->nodes[i]->in[1]->shape), rank_of(g->nodes[i]), (int)i};
         all += (double)list[n++].weights;
     }
-    if (n) qsort(list, n, sizeof *list, by_size);
+    if (n) qsort(list, n, sizeof *list, by_rank);
     for (size_t i = 0; i < n; i++) {
         taken += (double)list[i].weights;
         if (taken > all * share_of(o) / 100) break;

@@ -11,7 +11,8 @@ cr_weight_form cr_weight_form_of(const cr_node *n, const cr_quantize_options *o,
                                  cr_layer_precision precision, bool precious);
 
 /* small[node index], of the planned layers (by node index): the smallest ones, up to the share that the
- * options give (in order of size, then of the graph). The caller frees *small with cr_free.
+ * options give (in order of size, where weights of one tap count a third, then of the graph). The caller frees *small
+ * with cr_free.
  *
  * A layer's share of the error hardly depends on its size, so 8 bits are cheapest where there are few
  * weights: on YOLOv8n with int4 weights a layer of 1,000 weights costs as much as one of 100,000. */

@@ -229,6 +229,24 @@ static void small_layers(void **state)
     cr_graph_free(&g);
 }
 
+/* The larger layer, of 1x1 kernels, is the smaller one here. */
+static void pointwise_layers_come_first(void **state)
+{
+    (void)state;
+    cr_graph *g = graph_new();
+    cr_tensor *x = graph_input(g, "x", shape_of(4, 1, 4, 8, 8));
+    cr_tensor *y = apply2(g, CR_OP_Conv, x, cr_graph_new_const(g, "a", CR_DT_F32, shape_of(4, 32, 4, 3, 3)));
+    graph_output(g, apply2(g, CR_OP_Conv, y, cr_graph_new_const(g, "b", CR_DT_F32, shape_of(4, 64, 32, 1, 1))));
+    graph_ready(g);
+    const bool planned[2] = {true, true};
+    const cr_quantize_options o = {.weights = CR_WEIGHTS_INT4, .small_layers = 70};
+    bool *small;
+    assert_int_equal(cr_small_layers(g, planned, &o, &small, NULL), CR_OK);
+    assert_true(small[1] && !small[0]); /* 2048 and 1152 weights */
+    cr_free(small);
+    cr_graph_free(&g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -236,6 +254,7 @@ int main(void)
         cmocka_unit_test(ternary_and_binary), cmocka_unit_test(odd_values),
         cmocka_unit_test(forms),
         cmocka_unit_test(small_layers),
+        cmocka_unit_test(pointwise_layers_come_first),
     };
     return cmocka_run_group_tests(tests, NULL, drop_arena);
 }
