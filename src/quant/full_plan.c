@@ -130,13 +130,13 @@ static const cr_tensor *silu_of(const planner *p, const cr_tensor *t)
     return NULL;
 }
 
-/* average: what an average picture has, as what comes out of SiLU has it (plan.c). */
-static void silu_range(const cr_tensor_stats *s, bool average, double *lo, double *hi)
+/* average: the map's shape, if the range is to be what an average picture has, as behind SiLU (plan.c). */
+static void silu_range(const cr_tensor_stats *s, const cr_shape *average, double *lo, double *hi)
 {
     enum { LOW_STEPS = 24, HIGH_STEPS = 12 };
     if (average && s->pictures) {
         *lo = fmax(fmin(s->sum_min / (double)s->pictures, -1e-3), silu_is_flat);
-        *hi = fmax(s->sum_max / (double)s->pictures, 1e-3);
+        *hi = fmax(s->sum_max / (double)s->pictures, 1e-3) * cr_range_room(average);
         return;
     }
     const double least = fmax(fmin((double)s->all.min, -1e-3), -12),
@@ -243,7 +243,7 @@ static cr_status add_range(planner *p, const cr_node *n, const cr_tensor *t, cr_
     const bool average = p->stats->parted && p->options->calibration == CR_CALIB_AUTO && silu &&
                          cr_only_depthwise_reads(p->graph, silu);
     CR_TRY(range_of(p, n, t, type, &lo, &hi, err));
-    if (silu) silu_range(s, average, &lo, &hi);
+    if (silu) silu_range(s, average ? &t->shape : NULL, &lo, &hi);
     if (byte && only_scores(p, t)) lo = fmax(lo, background_logit);
     cr_range_to_params(lo, hi, type, type == CR_DT_I16, &scale, &zero);
     return add_one(p, t, type, scale, zero, silu ? "in front of SiLU" : "every tensor", err);

@@ -109,20 +109,6 @@ static cr_calibration calibration_of(const planner *p, const cr_tensor *t, bool 
     return one ? CR_CALIB_MOVING_AVERAGE : given;
 }
 
-/* What calibration saw of one channel of a small map is little, and pictures to come go beyond it: there
- * the range gets room. By how much, and up to which size of map: the change of scores and boxes of
- * nanodet_m_320 and yolox_nano on the half of the calibration pictures that ranges did not come from
- * falls by 3 to 9 % and by 3 to 6 % with a quarter to two fifths up to 3000 places, and rises by 15 %
- * where the large maps of yolox_nano get a quarter. */
-static double room_of(const cr_tensor *t)
-{
-    const double most = .3, few = 3000;
-    int64_t places = 1;
-    for (int d = 2; d < t->shape.rank; d++) places *= t->shape.dim[d];
-    const double share = places > few ? few / (double)places : 1;
-    return 1 + most * share * share;
-}
-
 /* A picture's pixels are integers already: its full range keeps them exact (scale 1/255 or 1). 16
  * bits are fine enough for all that was seen, with zero in the middle, which is cheapest to run. */
 static cr_status choose_params(planner *p, const cr_tensor *t, cr_error *err)
@@ -141,7 +127,8 @@ static cr_status choose_params(planner *p, const cr_tensor *t, cr_error *err)
     const cr_range_want want = {picture || wide ? CR_CALIB_MINMAX : calibration_of(p, t, by_channel),
                                 o->percentile, o->norm, wide ? 65536 : 256, symmetric};
     cr_calibration method = want.method;
-    const double room = by_channel && o->calibration == CR_CALIB_AUTO ? room_of(t) : 1;
+    const bool few = by_channel || (!wide && want.method == CR_CALIB_MOVING_AVERAGE); /* channels seen */
+    const double room = few && !picture && o->calibration == CR_CALIB_AUTO ? cr_range_room(&t->shape) : 1;
     bool mixed = false; /* channels chose differently */
     CR_TRY(open_params(p, t, by_channel ? (size_t)s->channels : 1, err));
     for (size_t c = 0; c < q->count; c++) {

@@ -234,3 +234,17 @@ void cr_range_to_params(double lo, double hi, cr_dtype type, bool symmetric, flo
     const double z = qlo - lo / (double)*scale;
     *zero_point = (int32_t)fmin(fmax(nearbyint(z), qlo), qhi);
 }
+
+/* What calibration saw of one channel of a small map is little, and pictures to come go beyond it: there
+ * the range gets room. By how much, and up to which size of map: the change of scores and boxes of
+ * nanodet_m_320 and yolox_nano on the half of the calibration pictures that ranges did not come from
+ * falls by 3 to 9 % and by 3 to 6 % with a quarter to two fifths up to 3000 places, and rises by 15 %
+ * where the large maps of yolox_nano get a quarter. */
+double cr_range_room(const cr_shape *s)
+{
+    const double most = .3, few = 3000;
+    int64_t places = 1;
+    for (int d = 2; d < s->rank; d++) places *= s->dim[d];
+    const double share = places > few ? few / (double)places : 1;
+    return 1 + most * share * share;
+}

@@ -46,4 +46,7 @@ const char *cr_calibration_name(cr_calibration method);
 void cr_range_to_params(double lo, double hi, cr_dtype type, bool symmetric, float *scale,
                         int32_t *zero_point);
 
+/* By how much the ranges of single channels of a map of this shape are to exceed what calibration saw. */
+double cr_range_room(const cr_shape *s);
+
 #endif
