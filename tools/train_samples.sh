@@ -28,7 +28,9 @@ case $task in classify) train=3000 val=500 ;; *) train=4000 val=200 ;; esac
 draw train $train 1
 draw val $val 2
 draw test 500 3
-set -- --arch $arch --augment symmetry --threads 1 --checkpoint "$dir/$name.state" --resume \
+# corners are numbered from the topmost one, which a turned picture would belie
+case $task in pose) augment=none ;; *) augment=symmetry ;; esac
+set -- --arch $arch --augment $augment --threads 1 --checkpoint "$dir/$name.state" --resume \
     --report "$dir/$name.html" -o "$dir/$name.onnx"
 if [ "$task" = classify ]; then
     "$crayon" train "$@" --imgsz 64 --data "$dir/$task-train" --val "$dir/$task-val" --epochs 8 --validate-every 300
