@@ -1,4 +1,5 @@
-/* Planes: the portable kernels, laying out, packing and the split among threads (idea: planes_f32.h).
+/* Planes: the portable kernels, laying out, packing and the split among threads (idea:
+ * planes_f32.h).
  *
  * A sum's work item is (group, stretch of places) x (some blocks of rows): the lines that a stretch
  * reads stay in L2 while the weights stream by. Tiles within one row of the picture are stored in
@@ -10,14 +11,13 @@
 #include "base/mem.h"
 #include "kernels/vec_c.h"
 
-#define PLANES(name) planes_f32_##name##_c
-#define PLANES_MR    4
-#define PLANES_NV    2
-#define PLANES_DR    2
-#define PLANES_DC    1
-#define PLANES_EACH_ROWS                                                                           \
-    PLANES_ROWS(1) PLANES_ROWS(2) PLANES_ROWS(3) PLANES_ROWS(4)
-#define PLANES_EACH_DOT PLANES_DOT(1, 1) PLANES_DOT(2, 1)
+#define PLANES(name)     planes_f32_##name##_c
+#define PLANES_MR        4
+#define PLANES_NV        2
+#define PLANES_DR        2
+#define PLANES_DC        1
+#define PLANES_EACH_ROWS PLANES_ROWS(1) PLANES_ROWS(2) PLANES_ROWS(3) PLANES_ROWS(4)
+#define PLANES_EACH_DOT  PLANES_DOT(1, 1) PLANES_DOT(2, 1)
 #include "kernels/planes_f32_body.h"
 
 static const cr_planes_f32_kernel planes_f32_c = PLANES_RECORD("planes_f32 c 4x8");
@@ -75,7 +75,8 @@ static bool is_direct(const cr_conv_geometry *g)
 
 static int64_t tap_phase(const cr_conv_geometry *g, int64_t tap)
 {
-    const int64_t y = tap / g->kw * g->dil_h % g->stride_h, x = tap % g->kw * g->dil_w % g->stride_w;
+    const int64_t y = tap / g->kw * g->dil_h % g->stride_h,
+                  x = tap % g->kw * g->dil_w % g->stride_w;
     return y * g->stride_w + x;
 }
 
@@ -196,9 +197,9 @@ void cr_planes_lay_places(cr_planes *p, const float *places, cr_pool *pool)
 typedef struct pack_job {
     const float *w;
     float *to;
-    int64_t rows, channels, blocks;     /* per group, of the product */
-    int64_t w_row, w_channel, w_group;  /* floats from one to the next in w */
-    const int64_t *tap;                 /* [taps] */
+    int64_t rows, channels, blocks;    /* per group, of the product */
+    int64_t w_row, w_channel, w_group; /* floats from one to the next in w */
+    const int64_t *tap;                /* [taps] */
     int64_t taps;
 } pack_job;
 
@@ -229,9 +230,14 @@ static void pack(const cr_planes *p, pack_job *j, cr_pool *pool)
 void cr_planes_pack_places(const cr_planes *p, const float *w, cr_pool *pool)
 {
     const cr_conv_geometry *g = &p->g;
-    pack_job j = {.w = w, .to = p->packed, .rows = g->cout / g->groups,
-                  .channels = g->cin / g->groups, .w_row = g->cin / g->groups * p->taps,
-                  .w_channel = p->taps, .tap = p->tap, .taps = p->taps};
+    pack_job j = {.w = w,
+                  .to = p->packed,
+                  .rows = g->cout / g->groups,
+                  .channels = g->cin / g->groups,
+                  .w_row = g->cin / g->groups * p->taps,
+                  .w_channel = p->taps,
+                  .tap = p->tap,
+                  .taps = p->taps};
     for (int64_t tap = 0; tap < p->taps; tap++) p->tap[tap] = tap;
     pack(p, &j, pool);
 }
@@ -250,9 +256,13 @@ void cr_planes_pack_picture(const cr_planes *p, const float *w, cr_pool *pool)
 {
     const cr_conv_geometry *g = &p->g;
     for (int64_t phase = 0, done = 0; phase < p->phases; phase++) {
-        pack_job j = {.w = w, .to = p->packed + g->cin * (g->cout / g->groups) * done,
-                      .rows = g->cin / g->groups, .channels = g->cout / g->groups,
-                      .w_row = p->taps, .w_channel = g->cin / g->groups * p->taps, .tap = p->tap};
+        pack_job j = {.w = w,
+                      .to = p->packed + g->cin * (g->cout / g->groups) * done,
+                      .rows = g->cin / g->groups,
+                      .channels = g->cout / g->groups,
+                      .w_row = p->taps,
+                      .w_channel = g->cin / g->groups * p->taps,
+                      .tap = p->tap};
         j.taps = taps_of(p, phase, p->tap);
         pack(p, &j, pool);
         done += j.taps;
@@ -261,8 +271,8 @@ void cr_planes_pack_picture(const cr_planes *p, const float *w, cr_pool *pool)
 
 /* ---- sums ---- */
 
-/* Numbered places of a laid-out plane, and where their values go: p = r * pitch + c, of rows r0..r1-1
- * and columns c0..c1-1, to out[r * down + c * right + base] of a plane. */
+/* Numbered places of a laid-out plane, and where their values go: p = r * pitch + c, of rows
+ * r0..r1-1 and columns c0..c1-1, to out[r * down + c * right + base] of a plane. */
 typedef struct window_of {
     int64_t pitch, r0, r1, c0, c1, down, right, base;
 } window_of;
@@ -276,8 +286,8 @@ typedef struct sums_job {
     int64_t out_plane;
     window_of at;
     bool add;
-    int64_t first, count;            /* places */
-    int64_t chunk, chunks, parts;    /* places of an item; items along them; items of blocks */
+    int64_t first, count;         /* places */
+    int64_t chunk, chunks, parts; /* places of an item; items along them; items of blocks */
 } sums_job;
 
 /* A tile's columns from place `place` on, without those that are dropped. */
@@ -333,8 +343,8 @@ static void sums_item(void *ctx, size_t index, int worker)
     const int64_t to = smaller(from + j->chunk, j->count);
     const float *in = j->in + group * j->in_group;
     (void)worker;
-    cr_planes_sums t = {.plane = j->in_plane, .channels = j->channels, .taps = j->taps,
-                        .off = j->off};
+    cr_planes_sums t = {
+        .plane = j->in_plane, .channels = j->channels, .taps = j->taps, .off = j->off};
     for (int64_t b = part_at(j->blocks, j->parts, part); b < part_at(j->blocks, j->parts, part + 1);
          b++) {
         const int64_t first = part_at(j->rows, j->blocks, b);
@@ -357,7 +367,8 @@ static void run_sums(sums_job *j, cr_pool *pool)
     const int64_t wanted = (int64_t)cr_pool_threads(pool) * ITEMS_PER_THREAD;
     j->first = j->at.r0 * j->at.pitch + j->at.c0;
     j->count = (j->at.r1 - 1 - j->at.r0) * j->at.pitch + j->at.c1 - j->at.c0;
-    const int64_t fits = STRETCH_BYTES / 4 / (j->channels * p->phases), tiles = ceil_div(j->count, nr);
+    const int64_t fits = STRETCH_BYTES / 4 / (j->channels * p->phases),
+                  tiles = ceil_div(j->count, nr);
     const int64_t each = larger(2, smaller(fits / nr, ceil_div(tiles * groups, wanted)));
     j->chunks = ceil_div(tiles, each);
     j->chunk = ceil_div(tiles, j->chunks) * nr;
@@ -373,10 +384,19 @@ void cr_planes_to_places(const cr_planes *p, const float *bias, float *places, b
     const int64_t rows = g->cout / g->groups, channels = g->cin / g->groups;
     for (int64_t tap = 0; tap < p->taps; tap++)
         p->off[tap] = tap_phase(g, tap) * p->plane + tap_distance(p, tap);
-    sums_job j = {.p = p, .in = p->picture, .packed = p->packed, .bias = bias, .rows = rows,
-                  .channels = channels, .taps = p->taps, .blocks = ceil_div(rows, p->kernel->mr),
-                  .off = p->off, .in_plane = p->phases * p->plane, .out = places,
-                  .out_plane = g->oh * g->ow, .add = add};
+    sums_job j = {.p = p,
+                  .in = p->picture,
+                  .packed = p->packed,
+                  .bias = bias,
+                  .rows = rows,
+                  .channels = channels,
+                  .taps = p->taps,
+                  .blocks = ceil_div(rows, p->kernel->mr),
+                  .off = p->off,
+                  .in_plane = p->phases * p->plane,
+                  .out = places,
+                  .out_plane = g->oh * g->ow,
+                  .add = add};
     j.in_group = channels * j.in_plane;
     j.at = (window_of){p->pitch, 0, g->oh, 0, g->ow, g->ow, 1, 0};
     run_sums(&j, pool);
@@ -396,13 +416,23 @@ static int64_t to_phase(const cr_planes *p, int64_t phase, int64_t done, const f
     const cr_conv_geometry *g = &p->g;
     const int64_t fy = phase / g->stride_w - g->pad_top, fx = phase % g->stride_w - g->pad_left;
     const int64_t rows = g->cin / g->groups, channels = g->cout / g->groups;
-    sums_job j = {.p = p, .in = p->laid + p->lead, .bias = bias, .rows = rows,
-                  .packed = p->packed + g->cin * channels * done, .channels = channels,
-                  .taps = taps_of(p, phase, p->off), .blocks = ceil_div(rows, p->kernel->mr),
-                  .off = p->off, .in_plane = p->place_plane, .out = picture,
-                  .out_plane = g->h * g->w, .add = add};
+    sums_job j = {.p = p,
+                  .in = p->laid + p->lead,
+                  .bias = bias,
+                  .rows = rows,
+                  .packed = p->packed + g->cin * channels * done,
+                  .channels = channels,
+                  .taps = taps_of(p, phase, p->off),
+                  .blocks = ceil_div(rows, p->kernel->mr),
+                  .off = p->off,
+                  .in_plane = p->place_plane,
+                  .out = picture,
+                  .out_plane = g->h * g->w,
+                  .add = add};
     j.in_group = channels * j.in_plane;
-    j.at = (window_of){.pitch = p->pitch, .down = g->stride_h * g->w, .right = g->stride_w,
+    j.at = (window_of){.pitch = p->pitch,
+                       .down = g->stride_h * g->w,
+                       .right = g->stride_w,
                        .base = fy * g->w + fx};
     phase_span(fy, g->h, g->stride_h, &j.at.r0, &j.at.r1);
     phase_span(fx, g->w, g->stride_w, &j.at.c0, &j.at.c1);
@@ -433,8 +463,8 @@ static void dots_stretch(const dots_job *j, int64_t group, int64_t from, int64_t
     const cr_planes *p = j->p;
     const float *picture = p->picture + group * (j->cols / p->taps) * p->phases * p->plane + from;
     const float *laid = p->laid + p->lead + group * j->rows * p->place_plane + from;
-    cr_planes_dots t = {.a_down = p->place_plane, .n = smaller(p->stretch, p->places - from),
-                        .c_down = j->cols};
+    cr_planes_dots t = {
+        .a_down = p->place_plane, .n = smaller(p->stretch, p->places - from), .c_down = j->cols};
     for (int64_t y = part_at(j->row_tiles, j->row_parts, row_part);
          y < part_at(j->row_tiles, j->row_parts, row_part + 1); y++) {
         const int64_t row = part_at(j->rows, j->row_tiles, y);
@@ -472,8 +502,8 @@ static void dots_item(void *ctx, size_t index, int worker)
 void cr_planes_to_weights(const cr_planes *p, float *dw, cr_pool *pool)
 {
     const cr_conv_geometry *g = &p->g;
-    dots_job j = {.p = p, .dw = dw, .rows = g->cout / g->groups,
-                  .cols = g->cin / g->groups * p->taps};
+    dots_job j = {
+        .p = p, .dw = dw, .rows = g->cout / g->groups, .cols = g->cin / g->groups * p->taps};
     const int64_t wanted = (int64_t)cr_pool_threads(pool) * ITEMS_PER_THREAD;
     j.row_tiles = ceil_div(j.rows, p->kernel->dot_rows);
     j.col_tiles = ceil_div(j.cols, p->kernel->dot_cols);

@@ -50,9 +50,8 @@ CR_INLINE void PLANES(tile)(const cr_planes_sums *t, const int rows, const int n
                 CR_UNROLL for (int v = 0; v < nv; v++) acc[r][v] = V_FMA(x, b[v], acc[r][v]);
             }
         }
-    CR_UNROLL for (int r = 0; r < rows; r++) CR_UNROLL for (int v = 0; v < nv; v++)
-        PLANES(store)(t->out + r * t->out_down + v * VN, acc[r][v], whole || v < nv - 1, last,
-                      t->add);
+    CR_UNROLL for (int r = 0; r < rows; r++) CR_UNROLL for (int v = 0; v < nv; v++) PLANES(store)(
+        t->out + r * t->out_down + v * VN, acc[r][v], whole || v < nv - 1, last, t->add);
 }
 
 CR_INLINE void PLANES(any)(const cr_planes_sums *t, const int rows)
@@ -99,8 +98,8 @@ CR_INLINE void PLANES(products)(const cr_planes_dots *t, const int rows, const i
             CR_UNROLL for (int r = 0; r < rows; r++)
             {
                 const VF x = V_LOAD(a[r] + i + q * VN);
-                CR_UNROLL for (int j = 0; j < cols; j++)
-                    acc[r][j][q] = V_FMA(x, y[j], acc[r][j][q]);
+                CR_UNROLL for (int j = 0; j < cols; j++) acc[r][j][q] =
+                    V_FMA(x, y[j], acc[r][j][q]);
             }
         }
     CR_UNROLL for (int q = 0; q < PLANES(parts); q++)
@@ -113,8 +112,8 @@ CR_INLINE void PLANES(products)(const cr_planes_dots *t, const int rows, const i
             CR_UNROLL for (int r = 0; r < rows; r++)
             {
                 const VF x = V_LOAD_N(a[r] + i + q * VN, n);
-                CR_UNROLL for (int j = 0; j < cols; j++)
-                    acc[r][j][q] = V_FMA(x, y[j], acc[r][j][q]);
+                CR_UNROLL for (int j = 0; j < cols; j++) acc[r][j][q] =
+                    V_FMA(x, y[j], acc[r][j][q]);
             }
         }
     }
@@ -126,7 +125,7 @@ static void PLANES(dots)(const cr_planes_dots *t)
 {
     switch (t->rows * PLANES_DC + t->cols) {
 #define PLANES_DOT(r, j)                                                                           \
-    case (r) * PLANES_DC + (j):                                                                    \
+    case (r)*PLANES_DC + (j):                                                                      \
         PLANES(products)(t, r, j);                                                                 \
         break;
         PLANES_EACH_DOT
@@ -142,8 +141,7 @@ static void PLANES(put)(const cr_planes_put *t)
         int i = 0;
         if (t->step == 1) {
             for (; i + VN <= t->n; i += VN) PLANES(store)(y + i, V_LOAD(x + i), true, VN, t->add);
-            if (i < t->n)
-                PLANES(store)(y + i, V_LOAD_N(x + i, t->n - i), false, t->n - i, t->add);
+            if (i < t->n) PLANES(store)(y + i, V_LOAD_N(x + i, t->n - i), false, t->n - i, t->add);
             continue;
         }
         for (; i < t->n; i++) y[i * t->step] = t->add ? y[i * t->step] + x[i] : x[i];

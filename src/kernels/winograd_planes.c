@@ -43,8 +43,10 @@ static void *take(cr_winograd_planes *p, char *room, size_t bytes)
 void cr_winograd_planes_plan(const cr_conv_geometry *g, bool back, unsigned cpu, int threads,
                              void *room, cr_winograd_planes *p)
 {
-    *p = (cr_winograd_planes){.g = turned(g, back), .back = back,
-                              .kernel = cr_planes_f32_select(cpu), .rows = cr_rows_get(cpu)};
+    *p = (cr_winograd_planes){.g = turned(g, back),
+                              .back = back,
+                              .kernel = cr_planes_f32_select(cpu),
+                              .rows = cr_rows_get(cpu)};
     const cr_conv_geometry *t = &p->g;
     p->bytes = cr_round_up(cr_winograd_f32_place(t, cpu, room, &p->wino), CR_ALIGN);
     p->in = take(p, room, (size_t)(t->h * t->w * t->cin) * sizeof(float));
@@ -99,8 +101,14 @@ static void to_planes(void *ctx, size_t index, int worker)
     for (int64_t c = 0; c < g->cout; c += ROWS) {
         const int rows = g->cout - c < ROWS ? (int)(g->cout - c) : ROWS;
         j->p->rows->planes(tile, STRIP, from + c, g->cout, n, rows);
-        const cr_planes_put put = {.y = j->to + c * plane + first, .y_down = plane, .step = 1,
-                                   .x = tile, .x_down = STRIP, .rows = rows, .n = n, .add = true};
+        const cr_planes_put put = {.y = j->to + c * plane + first,
+                                   .y_down = plane,
+                                   .step = 1,
+                                   .x = tile,
+                                   .x_down = STRIP,
+                                   .rows = rows,
+                                   .n = n,
+                                   .add = true};
         j->p->kernel->put(&put);
     }
 }

@@ -1,9 +1,10 @@
-/* Convolution of planes [channel][y][x] with 3x3 windows by Winograd's algorithm (winograd_f32.h), and
- * its transpose, which is one too: the window turned by 180 degrees, inputs and outputs exchanged.
+/* Convolution of planes [channel][y][x] with 3x3 windows by Winograd's algorithm (winograd_f32.h),
+ * and its transpose, which is one too: the window turned by 180 degrees, inputs and outputs
+ * exchanged.
  *
- * The picture is transposed to pixels of channels and the result back, which costs a fifth of what the
- * direct sums (planes_f32.h) take longer. Rejected: transforms along the planes, where the tiles of a
- * row are four apart: gathers on every level. */
+ * The picture is transposed to pixels of channels and the result back, which costs a fifth of what
+ * the direct sums (planes_f32.h) take longer. Rejected: transforms along the planes, where the
+ * tiles of a row are four apart: gathers on every level. */
 #ifndef CR_KERNELS_WINOGRAD_PLANES_H
 #define CR_KERNELS_WINOGRAD_PLANES_H
 

@@ -1,5 +1,6 @@
 /* Included by grad_f32.c: two-dimensional convolutions on the kernels of planes_f32.h, one picture
- * after the other; values and the gradient of the input by Winograd where that is faster. For ConvTranspose the output is the picture and the input the places. */
+ * after the other; values and the gradient of the input by Winograd where that is faster. For
+ * ConvTranspose the output is the picture and the input the places. */
 #include "kernels/planes_f32.h"
 #include "kernels/sums.h"
 #include "kernels/winograd_planes.h"
@@ -15,13 +16,22 @@ static cr_conv_geometry geometry_of(const cr_conv_shape *s, bool transposed)
 {
     const cr_window *w = &s->win;
     const int64_t *picture = transposed ? w->out : w->in, *place = transposed ? w->in : w->out;
-    return (cr_conv_geometry){
-        .n = 1, .h = picture[1], .w = picture[2], .oh = place[1], .ow = place[2],
-        .cin = transposed ? s->out_channels : s->in_channels,
-        .cout = transposed ? s->in_channels : s->out_channels,
-        .kh = w->kernel[1], .kw = w->kernel[2], .stride_h = w->stride[1], .stride_w = w->stride[2],
-        .dil_h = w->dilation[1], .dil_w = w->dilation[2], .pad_top = w->pad_lo[1],
-        .pad_left = w->pad_lo[2], .groups = s->groups};
+    return (cr_conv_geometry){.n = 1,
+                              .h = picture[1],
+                              .w = picture[2],
+                              .oh = place[1],
+                              .ow = place[2],
+                              .cin = transposed ? s->out_channels : s->in_channels,
+                              .cout = transposed ? s->in_channels : s->out_channels,
+                              .kh = w->kernel[1],
+                              .kw = w->kernel[2],
+                              .stride_h = w->stride[1],
+                              .stride_w = w->stride[2],
+                              .dil_h = w->dilation[1],
+                              .dil_w = w->dilation[2],
+                              .pad_top = w->pad_lo[1],
+                              .pad_left = w->pad_lo[2],
+                              .groups = s->groups};
 }
 
 static cr_planes planes_of(const cr_conv_shape *s, bool transposed, void *scratch)

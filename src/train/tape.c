@@ -10,7 +10,7 @@
 
 /* A node as it is run: its call over the tape's tensors, and its gradient's arguments. */
 typedef struct step {
-    const cr_grad_op *grad; /* NULL: reference forward, no backward */
+    const cr_grad_op *grad;     /* NULL: reference forward, no backward */
     const cr_tensor *const *in; /* the graph's tensors that it reads: the node's, or one that stands
                                    for several (fuse_swish) */
     int n_in;
@@ -365,7 +365,8 @@ static cr_status build(cr_tape *t, const cr_tape_options *o, cr_error *err)
     t->planned = cr_arena_alloc(&t->arena, tensors + 1);
     t->grads = cr_arena_alloc(&t->arena, (tensors + 1) * sizeof *t->grads);
     t->steps = cr_arena_alloc(&t->arena, (nodes + 1) * sizeof *t->steps);
-    if (!t->views || !t->tracked || !t->kept || !t->planned || !t->grads || !t->steps) return CR_NOMEM(err);
+    if (!t->views || !t->tracked || !t->kept || !t->planned || !t->grads || !t->steps)
+        return CR_NOMEM(err);
     choose(t, o->batch_stats);
     fuse_swish(t, o->keep_values);
     find_planned(t, o->keep_values);

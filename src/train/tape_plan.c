@@ -11,10 +11,10 @@ typedef struct planner {
     const cr_plan_step *steps;
     size_t n, tensors;
     const size_t *values, *gradients;
-    int *producer;     /* [tensors] step, -1: none */
-    int *last_reader;  /* [tensors] in forward */
-    bool *stored;      /* [tensors] */
-    bool *wanted;      /* [n] steps to be run again at this time */
+    int *producer;      /* [tensors] step, -1: none */
+    int *last_reader;   /* [tensors] in forward */
+    bool *stored;       /* [tensors] */
+    bool *wanted;       /* [n] steps to be run again at this time */
     cr_grad_span *span; /* [3 * tensors] values, replayed values, gradients */
     int *replay;
     size_t *replay_from, replay_count, replay_cap;
@@ -244,7 +244,10 @@ cr_status cr_tape_plan_make(const cr_plan_step *steps, size_t step_count, const 
                             const size_t *gradients, size_t tensors, bool recompute,
                             cr_tape_plan *out, cr_error *err)
 {
-    planner p = {.steps = steps, .n = step_count, .tensors = tensors, .values = values,
+    planner p = {.steps = steps,
+                 .n = step_count,
+                 .tensors = tensors,
+                 .values = values,
                  .gradients = gradients};
     *out = (cr_tape_plan){0};
     cr_status st = prepare(&p, err);

@@ -1,11 +1,11 @@
 /* Where the tape's values and gradients lie, and what is computed twice to need less of them.
  *
  * Time is 0..n-1, the forward steps, then n..2n-1, the backward ones (step i at 2n-1-i). A value
- * lives from its step to its last reader. What backward reads is either stored, and lives until then,
- * or replayed: its step is run again just before the first backward step that wants it, from what is
- * stored or replayed itself, and it lives from there to the last that wants it, in a second place. A
- * gradient lives from the backward of its last reader to that of its producer. All share one block
- * (grad_plan.h).
+ * lives from its step to its last reader. What backward reads is either stored, and lives until
+ * then, or replayed: its step is run again just before the first backward step that wants it, from
+ * what is stored or replayed itself, and it lives from there to the last that wants it, in a second
+ * place. A gradient lives from the backward of its last reader to that of its producer. All share
+ * one block (grad_plan.h).
  *
  * Steps that cost little more than reading and writing their values (activations, sums, movers) are
  * always replayed: a convolution's output is stored, what comes behind it is not. With `recompute`
@@ -25,9 +25,9 @@ typedef struct cr_plan_step {
     const cr_tensor *const *in;
     cr_tensor *const *out; /* the graph's tensors */
     int n_in, n_out;
-    bool runs, backward;       /* the step has a forward, a backward */
-    bool reads_in, reads_out;  /* values that backward reads */
-    bool cheap, replays;       /* worth running again; may be run again */
+    bool runs, backward;      /* the step has a forward, a backward */
+    bool reads_in, reads_out; /* values that backward reads */
+    bool cheap, replays;      /* worth running again; may be run again */
 } cr_plan_step;
 
 typedef struct cr_tape_plan {

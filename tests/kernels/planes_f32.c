@@ -1,7 +1,7 @@
-/* Convolution of planes, its transpose and its weights' gradient against plain loops, bit for bit (but
- * for the sign of zero): sums in the order (channel, tap), dots in 16 parts per stretch of numbered
- * places. Level c has no fused multiply-add. Every kind of window, groups, depthwise; results between
- * guard pages, one thread and three. */
+/* Convolution of planes, its transpose and its weights' gradient against plain loops, bit for bit
+ * (but for the sign of zero): sums in the order (channel, tap), dots in 16 parts per stretch of
+ * numbered places. Level c has no fused multiply-add. Every kind of window, groups, depthwise;
+ * results between guard pages, one thread and three. */
 #include "harness.h"
 
 #include <math.h>
@@ -50,7 +50,8 @@ static float place_at(const cr_conv_geometry *g, const float *picture, const flo
     return start;
 }
 
-/* The tap under which pixel position `at` is seen by a place: place * stride - pad + tap * dilation. */
+/* The tap under which pixel position `at` is seen by a place: place * stride - pad + tap *
+ * dilation. */
 static int64_t place_of(int64_t at, int64_t pad, int64_t tap, int64_t dilation, int64_t stride,
                         int64_t places)
 {
@@ -136,14 +137,14 @@ static void run_level(const problem *p, int level, cr_rng *rng, pattern kind, bo
     cr_planes_to_weights(&c, f[6], pool);
     for (size_t i = 0; i < p->places; i++) {
         const int64_t m = (int64_t)i / (g->oh * g->ow), at = (int64_t)i % (g->oh * g->ow);
-        const float y = place_at(g, f[0], f[2], biased ? f[3][m] : 0, m, at / g->ow, at % g->ow,
-                                 fused);
+        const float y =
+            place_at(g, f[0], f[2], biased ? f[3][m] : 0, m, at / g->ow, at % g->ow, fused);
         check(p, "place", level, i, f[5][i], add ? before[1][i] + y : y);
     }
     for (size_t i = 0; i < p->picture; i++) {
         const int64_t k = (int64_t)i / (g->h * g->w), at = (int64_t)i % (g->h * g->w);
-        const float x = pixel_at(g, f[1], f[2], biased ? f[3][k] : 0, k, at / g->w, at % g->w,
-                                 fused);
+        const float x =
+            pixel_at(g, f[1], f[2], biased ? f[3][k] : 0, k, at / g->w, at % g->w, fused);
         check(p, "pixel", level, i, f[4][i], add ? before[0][i] + x : x);
     }
     for (size_t i = 0; i < p->weights; i++) {
@@ -174,15 +175,23 @@ static cr_conv_geometry geometry_of(uint64_t seed, cr_rng *rng)
             return g;
         }
     if (seed % 8 == 1) { /* several stretches */
-        cr_conv_geometry g = {.h = 41, .w = 37, .cin = 3, .cout = 5, .kh = 3, .kw = 3, .pad_top = 1,
-                              .pad_left = 1, .stride_h = 1 + (int64_t)(seed / 8 % 2)};
+        cr_conv_geometry g = {.h = 41,
+                              .w = 37,
+                              .cin = 3,
+                              .cout = 5,
+                              .kh = 3,
+                              .kw = 3,
+                              .pad_top = 1,
+                              .pad_left = 1,
+                              .stride_h = 1 + (int64_t)(seed / 8 % 2)};
         g.stride_w = g.stride_h;
         g.dil_h = g.dil_w = 1;
         finish_geometry(&g);
         return g;
     }
-    return seed % 8 == 2 ? random_geometry(rng, true) : seed % 8 == 3 ? random_groups(rng)
-                                                                     : random_geometry(rng, false);
+    return seed % 8 == 2   ? random_geometry(rng, true)
+           : seed % 8 == 3 ? random_groups(rng)
+                           : random_geometry(rng, false);
 }
 
 static void test_planes(void **state)

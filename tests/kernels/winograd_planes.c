@@ -48,8 +48,7 @@ static double scale_of(const problem *p, int64_t out)
     double scale = 1e-30;
     for (int64_t c = 0; c < (p->back ? g->cout : g->cin); c++) {
         double most = 0, weights = 0;
-        for (int64_t i = 0; i < size; i++)
-            most = fmax(most, fabs((double)p->from[c * size + i]));
+        for (int64_t i = 0; i < size; i++) most = fmax(most, fabs((double)p->from[c * size + i]));
         for (int tap = 0; tap < 9; tap++) weights += fabs((double)window_of(p, c, out)[tap]);
         scale += most * weights;
     }
@@ -130,13 +129,19 @@ static void test_both_ways(void **state)
     for (uint64_t seed = 0; seed < 12; seed++) {
         cr_rng rng;
         cr_rng_seed(&rng, seed);
-        cr_conv_geometry g = {.n = 1, .h = 9 + cr_rng_below(&rng, 9),
-                              .w = 9 + cr_rng_below(&rng, 12), .cin = 24 + cr_rng_below(&rng, 13),
-                              .cout = 24 + cr_rng_below(&rng, 13), .kh = 3, .kw = 3,
-                              .pad_top = cr_rng_below(&rng, 3), .pad_left = cr_rng_below(&rng, 3)};
+        cr_conv_geometry g = {.n = 1,
+                              .h = 9 + cr_rng_below(&rng, 9),
+                              .w = 9 + cr_rng_below(&rng, 12),
+                              .cin = 24 + cr_rng_below(&rng, 13),
+                              .cout = 24 + cr_rng_below(&rng, 13),
+                              .kh = 3,
+                              .kw = 3,
+                              .pad_top = cr_rng_below(&rng, 3),
+                              .pad_left = cr_rng_below(&rng, 3)};
         finish_geometry(&g);
         const size_t picture = (size_t)(g.cin * g.h * g.w), places = (size_t)(g.cout * g.oh * g.ow);
-        const size_t most = picture > places ? picture : places, weights = (size_t)(g.cin * g.cout * 9);
+        const size_t most = picture > places ? picture : places,
+                     weights = (size_t)(g.cin * g.cout * 9);
         float *from = malloc(most * sizeof *from), *before = malloc(most * sizeof *before);
         float *w = malloc(weights * sizeof *w), bias[64];
         fill(from, most, &rng);
@@ -144,8 +149,10 @@ static void test_both_ways(void **state)
         fill(w, weights, &rng);
         fill(bias, 64, &rng);
         for (int back = 0; back < 2; back++) {
-            const problem p = {g, back, seed & 1, from, w, seed % 3 ? bias : NULL, before,
-                               back ? picture : places};
+            const problem p = {g,        back,
+                               seed & 1, from,
+                               w,        seed % 3 ? bias : NULL,
+                               before,   back ? picture : places};
             run_levels(&p, seed & 1, pool, &worst);
         }
         free(from);
@@ -158,8 +165,8 @@ static void test_both_ways(void **state)
 
 static void test_choice(void **state)
 {
-    cr_conv_geometry g = {.cin = 64, .cout = 64, .h = 40, .w = 40, .kh = 3, .kw = 3, .pad_top = 1,
-                          .pad_left = 1};
+    cr_conv_geometry g = {
+        .cin = 64, .cout = 64, .h = 40, .w = 40, .kh = 3, .kw = 3, .pad_top = 1, .pad_left = 1};
     finish_geometry(&g);
     assert_true(cr_winograd_planes_pays(&g));
     g.cin = 16;

@@ -30,8 +30,13 @@ static inline cr_graph *train_model(const char *model, bool *batch_stats)
     *batch_stats = sscanf(model, "arch:%31[^:]:%d:%d", name, &size, &batch) == 3;
     if (*batch_stats) {
         cr_arch_layout layout;
-        const cr_arch_options o = {.name = name, .classes = 80, .height = size, .width = size,
-                                   .batch = batch, .seed = 1, .training = true};
+        const cr_arch_options o = {.name = name,
+                                   .classes = 80,
+                                   .height = size,
+                                   .width = size,
+                                   .batch = batch,
+                                   .seed = 1,
+                                   .training = true};
         must(cr_arch_graph(&o, &g, &layout, &err), &err);
         return g;
     }

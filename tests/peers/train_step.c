@@ -3,8 +3,9 @@
  *
  *     peers-train_step MODEL [--threads N] [--recompute]
  *
- * MODEL: train_model.h. Each line read from standard input is a number of steps; the answer is a line with the milliseconds
- * of each. At the end of the input: one line with the process's peak memory and the tape's (MB). */
+ * MODEL: train_model.h. Each line read from standard input is a number of steps; the answer is a
+ * line with the milliseconds of each. At the end of the input: one line with the process's peak
+ * memory and the tape's (MB). */
 #define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
 #include <stdlib.h>
