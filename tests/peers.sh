@@ -105,6 +105,7 @@ sections "ONNX" sh tests/peers/onnx.sh "$build"
 sections "random operators" random_operators
 sections "TFLite operators" "$python" tests/peers/tflite_ops.py "$build/tests/peers-run_model"
 one "weights of few bits" "$python" tests/peers/low_bits.py "$build/crayon" "$build/tests/peers-run_model"
+lines_of ncnn "$python" tests/peers/ncnn_models.py "$build/crayon" --small
 sections "Core ML" sh tests/peers/coreml.sh "$build"
 one autograd sh tests/peers/autograd.sh "$build"
 one "training pictures" "$python" tests/peers/augment_opencv.py "$build/tests/peers-augment_dump" "$build/crayon"

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """ncnn models as Crayon writes them, judged by ncnn.
 
+    ncnn_models.py CRAYON [--small]
     ncnn_models.py CRAYON [--coco yolov8n|yolox_nano FILE.param [--limit N] [--agreement A]]
 
 Single layers (each operator in the forms that a model may have), then every model of the data folder and
 the sample, are written as .param and .bin. Demanded of ncnn in float32: the outputs of ONNX Runtime within
 1e-4 of the largest value of each (3.2e-5 was seen, on NanoDet: Winograd convolutions); of float16 weights:
 a .bin of at most 51 %, of palettes of 8 bits 27 % where the model has 10 MB (a table takes 1 KB per layer). What ncnn has no layer for is refused in one line that
-names the node. With --coco: FILE in ncnn over coco-dev, mAP and agreement with the float model.
+names the node. --small: layers and the sample. With --coco: FILE in ncnn over coco-dev, mAP and agreement with the float model.
 """
 import argparse
 import contextlib
@@ -325,6 +326,7 @@ def check_coco(name, path, limit, least):
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("crayon")
+    p.add_argument("--small", action="store_true")
     p.add_argument("--coco", nargs=2)
     p.add_argument("--limit", type=int, default=0)
     p.add_argument("--agreement", type=float, default=0)
@@ -334,7 +336,8 @@ def main():
         return bad > 0
     with tempfile.TemporaryDirectory() as folder:
         check_layers(a.crayon, folder)
-        for model in [SAMPLE, *(os.path.join(DATA, "models", m + ".onnx") for m in MODEL_FILES)]:
+        names = [] if a.small else MODEL_FILES
+        for model in [SAMPLE, *(os.path.join(DATA, "models", m + ".onnx") for m in names)]:
             if os.path.exists(model):
                 check_model(a.crayon, model, folder)
     return bad > 0

@@ -47,6 +47,7 @@ quantize() { # model, float mAP, least agreement
     if [ "$1" = yolov8n ]; then
         "$python" tests/peers/quantized_coco.py "$data/models/$1.onnx" "$work/$1-int8.onnx"
         "$python" tests/peers/ir_out.py "$crayon" --quantized "$work/$1-int8.onnx"
+        "$python" tests/peers/ncnn_models.py "$crayon"
     fi
     "$python" tests/peers/tensors_ort.py "$build/tests/peers-run_model" "$work/$1-int8.onnx" \
         "$data/seed/bus.jpg" "$data/seed/frame_0000.jpg"
