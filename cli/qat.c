@@ -27,7 +27,7 @@ static const char help_head[] =
     "  --steps N            train so many steps, however long they take\n"
     "  --batch N            pictures per step (4)\n"
     "  --rate R             a step moves a number by so much of its size (3e-4; of a float model\n"
-    "                       with another activation 1e-2)\n"
+    "                       with another activation 3e-3)\n"
     "  --features W         what outputs of inner layers weigh against those of the head (1)\n"
     "  --train-size N|HxW   size of the pictures in training; smaller is faster (half of the\n"
     "                       model's from 448 on)\n"

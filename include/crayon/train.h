@@ -25,7 +25,7 @@ typedef struct cr_qat_options {
     int64_t steps;    /* instead, or what comes first of both; 0: no limit. Default 0 */
     int batch;        /* pictures per step, 1..1024; default 4 */
     double rate;      /* of what a number's size is, a step moves it by so much; 0: 3e-4 with a
-                         recipe, 1e-2 of a float model */
+                         recipe, 3e-3 of a float model */
     double features;  /* what the outputs of inner layers weigh against those of the head; default 1 */
     int height, width; /* pictures in training; smaller is faster. 0: half of the model's sides where
                           they are 448 and more and its layers take any size, else the model's */

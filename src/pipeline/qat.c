@@ -295,7 +295,7 @@ static cr_status train(study *s, const cr_progress *progress, cr_error *err)
     t.state_count = 2;
     if (progress) t.progress = *progress;
     t.optimiser.kind = CR_ADAMW;
-    t.optimiser.rate = o->rate > 0 ? o->rate : s->model->recipe ? 3e-4 : 1e-2;
+    t.optimiser.rate = o->rate > 0 ? o->rate : s->model->recipe ? 3e-4 : 3e-3;
     t.optimiser.final_rate = 0.02;
     t.optimiser.weight_decay = 0;
     t.optimiser.warm_up = WARM_UP;

@@ -12,7 +12,8 @@
 #include "quant/tune.h"
 
 static const float room = 2;
-static const double damping = .1;
+static const double damping = .4;
+static const size_t memory = (size_t)384 << 20; /* some thirty pictures of 640x640 */
 
 /* A scale per output channel of a convolution. */
 static cr_status add_weight(cr_recipe *r, const cr_tensor *w, cr_error *err)
@@ -88,6 +89,7 @@ cr_status cr_refit(cr_model *m, const cr_model *original, const cr_image_list *p
              "refitting needs pictures, and a model of one at a time");
     o.exact = original->graph;
     o.damping = damping;
+    o.memory = memory;
     o.centre = true;
     o.sweeps = 0;
     o.seed = seed;

@@ -30,7 +30,7 @@
 #include "quant/stage.h"
 
 static const double FINER = 0.3; /* scales become no finer than that (lattice.c) */
-enum { ROWS = 2, ROWS_OF_FEW_CODES = 4 }; /* per input of a layer */
+enum { ROWS = 2, ROWS_OF_FEW_CODES = 4, ROWS_OF_REFIT = 6 }; /* per input of a layer */
 enum { CHUNK = 8, CHECKED = 2 }; /* pictures whose rows are added at once; how many of them check */
 
 cr_tune_options cr_tune_options_default(void)
@@ -317,7 +317,8 @@ static cr_status sum_up(tuner *t, cr_error *err)
 {
     cr_gram *g = &t->current->gram;
     const bool few = has_few_codes(&t->entries[g->weight->id]->q);
-    CR_TRY(cr_gram_open(g, t->pictures, few ? ROWS_OF_FEW_CODES : ROWS, err));
+    const int64_t rows = t->o->exact ? ROWS_OF_REFIT : few ? ROWS_OF_FEW_CODES : ROWS;
+    CR_TRY(cr_gram_open(g, t->pictures, rows, err));
     t->rows[0] = cr_malloc(CHUNK * cr_gram_row_bytes(g));
     t->rows[1] = cr_malloc(CHUNK * cr_gram_row_bytes(g));
     t->shift = cr_calloc((size_t)(g->groups * g->out), sizeof *t->shift);

@@ -34,7 +34,7 @@ done
 # killed while it trains, then gone on with
 (qat --steps 20 --weights int4 -o c.onnx --checkpoint state >/dev/null) &
 tries=0
-until [ -e state ] || [ $tries -gt 300 ]; do sleep .2; tries=$((tries + 1)); done
+until [ -e state ] || [ $tries -gt 1500 ]; do sleep .04; tries=$((tries + 1)); done
 pkill -KILL -P $! 2>/dev/null
 wait
 [ -e c.onnx ] && echo "FAULT: it was done before it was killed"

@@ -327,9 +327,10 @@ static void early_stop_and_time(void **state)
     cr_trainer_free(&t);
     l.stop_at = -1;
     o.steps = 0;
-    o.seconds = 0.1;
+    o.seconds = 0.3; /* some hundred steps; on a machine under load, one at least */
     assert_int_equal(train(&l, &o, &t, NULL), CR_OK);
-    assert_true(cr_trainer_done(t) > 3); /* a step takes less than a millisecond */
+    assert_true(cr_trainer_done(t) >= 1);
+    assert_true(cr_trainer_done(t) < 2 || cr_trainer_steps(t) >= cr_trainer_done(t));
     cr_trainer_free(&t);
     lesson_close(&l);
 }
