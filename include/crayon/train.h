@@ -20,13 +20,17 @@
 extern "C" {
 #endif
 
+/* 1 with a recipe; 10 of a float model, where inner layers have more to mend than the head. */
+#define CR_FEATURES_AUTO (-1.0)
+
 typedef struct cr_qat_options {
     double minutes;   /* how long to train; 0: no limit. Default 20 */
     int64_t steps;    /* instead, or what comes first of both; 0: no limit. Default 0 */
     int batch;        /* pictures per step, 1..1024; default 4 */
     double rate;      /* of what a number's size is, a step moves it by so much; 0: 3e-4 with a
-                         recipe, 3e-3 of a float model */
-    double features;  /* what the outputs of inner layers weigh against those of the head; default 1 */
+                         recipe, 1e-3 of a float model */
+    double features;  /* what the outputs of inner layers weigh against those of the head; default
+                         CR_FEATURES_AUTO */
     int height, width; /* pictures in training; smaller is faster. 0: half of the model's sides where
                           they are 448 and more and its layers take any size, else the model's */
     bool vary;        /* mirrored, zoomed, lighter and darker; default true */

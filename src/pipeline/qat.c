@@ -37,13 +37,15 @@ typedef struct study {
     cr_distill *distill;
     cr_train_pictures *pictures;
     cr_judge *judge;
+    double features;
     float *start, *best_values;
     best best;
 } study;
 
 cr_qat_options cr_qat_options_default(void)
 {
-    return (cr_qat_options){.minutes = 20, .batch = 4, .features = 1, .vary = true, .judges = 16};
+    return (cr_qat_options){
+        .minutes = 20, .batch = 4, .features = CR_FEATURES_AUTO, .vary = true, .judges = 16};
 }
 
 static cr_status check(const cr_model *m, const cr_model *teacher, const cr_image_list *pictures,
@@ -64,7 +66,7 @@ static cr_status check(const cr_model *m, const cr_model *teacher, const cr_imag
     CR_CHECK(o->minutes >= 0 && o->steps >= 0 && (o->minutes > 0 || o->steps > 0), err,
              CR_ERR_ARGUMENT, "how long to train must be given: minutes or steps");
     CR_CHECK(o->batch >= 1 && o->batch <= 1024 && o->rate >= 0 && isfinite(o->rate) &&
-                 o->features >= 0 && isfinite(o->features),
+                 (o->features >= 0 || o->features == CR_FEATURES_AUTO) && isfinite(o->features),
              err, CR_ERR_ARGUMENT, "1 to 1024 pictures per step, a rate and features not below 0");
     return CR_OK;
 }
@@ -175,7 +177,7 @@ static cr_status drop_foreign_features(study *s, cr_error *err)
     if (st == CR_OK) cr_distill_loss(s->distill, s->student->tape, 1, sums, each);
     for (size_t i = plan->head; i < plan->count; i++) kept += each[i] < FOREIGN;
     for (size_t i = plan->head; st == CR_OK && i < plan->count; i++)
-        cr_distill_set_weight(s->distill, i, each[i] < FOREIGN ? s->o->features / (double)kept : 0);
+        cr_distill_set_weight(s->distill, i, each[i] < FOREIGN ? s->features / (double)kept : 0);
     cr_free(each);
     return st;
 }
@@ -263,7 +265,7 @@ static uint64_t task_of(const study *s)
     uint64_t h = cr_train_hash(0, s->start, (size_t)s->student->count * sizeof *s->start);
     h = cr_train_hash(h, in->dim, 4 * sizeof *in->dim);
     h = cr_train_hash(h, &o->rate, sizeof o->rate);
-    h = cr_train_hash(h, &o->features, sizeof o->features);
+    h = cr_train_hash(h, &s->features, sizeof s->features);
     const unsigned char vary = o->vary;
     h = cr_train_hash(h, &vary, 1);
     for (size_t i = 0; i < s->report->pictures; i++)
@@ -295,7 +297,7 @@ static cr_status train(study *s, const cr_progress *progress, cr_error *err)
     t.state_count = 2;
     if (progress) t.progress = *progress;
     t.optimiser.kind = CR_ADAMW;
-    t.optimiser.rate = o->rate > 0 ? o->rate : s->model->recipe ? 3e-4 : 3e-3;
+    t.optimiser.rate = o->rate > 0 ? o->rate : s->model->recipe ? 3e-4 : 1e-3;
     t.optimiser.final_rate = 0.02;
     t.optimiser.weight_decay = 0;
     t.optimiser.warm_up = WARM_UP;
@@ -333,7 +335,7 @@ static cr_status run(study *s, const cr_image_list *pictures, const cr_progress 
                      cr_error *err)
 {
     int height, width;
-    CR_TRY(cr_distill_plan_make(s->teacher, s->o->features, &s->plan, err));
+    CR_TRY(cr_distill_plan_make(s->teacher, s->features, &s->plan, err));
     CR_TRY(cr_distill_cut(s->teacher->graph, s->plan.names, s->plan.name_count, &s->taught, err));
     choose_size(s, &height, &width);
     CR_TRY(open_pictures(s, pictures, height, width, err));
@@ -354,6 +356,7 @@ cr_status cr_qat(cr_model *model, const cr_model *teacher, const cr_image_list *
         .model = model, .teacher = teacher, .o = options, .report = report ? report : &unused};
     *s.report = (cr_qat_report){.agreement_before = NAN, .agreement_after = NAN};
     CR_TRY(check(model, teacher, pictures, options, err));
+    s.features = options->features >= 0 ? options->features : model->recipe ? 1 : 10;
     const cr_status st = run(&s, pictures, progress, err);
     cr_judge_close(&s.judge);
     cr_train_pictures_close(&s.pictures);
