@@ -318,7 +318,8 @@ static cr_status train(study *s, const cr_progress *progress, cr_error *err)
     return st;
 }
 
-/* The best state, or the model as it was. */
+/* The best state, or the model as it was: a quantized one whose agreement fell, whatever its error
+ * says, is not better. */
 static cr_status finish(study *s, bool trained, cr_error *err)
 {
     cr_verdict v;
@@ -326,6 +327,10 @@ static cr_status finish(study *s, bool trained, cr_error *err)
     cr_student_copy_in(s->student, better ? s->best_values : s->start);
     if (!better) return s->model->recipe ? CR_OK : cr_student_graduate(s->student, err);
     CR_TRY(cr_student_judge(s->student, s->judge, true, &v, err));
+    if (s->model->recipe && v.agreement < s->report->agreement_before) {
+        s->report->best = 0;
+        return CR_OK;
+    }
     s->report->error_after = v.error;
     s->report->agreement_after = v.agreement;
     return cr_student_graduate(s->student, err);
