@@ -31,17 +31,19 @@ void cli_be_quiet(int rank)
     if (!freopen("/dev/null", "w", stdout)) fclose(stdout);
 }
 
-/* A message is one line whatever a file's names hold: control characters become '?'. */
+/* A message is one line whatever a file's names hold: control characters become '?'. It is written
+ * at once, so that lines of several processes stay whole. */
 static void print_line(const char *text)
 {
+    char line[2048], rank[32] = "";
     cli_progress_clear();
-    fputs("crayon: ", stderr);
-    if (quiet_rank) fprintf(stderr, "process %d: ", quiet_rank);
-    for (; *text; text++) {
-        const unsigned char c = (unsigned char)*text;
-        fputc(c < ' ' || c == 127 ? '?' : c, stderr);
-    }
-    fputc('\n', stderr);
+    if (quiet_rank) snprintf(rank, sizeof rank, "process %d: ", quiet_rank);
+    snprintf(line, sizeof line - 1, "crayon: %s%s", rank, text);
+    char *c = line;
+    for (; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 127) *c = '?';
+    *c++ = '\n';
+    fwrite(line, 1, (size_t)(c - line), stderr);
 }
 
 int cli_fail(const cr_error *err)
