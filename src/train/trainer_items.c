@@ -29,9 +29,10 @@ static float *vector_of(char *message)
     return (float *)(void *)(message + sizeof(cr_item_words));
 }
 
+/* Messages lie one after the other: each ends where the next one may begin. */
 static size_t message_size(const cr_items *s)
 {
-    return sizeof(cr_item_words) + s->count * sizeof(float);
+    return cr_round_up(sizeof(cr_item_words) + s->count * sizeof(float), CR_ALIGN);
 }
 
 cr_status cr_items_create(const cr_trained *list, size_t n, cr_items **out, cr_error *err)
@@ -50,6 +51,7 @@ cr_status cr_items_create(const cr_trained *list, size_t n, cr_items **out, cr_e
         cr_items_free(&s);
         return CR_NOMEM(err);
     }
+    memset(s->message, 0, message_size(s)); /* what lies between messages, too, is sent */
     *out = s;
     return CR_OK;
 }

@@ -134,6 +134,7 @@ int main(int argc, char **argv)
     cr_recipe *given = model->recipe;
     if (!given) {
         fprintf(stderr, "%s is not quantized\n", argv[1]);
+        cr_model_free(&model);
         return 1;
     }
     const cr_fake_quant_options o = cr_fake_quant_options_default();
