@@ -112,7 +112,7 @@ static cr_model *write_and_open(cr_model *m, const cr_fake_quant *q, const cr_ta
 {
     cr_error err;
     cr_recipe *trained;
-    cr_model *out;
+    cr_model *out = NULL;
     if (cr_fake_quant_recipe(q, tape, &trained, &err) != CR_OK ||
         cr_model_attach(m, trained, &err) != CR_OK ||
         cr_model_export(m, path, NULL, &err) != CR_OK ||
