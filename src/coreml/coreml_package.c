@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "coreml/coreml.h"
+#include "crayon/cluster.h"
 
 #define MODEL   "Data/com.apple.CoreML/model.mlmodel"
 #define WEIGHTS "Data/com.apple.CoreML/weights/weight.bin"
@@ -175,6 +176,7 @@ static cr_status check_target(const char *path, cr_error *err)
 cr_status cr_coreml_package(const char *path, const void *model, size_t model_size,
                             const void *weights, size_t weights_size, cr_error *err)
 {
+    if (cr_cluster_rank() > 0) return CR_OK; /* one of several processes writes */
     size_t n = strlen(path);
     while (n > 1 && path[n - 1] == '/') n--;
     char *target = cr_malloc(n + 1), *made = cr_malloc(n + 16);

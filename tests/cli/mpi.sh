@@ -22,6 +22,17 @@ for n in 2 3; do
     cmp one.json "$n.json" && cmp one.onnx "$n.onnx" && echo "$n processes: the statistics and model of one"
     [ "$(grep -c '^size' "$n.log")" = 1 ] && echo "and one of them speaks"
 done
+# a folder is made whole by one of them, twice: the second takes the place of the first
+"$CRAYON" quantize "$@" -o one.mlpackage >/dev/null 2>&1
+for try in made replaced; do
+    run 3 quantize "$@" -o 3.mlpackage >/dev/null && diff -r one.mlpackage 3.mlpackage &&
+        echo "package $try: that of one process"
+done
+mkfifo pipe
+cat pipe >received &
+run 2 quantize "$@" -o 2.onnx --save-stats pipe >/dev/null
+wait $!
+cmp one.json received && echo "a pipe gets what one of them writes"
 "$CRAYON" eval one.onnx --images scenes/images --labels scenes/instances.json --json --save-detections one.det >one.eval
 run 2 eval one.onnx --images scenes/images --labels scenes/instances.json --json --save-detections two.det >two.eval
 cmp one.eval two.eval && cmp one.det two.det && echo "eval: the same"
@@ -32,9 +43,11 @@ set -- "$SAMPLE" --images scenes/images --threads 1 --batch 2 --steps 3 --train-
     --rounding nearest
 "$CRAYON" qat "$@" -o one.qat.onnx --curve one.curve >/dev/null 2>&1
 for n in 2 3; do
-    run $n qat "$@" -o $n.qat.onnx --curve $n.curve >/dev/null
+    run $n qat "$@" -o $n.qat.onnx --curve $n.curve >$n.log
     cmp one.qat.onnx $n.qat.onnx && echo "qat: the same by $n processes"
 done
+[ "$(grep -c '^step' 3.log)" = "$(grep '^step' 3.log | sort -u | wc -l)" ] && grep -q '^step' 3.log &&
+    echo "one of them tells how it goes"
 cut -f1,3- one.curve >a && cut -f1,3- 2.curve | cmp - a && [ "$(wc -l <a)" = 4 ] && echo "and its losses"
 set -- --arch pico --imgsz 96 --data scenes/images --labels scenes/instances.json --batch 4 --pass 2 --steps 3 --threads 1
 "$CRAYON" train "$@" -o one.train.onnx >/dev/null 2>&1
