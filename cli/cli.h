@@ -39,10 +39,11 @@ int cmd_train(int argc, char **argv);
 
 /* ---- messages -------------------------------------------------------------------------------- */
 
+/* From now on all but errors is another process's to print; errors name this one. */
+void cli_be_quiet(int rank);
+
 /* Prints "crayon: MESSAGE" as one line on stderr; returns CLI_FAILED. */
 int cli_fail(const cr_error *err);
-/* From now on results and warnings are another process's to print; errors name this one. */
-void cli_be_quiet(int rank);
 int cli_failf(const char *format, ...) CLI_PRINTF(1, 2);
 
 /* Prints "crayon: VERB: MESSAGE; see 'crayon VERB --help'" on stderr; returns CLI_USAGE. */
@@ -50,6 +51,10 @@ int cli_usage(const char *format, ...) CLI_PRINTF(1, 2);
 
 /* Prints "crayon: warning: MESSAGE" as one line on stderr. */
 void cli_warn(const char *format, ...) CLI_PRINTF(1, 2);
+
+/* The library's callbacks: a warning, and a line about how the work goes, on stderr as it is. */
+void cli_warn_line(void *unused, const char *line);
+void cli_say_line(void *unused, const char *line);
 
 /* Names the verb for cli_usage. */
 void cli_set_verb(const char *verb);

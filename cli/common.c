@@ -75,6 +75,20 @@ void cli_warn(const char *format, ...)
     print_line(line);
 }
 
+void cli_warn_line(void *unused, const char *line)
+{
+    (void)unused;
+    cli_warn("%s", line);
+}
+
+void cli_say_line(void *unused, const char *line)
+{
+    (void)unused;
+    if (quiet_rank) return;
+    cli_progress_clear();
+    fprintf(stderr, "%s\n", line);
+}
+
 int cli_usage(const char *format, ...)
 {
     char text[768], line[1024];

@@ -235,19 +235,6 @@ static int check_usage(job *j, int argc, char **argv)
 
 /* ---- the work ---- */
 
-static void on_warning(void *user, const char *line)
-{
-    (void)user;
-    cli_warn("%s", line);
-}
-
-static void on_judgement(void *user, const char *line)
-{
-    (void)user;
-    cli_progress_clear();
-    fprintf(stderr, "%s\n", line);
-}
-
 /* Hours of work do not end at a picture that cannot be read. */
 static cr_status leave_bad_out(job *j, cr_error *err)
 {
@@ -430,8 +417,8 @@ int cmd_qat(int argc, char **argv)
     cli_plan_finish(&j.plan);
     j.plan.options.threads = j.train.threads = j.common.threads;
     j.train.seed = j.plan.options.seed;
-    j.train.warn = on_warning;
-    j.train.tell = on_judgement;
+    j.train.warn = cli_warn_line;
+    j.train.tell = cli_say_line;
     cr_status st = prepare(&j, &err);
     if (st == CR_OK) st = swap(&j, &err);
     if (st == CR_OK) st = quantize(&j, &err);

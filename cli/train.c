@@ -220,20 +220,6 @@ static int take_option(int code, char **argv, job *j)
     }
 }
 
-static void say(void *user, const char *line)
-{
-    (void)user;
-    cli_progress_clear();
-    fprintf(stderr, "%s\n", line);
-}
-
-static void warn(void *user, const char *line)
-{
-    (void)user;
-    cli_progress_clear();
-    cli_warn("%s", line);
-}
-
 static int check(job *j, int given, char **argv)
 {
     cr_train_options *t = &j->train;
@@ -319,8 +305,8 @@ static cr_status run(job *j, cr_error *err)
     j->train.width = j->common.width;
     j->train.threads = j->common.threads;
     j->train.progress = cli_progress();
-    j->train.say = say;
-    j->train.warn = warn;
+    j->train.say = cli_say_line;
+    j->train.warn = cli_warn_line;
     cr_status st = j->report ? cli_check_writable(j->report, err) : CR_OK;
     if (st == CR_OK) st = cli_check_writable(j->out, err);
     if (st == CR_OK) st = cr_train(&j->train, j->out, &r, err);
