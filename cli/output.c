@@ -17,9 +17,13 @@ static cr_status io_error(cr_error *err, const char *path, const char *what)
     return cli_error(err, CR_ERR_IO, "%s: cannot %s: %s", path, what, strerror(errno));
 }
 
+/* What a file must not take the place of: a device, a FIFO, or the link that stands for an open
+ * file, whatever that is (/dev/stdout). */
 static bool is_special(const char *path)
 {
     struct stat info;
+    const bool kernel = !strncmp(path, "/dev/", 5) || !strncmp(path, "/proc/", 6);
+    if (kernel && !lstat(path, &info) && S_ISLNK(info.st_mode)) return true;
     return !stat(path, &info) && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
 }
 
@@ -38,7 +42,7 @@ cr_status cli_file_open(cli_file *file, const char *path, cr_error *err)
         return CR_OK;
     }
     if (is_special(path)) {
-        file->stream = fopen(path, "wb");
+        file->stream = fopen(cr_cluster_rank() == 0 ? path : "/dev/null", "wb");
         return file->stream ? CR_OK : io_error(err, path, "write");
     }
     const size_t size = strlen(path) + 12;
@@ -92,6 +96,8 @@ void cli_file_abort(cli_file *file)
 cr_status cli_check_writable(const char *path, cr_error *err)
 {
     cli_file probe;
+    if (is_special(path)) /* opening a FIFO is an event for its reader */
+        return access(path, W_OK) ? io_error(err, path, "write") : CR_OK;
     const cr_status st = cli_file_open(&probe, path, err);
     cli_file_abort(&probe);
     return st;

@@ -73,9 +73,20 @@ cr_status cr_file_read_at(const char *path, uint64_t offset, size_t size, void *
 }
 
 struct cr_outfile {
-    char *path, *temp;
+    char *path, *temp; /* temp: what is open */
+    bool direct;       /* `temp` is the target itself */
     FILE *stream;
 };
+
+/* Is there something that a file must not take the place of: a device, a FIFO, or the link that
+ * stands for an open file, whatever that is (/dev/stdout)? */
+static bool is_special(const char *path)
+{
+    struct stat info;
+    const bool kernel = !strncmp(path, "/dev/", 5) || !strncmp(path, "/proc/", 6);
+    if (kernel && !lstat(path, &info) && S_ISLNK(info.st_mode)) return true;
+    return !stat(path, &info) && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
+}
 
 static void outfile_free(cr_outfile **f)
 {
@@ -84,6 +95,29 @@ static void outfile_free(cr_outfile **f)
     cr_free((*f)->temp);
     cr_free(*f);
     *f = NULL;
+}
+
+static bool open_direct(cr_outfile *f)
+{
+    f->direct = true;
+    strcpy(f->temp, cr_cluster_rank() == 0 ? f->path : "/dev/null");
+    f->stream = fopen(f->temp, "wb");
+    return f->stream;
+}
+
+static bool open_temporary(cr_outfile *f)
+{
+    sprintf(f->temp, "%s.tmp-XXXXXX", f->path);
+    const int fd = mkstemp(f->temp);
+    const mode_t mask = umask(0);
+    umask(mask);
+    if (fd >= 0) f->stream = fdopen(fd, "wb");
+    if (f->stream && !fchmod(fd, 0666 & ~mask)) return true;
+    const int why = errno;
+    if (fd >= 0) unlink(f->temp);
+    if (fd >= 0 && !f->stream) close(fd);
+    errno = why;
+    return false;
 }
 
 cr_status cr_outfile_open(const char *path, cr_outfile **out, cr_error *err)
@@ -97,20 +131,13 @@ cr_status cr_outfile_open(const char *path, cr_outfile **out, cr_error *err)
         outfile_free(&f);
         return CR_NOMEM(err);
     }
-    sprintf(f->temp, "%s.tmp-XXXXXX", path);
-    const int fd = mkstemp(f->temp);
-    const mode_t mask = umask(0);
-    umask(mask);
-    if (fd >= 0) f->stream = fdopen(fd, "wb");
-    if (!f->stream || fchmod(fd, 0666 & ~mask)) {
-        const int why = errno;
-        if (fd >= 0) unlink(f->temp);
-        if (fd >= 0 && !f->stream) close(fd);
-        outfile_free(&f);
-        return cr_fail(err, CR_ERR_IO, "%s: cannot write: %s", path, strerror(why));
+    if (is_special(path) ? open_direct(f) : open_temporary(f)) {
+        *out = f;
+        return CR_OK;
     }
-    *out = f;
-    return CR_OK;
+    const int why = errno;
+    outfile_free(&f);
+    return cr_fail(err, CR_ERR_IO, "%s: cannot write: %s", path, strerror(why));
 }
 
 FILE *cr_outfile_stream(cr_outfile *f) { return f->stream; }
@@ -119,7 +146,7 @@ const char *cr_outfile_temp_path(const cr_outfile *f) { return f->temp; }
 void cr_outfile_abort(cr_outfile **f)
 {
     if (!f || !*f) return;
-    unlink((*f)->temp);
+    if (!(*f)->direct) unlink((*f)->temp);
     outfile_free(f);
 }
 
@@ -127,11 +154,12 @@ cr_status cr_outfile_commit(cr_outfile **f, cr_error *err)
 {
     cr_outfile *o = *f;
     errno = 0;
-    bool ok = !ferror(o->stream) && !fflush(o->stream) && !fsync(fileno(o->stream));
+    bool ok = !ferror(o->stream) && !fflush(o->stream);
+    ok = ok && (o->direct || !fsync(fileno(o->stream)));
     ok = !fclose(o->stream) && ok;
     o->stream = NULL;
     const bool mine = cr_cluster_rank() == 0; /* one of several processes writes */
-    ok = ok && !(mine ? rename(o->temp, o->path) : unlink(o->temp));
+    ok = ok && (o->direct || !(mine ? rename(o->temp, o->path) : unlink(o->temp)));
     if (ok) {
         outfile_free(f);
         return CR_OK;

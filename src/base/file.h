@@ -15,7 +15,9 @@ cr_status cr_file_read(const char *path, size_t limit, unsigned char **bytes, si
 cr_status cr_file_read_at(const char *path, uint64_t offset, size_t size, void *out, cr_error *err);
 
 /* A file under a temporary name beside its target. Commit flushes to disk and renames over the
- * target; abort (or a failed commit) removes the temporary file and leaves the target as it was. */
+ * target; abort (or a failed commit) removes the temporary file and leaves the target as it was.
+ * What is no regular file (/dev/stdout, /dev/null, a FIFO) is never replaced: it is written as the
+ * bytes come. Of several processes (crayon/cluster.h) the first one's file is kept. */
 typedef struct cr_outfile cr_outfile;
 cr_status cr_outfile_open(const char *path, cr_outfile **out, cr_error *err);
 FILE *cr_outfile_stream(cr_outfile *f);

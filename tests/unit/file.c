@@ -1,5 +1,5 @@
 /* Files: what is no regular file is refused at once, limits hold, writes are complete or absent. */
-#define _POSIX_C_SOURCE 200809L
+#define _DEFAULT_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,10 +7,12 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -116,6 +118,55 @@ static void writing_is_atomic(void **state)
     assert_null(f);
 }
 
+static void reads(const char *name, const char *content)
+{
+    char text[64] = "";
+    FILE *f = fopen(name, "rb");
+    assert_non_null(f);
+    text[fread(text, 1, sizeof text - 1, f)] = 0;
+    fclose(f);
+    assert_string_equal(text, content);
+}
+
+/* A name below /dev that stands for whatever file is open, a FIFO with its reader, a device: what
+ * is written goes through them, and they stay what they are. */
+static void special_files_stay(void **state)
+{
+    (void)state;
+    cr_error err;
+    cr_outfile *f;
+    struct stat info;
+    char text[8] = "", link[32], device[112];
+    FILE *target = fopen(path, "wb+");
+    assert_non_null(target);
+    snprintf(link, sizeof link, "/dev/fd/%d", fileno(target));
+    if (!access("/dev/fd", F_OK)) {
+        assert_int_equal(cr_file_write(link, "open", 4, &err), CR_OK);
+        reads(path, "open");
+    }
+    fclose(target);
+    unlink(path);
+
+    assert_int_equal(mkfifo(path, 0600), 0);
+    const int reader = open(path, O_RDONLY | O_NONBLOCK);
+    assert_int_equal(cr_outfile_open(path, &f, &err), CR_OK);
+    cr_outfile_abort(&f);
+    assert_int_equal(cr_file_write(path, "pipe", 4, &err), CR_OK);
+    assert_int_equal(read(reader, text, sizeof text), 4);
+    assert_string_equal(text, "pipe");
+    close(reader);
+    assert_true(!lstat(path, &info) && S_ISFIFO(info.st_mode));
+    unlink(path);
+
+    snprintf(device, sizeof device, "%s/d", folder);
+    if (mknod(device, S_IFCHR | 0600, makedev(1, 7))) return; /* /dev/full; for root only */
+    const cr_status st = cr_file_write(device, "x", 1, &err);
+    const bool stays = !lstat(device, &info) && S_ISCHR(info.st_mode);
+    unlink(device);
+    assert_true(stays);
+    assert_int_equal(st, CR_ERR_IO);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -123,6 +174,7 @@ int main(void)
         cmocka_unit_test(no_files),
         cmocka_unit_test(sizes),
         cmocka_unit_test(writing_is_atomic),
+        cmocka_unit_test(special_files_stay),
     };
     return cmocka_run_group_tests(tests, make_folder, drop_folder);
 }
