@@ -64,8 +64,9 @@ static bool append_masks(cli_boxes *b, const char **at, size_t n)
     return true;
 }
 
-static bool unpack(cli_boxes *b, const char *at)
+static bool unpack(cli_boxes *b, const void *bytes)
 {
+    const char *at = bytes;
     header h;
     memcpy(&h, at, sizeof h);
     at += sizeof h;
@@ -85,19 +86,16 @@ static cr_status gather(const cli_boxes *mine, cli_boxes *all, cr_error *err)
 {
     char *packed = NULL;
     size_t bytes = 0;
-    void *together = NULL;
-    size_t *sizes = calloc((size_t)cr_cluster_size(), sizeof *sizes);
+    cr_cluster_part *parts = NULL;
     FILE *f = open_memstream(&packed, &bytes);
     if (f) pack(f, mine);
-    const bool packs = f && !fclose(f) && sizes;
+    const bool packs = f && !fclose(f);
     cr_status st = packs ? CR_OK : cli_error(err, CR_ERR_MEMORY, "out of memory");
     st = cr_cluster_agree(st, err);
-    if (st == CR_OK) st = cr_cluster_gather(packed, bytes, &together, sizes, err);
-    const char *at = together;
-    for (int r = 0; st == CR_OK && r < cr_cluster_size(); at += sizes[r++])
-        if (!unpack(all, at)) st = cli_error(err, CR_ERR_MEMORY, "out of memory for detections");
-    free(together);
-    free(sizes);
+    if (st == CR_OK) st = cr_cluster_gather(packed, bytes, &parts, err);
+    for (int r = 0; st == CR_OK && r < cr_cluster_size(); r++)
+        if (!unpack(all, parts[r].bytes)) st = cli_error(err, CR_ERR_MEMORY, "out of memory for detections");
+    free(parts);
     free(packed);
     return st;
 }

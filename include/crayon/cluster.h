@@ -8,6 +8,8 @@
 #ifndef CRAYON_CLUSTER_H
 #define CRAYON_CLUSTER_H
 
+#include <stddef.h>
+
 #include "crayon/status.h"
 
 #ifdef __cplusplus
@@ -24,9 +26,14 @@ CR_API void cr_cluster_leave(void);
 CR_API int cr_cluster_rank(void); /* 0 .. size - 1 */
 CR_API int cr_cluster_size(void);
 
-/* All ranks' bytes, one after the other by rank, in *all (the caller's, free()); sizes:
- * [cr_cluster_size()], at most 4096. */
-CR_API cr_status cr_cluster_gather(const void *mine, size_t bytes, void **all, size_t *sizes,
+/* What one rank gave. */
+typedef struct cr_cluster_part {
+    const void *bytes; /* aligned to 64 bytes */
+    size_t size;
+} cr_cluster_part;
+
+/* *parts: [cr_cluster_size()], what each rank gave, by rank; one block of the caller's, free(). */
+CR_API cr_status cr_cluster_gather(const void *mine, size_t size, cr_cluster_part **parts,
                                    cr_error *err);
 /* What the first rank that failed says, on all ranks; CR_OK if none did. */
 CR_API cr_status cr_cluster_agree(cr_status status, cr_error *err);

@@ -11,8 +11,10 @@
 
 #include "base/cluster_calls.h"
 #include "base/error.h"
+#include "base/mem.h"
 
 enum { MOST_RANKS = 4096 };
+static const char no_answer[] = "MPI: the ranks do not answer";
 
 static const cr_cluster_calls *calls; /* NULL: alone */
 static int own_rank, ranks = 1;
@@ -99,29 +101,36 @@ cr_status cr_cluster_start(cr_error *err)
     return CR_OK;
 }
 
-static cr_status gather_bytes(const void *mine, size_t bytes, void **all, size_t *sizes,
-                              cr_error *err)
+/* The parts and room for their bytes in one block; *places: where those of each rank go. */
+static cr_cluster_part *make_parts(const size_t *sizes, char **places)
 {
-    size_t sum = 1;
-    CR_CHECK(calls->gather_size(bytes, sizes), err, CR_ERR_IO, "MPI: the ranks do not answer");
-    for (int r = 0; r < ranks; r++) sum += sizes[r];
-    *all = malloc(sum);
-    if (!*all) return CR_NOMEM(err);
-    if (calls->gather(mine, bytes, *all, sizes)) return CR_OK;
-    free(*all);
-    *all = NULL;
-    return cr_fail(err, CR_ERR_IO, "MPI: the ranks do not answer");
+    const size_t head = cr_round_up((size_t)ranks * sizeof(cr_cluster_part), CR_ALIGN);
+    size_t all = head;
+    for (int r = 0; r < ranks; r++) all += cr_round_up(sizes[r], CR_ALIGN);
+    cr_cluster_part *parts = aligned_alloc(CR_ALIGN, all);
+    if (!parts) return NULL;
+    char *at = (char *)parts + head;
+    for (int r = 0; r < ranks; at += cr_round_up(sizes[r++], CR_ALIGN)) {
+        places[r] = at;
+        parts[r] = (cr_cluster_part){at, sizes[r]};
+    }
+    return parts;
 }
 
-cr_status cr_cluster_gather(const void *mine, size_t bytes, void **all, size_t *sizes,
-                            cr_error *err)
+cr_status cr_cluster_gather(const void *mine, size_t size, cr_cluster_part **parts, cr_error *err)
 {
-    *all = NULL;
-    if (ranks > 1) return gather_bytes(mine, bytes, all, sizes, err);
-    sizes[0] = bytes;
-    *all = malloc(bytes + 1);
-    if (!*all) return CR_NOMEM(err);
-    if (bytes) memcpy(*all, mine, bytes);
+    size_t sizes[MOST_RANKS] = {size};
+    char *places[MOST_RANKS];
+    *parts = NULL;
+    CR_CHECK(ranks == 1 || calls->gather_size(size, sizes), err, CR_ERR_IO, "%s", no_answer);
+    cr_cluster_part *made = make_parts(sizes, places);
+    if (!made) return CR_NOMEM(err);
+    if (ranks == 1 && size) memcpy(places[0], mine, size);
+    if (ranks > 1 && !calls->gather(mine, places, sizes)) {
+        free(made);
+        return cr_fail(err, CR_ERR_IO, "%s", no_answer);
+    }
+    *parts = made;
     return CR_OK;
 }
 
@@ -131,15 +140,14 @@ cr_status cr_cluster_agree(cr_status status, cr_error *err)
     cr_error mine = {.status = status};
     if (status != CR_OK && err) mine = *err;
     mine.status = status;
-    size_t sizes[MOST_RANKS];
-    void *all;
-    CR_TRY(gather_bytes(&mine, sizeof mine, &all, sizes, err));
-    const cr_error *said = all;
+    cr_cluster_part *parts;
+    CR_TRY(cr_cluster_gather(&mine, sizeof mine, &parts, err));
     cr_status st = CR_OK;
     for (int r = 0; r < ranks && st == CR_OK; r++) {
-        st = said[r].status;
-        if (st != CR_OK && err) *err = said[r];
+        const cr_error *said = parts[r].bytes;
+        st = said->status;
+        if (st != CR_OK && err) *err = *said;
     }
-    free(all);
+    free(parts);
     return st;
 }

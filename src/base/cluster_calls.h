@@ -7,9 +7,9 @@
 
 typedef struct cr_cluster_calls {
     bool (*start)(int *rank, int *size);
-    /* sizes[] of all ranks first, then their bytes: each false on failure. */
+    /* Sizes of all ranks' parts first, then rank r's sizes[r] bytes to all[r]; false on failure. */
     bool (*gather_size)(size_t mine, size_t *sizes);
-    bool (*gather)(const void *mine, size_t bytes, void *all, const size_t *sizes);
+    bool (*gather)(const void *mine, char *const *all, const size_t *sizes);
     void (*end)(void);
 } cr_cluster_calls;
 

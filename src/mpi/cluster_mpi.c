@@ -34,13 +34,13 @@ static bool gather_size(size_t mine, size_t *sizes)
 }
 
 /* One rank after the other sends its bytes to all. */
-static bool gather(const void *mine, size_t bytes, void *all, const size_t *sizes)
+static bool gather(const void *mine, char *const *all, const size_t *sizes)
 {
     int rank;
-    char *at = all;
     if (MPI_Comm_rank(MPI_COMM_WORLD, &rank)) return false;
     for (int r = 0; r < ranks; r++) {
-        if (r == rank && bytes) memcpy(at, mine, bytes);
+        char *at = all[r];
+        if (r == rank && sizes[r]) memcpy(at, mine, sizes[r]);
         for (size_t left = sizes[r]; left;) {
             const size_t n = left < PIECE ? left : PIECE;
             if (MPI_Bcast(at, (int)n, MPI_BYTE, r, MPI_COMM_WORLD)) return false;

@@ -98,8 +98,9 @@ static cr_status unpack_tensor(cr_stats *s, const char **at, cr_error *err)
     return CR_OK;
 }
 
-static cr_status merge_packed(cr_stats *whole, const char *at, cr_error *err)
+static cr_status merge_packed(cr_stats *whole, const void *bytes, cr_error *err)
 {
+    const char *at = bytes;
     cr_stats *s;
     size_t count;
     CR_TRY(cr_stats_create(&s, err));
@@ -119,16 +120,12 @@ cr_status cr_stats_share(cr_stats *whole, const cr_stats *part, cr_status status
     char *mine = cr_malloc(bytes + 1);
     if (status == CR_OK && !mine) status = CR_NOMEM(err);
     if (status == CR_OK) pack(part, mine);
-    void *all = NULL;
-    size_t *sizes = cr_calloc((size_t)cr_cluster_size(), sizeof *sizes);
-    if (status == CR_OK && !sizes) status = CR_NOMEM(err);
+    cr_cluster_part *parts = NULL;
     cr_status st = cr_cluster_agree(status, err);
-    if (st == CR_OK) st = cr_cluster_gather(mine, bytes, &all, sizes, err);
-    const char *at = all;
-    for (int r = 0; st == CR_OK && r < cr_cluster_size(); at += sizes[r++])
-        st = merge_packed(whole, at, err);
-    free(all);
-    cr_free(sizes);
+    if (st == CR_OK) st = cr_cluster_gather(mine, bytes, &parts, err);
+    for (int r = 0; st == CR_OK && r < cr_cluster_size(); r++)
+        st = merge_packed(whole, parts[r].bytes, err);
+    free(parts);
     cr_free(mine);
     return st;
 }

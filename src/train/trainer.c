@@ -360,14 +360,11 @@ static cr_status read_clock(const cr_trainer *t, double *seconds, cr_error *err)
 {
     *seconds = t->c.seconds + now() - t->begun;
     if (cr_cluster_size() == 1) return CR_OK;
-    void *all;
-    size_t *sizes = cr_calloc((size_t)cr_cluster_size(), sizeof *sizes);
-    if (!sizes) return CR_NOMEM(err);
-    const cr_status st = cr_cluster_gather(seconds, sizeof *seconds, &all, sizes, err);
-    if (st == CR_OK) memcpy(seconds, all, sizeof *seconds);
-    free(all);
-    cr_free(sizes);
-    return st;
+    cr_cluster_part *parts;
+    CR_TRY(cr_cluster_gather(seconds, sizeof *seconds, &parts, err));
+    *seconds = *(const double *)parts[0].bytes;
+    free(parts);
+    return CR_OK;
 }
 
 static cr_status make_step(cr_trainer *t, cr_error *err)

@@ -11,28 +11,21 @@
 #include "base/mem.h"
 #include "crayon/cluster.h"
 
+typedef struct message {
+    cr_item_words words;
+    float vector[];
+} message;
+
 struct cr_items {
     const cr_trained *list;
     size_t n, count;     /* numbers of all */
     float *sum, *before; /* before: statistics where the step began */
-    char *message;       /* words, then the vector of this process's item */
-    size_t *sizes;
+    message *message; /* of this process's item */
 };
 
-static cr_item_words *words_of(char *message)
-{
-    return (cr_item_words *)(void *)message;
-}
-
-static float *vector_of(char *message)
-{
-    return (float *)(void *)(message + sizeof(cr_item_words));
-}
-
-/* Messages lie one after the other: each ends where the next one may begin. */
 static size_t message_size(const cr_items *s)
 {
-    return cr_round_up(sizeof(cr_item_words) + s->count * sizeof(float), CR_ALIGN);
+    return sizeof *s->message + s->count * sizeof *s->message->vector;
 }
 
 cr_status cr_items_create(const cr_trained *list, size_t n, cr_items **out, cr_error *err)
@@ -46,12 +39,10 @@ cr_status cr_items_create(const cr_trained *list, size_t n, cr_items **out, cr_e
     s->sum = cr_aligned_alloc(s->count * sizeof *s->sum);
     s->before = cr_aligned_alloc(s->count * sizeof *s->before);
     s->message = cr_aligned_alloc(message_size(s));
-    s->sizes = cr_calloc((size_t)cr_cluster_size(), sizeof *s->sizes);
-    if (!s->sum || !s->before || !s->message || !s->sizes) {
+    if (!s->sum || !s->before || !s->message) {
         cr_items_free(&s);
         return CR_NOMEM(err);
     }
-    memset(s->message, 0, message_size(s)); /* what lies between messages, too, is sent */
     *out = s;
     return CR_OK;
 }
@@ -62,7 +53,6 @@ void cr_items_free(cr_items **sp)
     cr_aligned_free((*sp)->sum);
     cr_aligned_free((*sp)->before);
     cr_aligned_free((*sp)->message);
-    cr_free((*sp)->sizes);
     cr_free(*sp);
     *sp = NULL;
 }
@@ -85,7 +75,7 @@ static void keep_statistics(const cr_items *s)
 static void take_numbers(const cr_items *s)
 {
     const float *before = s->before;
-    float *to = vector_of(s->message);
+    float *to = s->message->vector;
     for (size_t i = 0; i < s->n; i++) {
         const cr_parameter *p = &s->list[i].p;
         for (int64_t k = 0; k < p->count; k++)
@@ -109,16 +99,15 @@ static void give_sums(const cr_items *s)
 }
 
 /* False: the item is unusable, which ends the step. */
-static bool add(cr_items *s, char *message, cr_item_words *all)
+static bool add(cr_items *s, const message *m, cr_item_words *all)
 {
-    const cr_item_words *w = words_of(message);
-    const float *v = vector_of(message);
+    const cr_item_words *w = &m->words;
     for (int k = 0; k < CR_LOSS_PARTS; k++) all->parts[k] += w->parts[k];
     if (*w->why) {
         memcpy(all->why, w->why, sizeof all->why);
         return false;
     }
-    for (size_t k = 0; k < s->count; k++) s->sum[k] += v[k];
+    for (size_t k = 0; k < s->count; k++) s->sum[k] += m->vector[k];
     return true;
 }
 
@@ -126,8 +115,8 @@ static cr_status run_own(cr_items *s, int item, cr_item_fn run, void (*zero)(voi
                          cr_error *err)
 {
     zero(ctx);
-    *words_of(s->message) = (cr_item_words){0};
-    CR_TRY(run(ctx, item, words_of(s->message), err));
+    s->message->words = (cr_item_words){0};
+    CR_TRY(run(ctx, item, &s->message->words, err));
     take_numbers(s);
     return CR_OK;
 }
@@ -139,12 +128,11 @@ static cr_status add_round(cr_items *s, int n, cr_item_words *all, bool *go, cr_
         *go = add(s, s->message, all);
         return CR_OK;
     }
-    void *together;
-    const size_t mine = cr_cluster_rank() < n ? message_size(s) : 0;
-    CR_TRY(cr_cluster_gather(s->message, mine, &together, s->sizes, err));
-    char *at = together;
-    for (int r = 0; r < n && *go; at += s->sizes[r++]) *go = add(s, at, all);
-    free(together);
+    cr_cluster_part *parts;
+    const size_t size = cr_cluster_rank() < n ? message_size(s) : 0;
+    CR_TRY(cr_cluster_gather(s->message, size, &parts, err));
+    for (int r = 0; r < n && *go; r++) *go = add(s, parts[r].bytes, all);
+    free(parts);
     return CR_OK;
 }
 

@@ -14,6 +14,8 @@ run() { # processes, verb, arguments...
     shift 2
     mpirun -n "$n" "$CRAYON" "$verb" "$@" 2>&1
 }
+build=$(dirname "$CRAYON")
+LD_LIBRARY_PATH=$build mpirun -n 4 "$build/tests/test-unit-cluster" 2>/dev/null | grep processes
 "$CRAYON" synth scenes -n 21 --seed 4 >/dev/null
 set -- "$SAMPLE" --images scenes/images --threads 1 --rounding nearest
 "$CRAYON" quantize "$@" -o one.onnx --save-stats one.json >/dev/null 2>&1
