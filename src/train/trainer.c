@@ -38,10 +38,9 @@ struct cr_trainer {
     cr_curve_point *curve;
     size_t curve_cap;
     cr_items *items;
-    float *values;  /* of all parameters, packed: for checkpoints */
-    float *tracked; /* statistics as they were before the step */
-    double begun;   /* clock at which this process's part of the run began */
-    double saved;   /* clock of the last checkpoint */
+    float *values; /* of all parameters, packed: for checkpoints */
+    double begun;  /* clock at which this process's part of the run began */
+    double saved;  /* clock of the last checkpoint */
 };
 
 cr_trainer_options cr_trainer_options_default(void)
@@ -145,14 +144,10 @@ static cr_status make_optimiser(cr_trainer *t, cr_pool *pool, cr_error *err)
 
 static cr_status make_room(cr_trainer *t, cr_error *err)
 {
-    int64_t all = 0, tracked = 0;
-    for (size_t i = 0; i < t->n; i++) {
-        all += t->list[i].p.count;
-        if (!t->list[i].p.grad) tracked += t->list[i].p.count;
-    }
+    int64_t all = 0;
+    for (size_t i = 0; i < t->n; i++) all += t->list[i].p.count;
     t->values = cr_aligned_alloc((size_t)all * sizeof(float));
-    t->tracked = cr_aligned_alloc((size_t)tracked * sizeof(float));
-    return t->values && t->tracked ? CR_OK : CR_NOMEM(err);
+    return t->values ? CR_OK : CR_NOMEM(err);
 }
 
 /* ---- checkpoints ---- */
@@ -282,28 +277,15 @@ void cr_trainer_free(cr_trainer **trainer)
     cr_free(t->list);
     cr_free(t->curve);
     cr_aligned_free(t->values);
-    cr_aligned_free(t->tracked);
     cr_free(t);
     *trainer = NULL;
 }
 
 /* ---- one step ---- */
 
-static void keep_statistics(cr_trainer *t, bool restore)
-{
-    float *at = t->tracked;
-    for (size_t i = 0; i < t->n; i++) {
-        const cr_parameter *p = &t->list[i].p;
-        const size_t bytes = (size_t)p->count * sizeof *at;
-        if (p->grad) continue;
-        memcpy(restore ? p->value : at, restore ? at : p->value, bytes);
-        at += p->count;
-    }
-}
-
 static cr_status leave_out(cr_trainer *t, cr_curve_point *point, const char *why, cr_error *err)
 {
-    keep_statistics(t, true);
+    cr_items_undo(t->items);
     point->norm = NAN;
     t->c.left_out++;
     t->c.bad_in_row++;
@@ -374,7 +356,6 @@ static cr_status make_step(cr_trainer *t, cr_error *err)
     if (!cr_grow((void **)&t->curve, &t->curve_cap, (size_t)t->c.done, sizeof *t->curve))
         return CR_NOMEM(err);
     t->o.optimiser.steps = t->c.steps;
-    keep_statistics(t, false);
     CR_TRY(cr_items_run(t->items, t->o.items, run_item, zero_gradients, t, &words, err));
     memcpy(point.parts, words.parts, sizeof point.parts);
     if (!*words.why) CR_TRY(optimise(t, &point, words.why, sizeof words.why, err));

@@ -71,6 +71,14 @@ static void keep_statistics(const cr_items *s)
             memcpy(at, s->list[i].p.value, (size_t)s->list[i].p.count * sizeof *at);
 }
 
+void cr_items_undo(cr_items *s)
+{
+    const float *at = s->before;
+    for (size_t i = 0; i < s->n; at += s->list[i++].p.count)
+        if (!s->list[i].p.grad)
+            memcpy(s->list[i].p.value, at, (size_t)s->list[i].p.count * sizeof *at);
+}
+
 /* Gradients and moves into the message; statistics go back to where they began. */
 static void take_numbers(const cr_items *s)
 {
@@ -141,12 +149,12 @@ cr_status cr_items_run(cr_items *s, int count, cr_item_fn run, void (*zero)(void
 {
     const int ranks = cr_cluster_size(), rank = cr_cluster_rank();
     bool go = true;
+    keep_statistics(s);
     if (count == 1 && ranks == 1) { /* nothing to add */
         zero(ctx);
         return run(ctx, 0, all, err);
     }
     memset(s->sum, 0, s->count * sizeof *s->sum);
-    keep_statistics(s);
     for (int first = 0; first < count && go; first += ranks) {
         const int n = count - first < ranks ? count - first : ranks;
         const cr_status st = rank < n ? run_own(s, first + rank, run, zero, ctx, err) : CR_OK;

@@ -26,5 +26,7 @@ typedef cr_status (*cr_item_fn)(void *ctx, int item, cr_item_words *words, cr_er
  * `zero` clears the gradients. */
 cr_status cr_items_run(cr_items *items, int count, cr_item_fn run, void (*zero)(void *ctx),
                        void *ctx, cr_item_words *all, cr_error *err);
+/* The statistics as they were before the last cr_items_run. */
+void cr_items_undo(cr_items *items);
 
 #endif
