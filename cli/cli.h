@@ -13,6 +13,7 @@
 #include "crayon/check.h"
 #include "crayon/doctor.h"
 #include "crayon/eval.h"
+#include "crayon/quantize.h"
 #include "crayon/report.h"
 #include "crayon/runtime.h"
 #include "crayon/status.h"
@@ -290,6 +291,15 @@ void cli_findings_json(cli_json *j, const cli_findings *f);
 /* Two lines: the kinds of `before` that have fewer places in `after`, and what `after` has. */
 void cli_findings_print_mended(const cli_findings *before, const cli_findings *after);
 void cli_findings_free(cli_findings *f);
+
+/* ---- placement of a recipe (inspect_recipe.c) ------------------------------------------------ */
+
+/* Files that end in .json are recipes. */
+bool cli_is_recipe_name(const char *path);
+int cli_inspect_recipe(const char *path, bool as_json);
+void cli_placement_text(const cr_recipe_view *v);
+/* Members of an open object. */
+void cli_placement_json(cli_json *j, const cr_recipe_view *v);
 
 /* ---- compare --certify ---------------------------------------------------------------------- */
 

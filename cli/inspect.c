@@ -7,6 +7,7 @@
 
 static const char help[] =
     "usage: crayon inspect MODEL [options]\n"
+    "       crayon inspect RECIPE.json [--json]\n"
     "       crayon inspect STATS.json --plot TENSOR -o OUT.svg|OUT.png\n"
     "\n"
     "Says what a model file holds: inputs, outputs, operators, parameters, multiply-adds, types,\n"
@@ -15,7 +16,12 @@ static const char help[] =
     "fused. Below stands what is wrong with a quantized file, whoever wrote it: where, why it hurts\n"
     "and what mends it.\n"
     "\n"
+    "A recipe (crayon quantize --save-recipe) is explained tensor by tensor, in the order of the graph:\n"
+    "type, scales and zero points, the range that the codes reach, the role of what makes it, why it is\n"
+    "quantized or stays float, and how weights were rounded.\n"
+    "\n"
     "  --layers             one line per node\n"
+    "  --placement          that explanation for a quantized model, whoever quantized it\n"
     "  --json               print JSON\n"
     "  --plot TENSOR        draw what calibration saw of that tensor, and the range that each\n"
     "                       method chooses from it (STATS.json: crayon quantize --save-stats)\n"
@@ -23,11 +29,13 @@ static const char help[] =
     ".png\n" CLI_COMMON_HELP "\n"
     "examples:\n"
     "  crayon inspect yolov8n-int8.onnx --layers\n"
+    "  crayon inspect recipe.json\n"
     "  crayon inspect stats.json --plot images -o images.svg\n";
 
-enum { OPT_LAYERS = 256, OPT_JSON, OPT_PLOT };
+enum { OPT_LAYERS = 256, OPT_PLACEMENT, OPT_JSON, OPT_PLOT };
 
 static const struct option options[] = {{"layers", no_argument, NULL, OPT_LAYERS},
+                                        {"placement", no_argument, NULL, OPT_PLACEMENT},
                                         {"json", no_argument, NULL, OPT_JSON},
                                         {"plot", required_argument, NULL, OPT_PLOT},
                                         {"output", required_argument, NULL, 'o'},
@@ -35,7 +43,7 @@ static const struct option options[] = {{"layers", no_argument, NULL, OPT_LAYERS
 
 typedef struct settings {
     cli_common common;
-    bool layers, json;
+    bool layers, placement, json;
     const char *plot, *out;
 } settings;
 
@@ -279,8 +287,8 @@ static cr_status write_layers(cli_json *j, const cr_model *model, cr_error *err)
     return CR_OK;
 }
 
-static cr_status print_json(cr_model *model, bool layers, const cli_findings *findings,
-                            cr_error *err)
+static cr_status print_json(cr_model *model, bool layers, const cr_recipe_view *recipe,
+                            const cli_findings *findings, cr_error *err)
 {
     cli_json j = {.out = stdout};
     cli_json_open(&j, NULL, '{');
@@ -288,6 +296,7 @@ static cr_status print_json(cr_model *model, bool layers, const cli_findings *fi
     cr_status st = write_head(&j, model, err);
     cli_findings_json(&j, findings);
     if (st == CR_OK && layers) st = write_layers(&j, model, err);
+    if (recipe) cli_placement_json(&j, recipe);
     cli_json_close(&j, '}');
     putchar('\n');
     return st;
@@ -300,6 +309,9 @@ static int take_option(int code, char **argv, settings *s)
     switch (code) {
     case OPT_LAYERS:
         s->layers = true;
+        return CLI_DONE;
+    case OPT_PLACEMENT:
+        s->placement = true;
         return CLI_DONE;
     case OPT_JSON:
         s->json = true;
@@ -315,14 +327,17 @@ static int take_option(int code, char **argv, settings *s)
     }
 }
 
-static int check_usage(const settings *s, int files)
+static int check_usage(const settings *s, int files, const char *first)
 {
     if (!s->plot && files != 1) return cli_usage("one model file is needed (%d given)", files);
     if (!s->plot && s->out) return cli_usage("-o %s: goes with --plot only", s->out);
+    if (!s->plot && cli_is_recipe_name(first) && (s->layers || s->placement))
+        return cli_usage("%s: --layers and --placement are for models", first);
     if (!s->plot) return CLI_DONE;
     if (files != 1) return cli_usage("--plot needs one file of statistics (%d given)", files);
     if (!s->out) return cli_usage("--plot needs -o OUT.svg or OUT.png");
-    if (s->layers || s->json) return cli_usage("--plot goes without --layers and --json");
+    if (s->layers || s->placement || s->json)
+        return cli_usage("--plot goes without --layers, --placement and --json");
     return CLI_DONE;
 }
 
@@ -352,14 +367,18 @@ static int print_model(const char *path, const settings *s)
 {
     cr_error err = {0};
     cr_model *model = NULL;
+    cr_recipe_view *recipe = NULL;
     cli_findings findings = {0};
     cr_status st = open_broken_too(path, s, &model, &err);
+    if (st == CR_OK && s->placement) st = cr_recipe_view_model(model, &recipe, &err);
     if (st == CR_OK) st = cli_findings_get(model, &findings, &err);
-    if (st == CR_OK && s->json) st = print_json(model, s->layers, &findings, &err);
+    if (st == CR_OK && s->json) st = print_json(model, s->layers, recipe, &findings, &err);
     if (st == CR_OK && !s->json) print_summary(model);
     if (st == CR_OK && !s->json) st = print_head(model, &err);
     if (st == CR_OK && !s->json) cli_findings_text(&findings);
     if (st == CR_OK && !s->json && s->layers) st = print_layers(model, &err);
+    if (st == CR_OK && !s->json && recipe) cli_placement_text(recipe);
+    cr_recipe_view_free(&recipe);
     cli_findings_free(&findings);
     cr_model_free(&model);
     return st == CR_OK ? CLI_DONE : cli_fail(&err);
@@ -373,7 +392,8 @@ int cmd_inspect(int argc, char **argv)
         if (status) return status;
     }
     if (s.common.help) return cli_help(help);
-    const int wrong = check_usage(&s, argc - optind);
+    const int wrong = check_usage(&s, argc - optind, argv[optind]);
     if (wrong) return wrong;
+    if (!s.plot && cli_is_recipe_name(argv[optind])) return cli_inspect_recipe(argv[optind], s.json);
     return s.plot ? draw_plot(argv[optind], &s) : print_model(argv[optind], &s);
 }

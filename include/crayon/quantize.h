@@ -331,6 +331,41 @@ CR_API cr_status cr_model_save_recipe(const cr_model *model, const char *path, c
 CR_API cr_status cr_model_load_recipe(cr_model *model, const char *path, cr_error *err);
 CR_API void cr_model_drop_recipe(cr_model *model);
 
+/* One tensor's place in a recipe. Strings are "" where the recipe does not tell. */
+typedef struct cr_recipe_row {
+    const char *tensor;
+    bool is_weight;        /* else an activation */
+    const char *shape;     /* "1x64x80x80" */
+    const char *op, *node; /* what makes it (of a weight: what reads it); "" for an input */
+    const char *role;      /* of that node: "input", "body", "decode", or what a last convolution gives:
+                              "box", "score", "box + objectness", ... */
+    const char *type;      /* "uint8"; "float32" without an entry */
+    const char *why;       /* why it is so, and how it was rounded */
+    bool quantized, dynamic;
+    bool replaced;         /* a weight: its values are in the recipe, and not the float model's */
+    int axis;              /* -1: one scale */
+    size_t scales;         /* how many; the rest is 0 without an entry */
+    long long block;       /* 0: none */
+    double scale_min, scale_max;
+    int zero_min, zero_max; /* zero points */
+    double lo, hi;          /* what the codes reach: the widest over the scales */
+} cr_recipe_row;
+
+typedef struct cr_recipe_view {
+    const cr_recipe_row *rows; /* weights and activations in the order of the graph */
+    size_t row_count;
+    const char *const *facts;  /* "calibration", "mse", ...: pairs */
+    size_t fact_count;         /* of pairs */
+    const char *const *steps;  /* what it changes in the graph, a line each */
+    size_t step_count;
+} cr_recipe_view;
+
+/* What a recipe says, without its model; *out is the caller's (cr_recipe_view_free). */
+CR_API cr_status cr_recipe_view_file(const char *path, cr_recipe_view **out, cr_error *err);
+/* The same of a quantized model, whoever quantized it. CR_ERR_ARGUMENT: it is not quantized. */
+CR_API cr_status cr_recipe_view_model(const cr_model *model, cr_recipe_view **out, cr_error *err);
+CR_API void cr_recipe_view_free(cr_recipe_view **view);
+
 /* TFLite: the type of inputs and outputs of what is integer inside. */
 typedef enum cr_port_type { CR_PORTS_FLOAT, CR_PORTS_INT8, CR_PORTS_UINT8 } cr_port_type;
 

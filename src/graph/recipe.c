@@ -19,6 +19,7 @@ void cr_recipe_release(cr_recipe **r)
     cr_free((*r)->entries);
     cr_free((*r)->values);
     cr_free((*r)->rewrites);
+    cr_free((*r)->places);
     cr_arena_free(&(*r)->arena);
     cr_free(*r);
     *r = NULL;
@@ -115,6 +116,17 @@ cr_status cr_recipe_add(cr_recipe *r, const char *tensor, bool is_weight, const 
     memcpy(e.q.zero_point, given.zero_point, given.count * sizeof *given.zero_point);
     r->entries[r->count++] = e;
     return CR_OK;
+}
+
+bool cr_recipe_add_place(cr_recipe *r, const cr_recipe_place *place)
+{
+    if (!cr_grow((void **)&r->places, &r->place_cap, r->place_count, sizeof *r->places)) return false;
+    cr_recipe_place p = *place;
+    const char **const texts[] = {&p.tensor, &p.shape, &p.op, &p.node, &p.role, &p.why};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (!(*texts[i] = cr_arena_strdup(&r->arena, *texts[i] ? *texts[i] : ""))) return false;
+    r->places[r->place_count++] = p;
+    return true;
 }
 
 bool cr_recipe_set_fact(cr_recipe *r, const char *key, const char *value)

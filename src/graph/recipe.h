@@ -75,6 +75,17 @@ typedef struct cr_rewrite {
     size_t channel_count;
 } cr_rewrite;
 
+/* What is to be said of a tensor's place in the plan, for people (quant/explain.h); an entry says its own
+ * reason. Nothing that runs reads it. */
+typedef struct cr_recipe_place {
+    const char *tensor;
+    bool is_weight;
+    const char *shape;    /* "1x64x80x80" */
+    const char *op, *node; /* what makes it; of a weight: what reads it; "" for an input of the graph */
+    const char *role;     /* of that node: "input", "body", "decode", what a last convolution gives */
+    const char *why;      /* it has no entry; "" if it has one */
+} cr_recipe_place;
+
 typedef struct cr_recipe {
     cr_arena arena;
     cr_recipe_entry *entries;
@@ -83,6 +94,8 @@ typedef struct cr_recipe {
     size_t value_count, value_cap;
     cr_rewrite *rewrites;
     size_t rewrite_count, rewrite_cap;
+    cr_recipe_place *places; /* in the order of the graph */
+    size_t place_count, place_cap;
     const char **facts;   /* provenance: key, value, ... ("calibration", "mse", ...) */
     size_t fact_count;    /* pairs */
 } cr_recipe;
@@ -94,6 +107,8 @@ void cr_recipe_release(cr_recipe **r);
  * are scales that are not positive and finite and zero points outside the type. */
 cr_status cr_recipe_add(cr_recipe *r, const char *tensor, bool is_weight, const cr_qparams *q,
                         const char *note, cr_error *err);
+/* Appends a copy; NULL strings become "". false: no memory. */
+bool cr_recipe_add_place(cr_recipe *r, const cr_recipe_place *place);
 bool cr_recipe_set_fact(cr_recipe *r, const char *key, const char *value);
 
 /* Replaces the values of a constant (a second time too). `data` is copied.

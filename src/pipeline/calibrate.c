@@ -6,6 +6,7 @@
 #include "crayon/quantize.h"
 #include "onnx/qdq.h"
 #include "pipeline/formats.h"
+#include "quant/explain.h"
 #include "quant/plan.h"
 #include "quant/sum_rounding.h"
 #include "quant/stats.h"
@@ -152,6 +153,7 @@ cr_status cr_tune(cr_model *m, const cr_image_list *pictures, const cr_quantize_
 cr_status cr_model_save_recipe(const cr_model *m, const char *path, cr_error *err)
 {
     CR_CHECK(m->recipe, err, CR_ERR_ARGUMENT, "%s has no recipe to save", m->info.path);
+    CR_TRY(cr_recipe_explain(cr_model_graph(m), m->recipe, err));
     return cr_recipe_write(m->recipe, path, err);
 }
 

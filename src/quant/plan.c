@@ -320,6 +320,27 @@ static void write_calibration(const planner *p, cr_recipe *r)
     cr_recipe_set_fact(r, "pictures", text);
 }
 
+static void write_globs(cr_recipe *r, const char *key, const char *const *globs, size_t count)
+{
+    char text[512];
+    size_t used = 0;
+    for (size_t i = 0; i < count && used < sizeof text; i++)
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", i ? ", " : "", globs[i]);
+    if (count) cr_recipe_set_fact(r, key, text);
+}
+
+/* For the explanation of the recipe: which layers are float because someone said so. */
+static cr_status note_excluded(const planner *p, cr_error *err)
+{
+    for (size_t i = 0; i < p->graph->node_count; i++) {
+        const cr_node *n = p->graph->nodes[i];
+        if (!cr_has_weights(n) || p->map.precision[i] != CR_LAYER_FLOAT) continue;
+        const cr_recipe_place place = {.tensor = n->in[1]->name, .is_weight = true, .why = "float was asked for"};
+        if (!cr_recipe_add_place(p->recipe, &place)) return CR_NOMEM(err);
+    }
+    return CR_OK;
+}
+
 static void write_facts(const planner *p)
 {
     const cr_quantize_options *o = p->options;
@@ -338,6 +359,8 @@ static void write_facts(const planner *p)
     cr_recipe_set_fact(r, "granularity", o->granularity == CR_PER_CHANNEL ? "channel" : "tensor");
     cr_recipe_set_fact(r, "head", head_name(o->head));
     if (o->reduce_range) cr_recipe_set_fact(r, "reduce_range", "true");
+    write_globs(r, "keep_float", o->keep_float, o->keep_float_count);
+    write_globs(r, "only", o->only, o->only_count);
     cr_recipe_set_fact(r, "crayon", CR_VERSION);
 }
 
@@ -472,6 +495,7 @@ cr_status cr_plan_from(const cr_graph *g, const cr_stats *stats, const cr_quanti
                                      : "is left");
         goto done;
     }
+    CR_TRY_GOTO(note_excluded(&p, err), done);
     write_facts(&p);
     *out = p.recipe;
     p.recipe = NULL;

@@ -6,6 +6,9 @@
  *                                 "note": "convolution input, mse"}, ...},  (or "dynamic": true)
  *      "weights": {"model.0.conv.weight": {"type": "int4", "axis": 1, "block": 32,
  *                                          "range": [-7, 7], "scale": [...], ...}, ...},
+ *      "placement": [{"tensor": "images", "shape": "1x3x640x640", "role": "input"},
+ *                    {"tensor": "model.0.conv.weight", "weight": true, "op": "Conv", "node": ...,
+ *                     "role": "body", "why": "..."}, ...],                  (explain.h)
  *      "rewrites": [...], "values": {...}}                              (recipe_changes.c) */
 #include <string.h>
 
@@ -30,6 +33,29 @@ static json_t *entry_json(const cr_recipe_entry *e)
     return o;
 }
 
+static void set_text(json_t *o, const char *key, const char *text)
+{
+    if (text[0]) json_object_set_new(o, key, json_string(text));
+}
+
+static json_t *places_json(const cr_recipe *r)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < r->place_count; i++) {
+        const cr_recipe_place *p = &r->places[i];
+        json_t *o = json_object();
+        set_text(o, "tensor", p->tensor);
+        if (p->is_weight) json_object_set_new(o, "weight", json_true());
+        set_text(o, "shape", p->shape);
+        set_text(o, "op", p->op);
+        set_text(o, "node", p->node);
+        set_text(o, "role", p->role);
+        set_text(o, "why", p->why);
+        json_array_append_new(list, o);
+    }
+    return list;
+}
+
 cr_status cr_recipe_write(const cr_recipe *r, const char *path, cr_error *err)
 {
     json_t *root = json_pack("{s:s, s:i}", "format", "crayon-recipe", "version", 1);
@@ -43,6 +69,7 @@ cr_status cr_recipe_write(const cr_recipe *r, const char *path, cr_error *err)
     json_object_set_new(root, "facts", facts);
     json_object_set_new(root, "activations", acts);
     json_object_set_new(root, "weights", weights);
+    if (r->place_count) failed |= json_object_set_new(root, "placement", places_json(r));
     failed |= !cr_recipe_changes_write(r, root);
     const cr_status st = failed ? cr_fail(err, CR_ERR_FORMAT, "%s: cannot write names as JSON", path)
                                 : cr_json_write(path, root, err);
@@ -127,6 +154,24 @@ static cr_status read_entries(cr_recipe *r, json_t *group, bool is_weight, cr_er
     return CR_OK;
 }
 
+static cr_status read_places(cr_recipe *r, const json_t *list, cr_error *err)
+{
+    CR_CHECK(!list || json_is_array(list), err, CR_ERR_FORMAT, "placement must be a list");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *o = json_array_get(list, i);
+        const cr_recipe_place p = {json_string_value(json_object_get(o, "tensor")),
+                                   json_is_true(json_object_get(o, "weight")),
+                                   json_string_value(json_object_get(o, "shape")),
+                                   json_string_value(json_object_get(o, "op")),
+                                   json_string_value(json_object_get(o, "node")),
+                                   json_string_value(json_object_get(o, "role")),
+                                   json_string_value(json_object_get(o, "why"))};
+        CR_CHECK(p.tensor, err, CR_ERR_FORMAT, "placement: number %zu names no tensor", i + 1);
+        if (!cr_recipe_add_place(r, &p)) return CR_NOMEM(err);
+    }
+    return CR_OK;
+}
+
 cr_status cr_recipe_read(const char *path, cr_recipe **out, cr_error *err)
 {
     json_t *root, *value;
@@ -141,6 +186,7 @@ cr_status cr_recipe_read(const char *path, cr_recipe **out, cr_error *err)
         json_object_foreach(json_object_get(root, "facts"), key, value)
             if (json_is_string(value) && !cr_recipe_set_fact(r, key, json_string_value(value)))
                 st = CR_NOMEM(err);
+    if (st == CR_OK) st = read_places(r, json_object_get(root, "placement"), err);
     if (st == CR_OK) st = cr_recipe_changes_read(r, root, err);
     json_decref(root);
     if (st != CR_OK) {

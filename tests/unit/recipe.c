@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "quant/explain.h"
 #include "quant/plan.h"
 #include "unit/random_recipe.h"
 
@@ -107,6 +108,39 @@ static void same_recipe(const cr_recipe *a, const cr_recipe *b)
     }
 }
 
+/* Every tensor once, entries without a reason of their own, the others with one. */
+static void check_places(const cr_graph *g, const cr_recipe *r)
+{
+    size_t activations = 0, quantized = 0;
+    for (size_t i = 0; i < r->place_count; i++) {
+        const cr_recipe_place *p = &r->places[i];
+        bool has_entry = false;
+        for (size_t k = 0; k < r->count; k++) has_entry |= !strcmp(r->entries[k].tensor, p->tensor);
+        for (size_t k = 0; k < i; k++) assert_string_not_equal(r->places[k].tensor, p->tensor);
+        assert_int_equal(has_entry, p->why[0] == 0);
+        assert_true(p->role[0]);
+        activations += !p->is_weight;
+        quantized += has_entry;
+    }
+    size_t made = g->input_count;
+    for (size_t i = 0; i < g->node_count; i++)
+        for (int k = 0; k < g->nodes[i]->n_out; k++) made += g->nodes[i]->out[k] != NULL;
+    assert_int_equal(activations, made);
+    assert_int_equal(quantized, r->count);
+}
+
+static void same_places(const cr_recipe *a, const cr_recipe *b)
+{
+    assert_int_equal(a->place_count, b->place_count);
+    for (size_t i = 0; i < a->place_count; i++) {
+        const cr_recipe_place *p = &a->places[i], *q = &b->places[i];
+        const char *const x[] = {p->tensor, p->shape, p->op, p->node, p->role, p->why};
+        const char *const y[] = {q->tensor, q->shape, q->op, q->node, q->role, q->why};
+        for (size_t k = 0; k < sizeof x / sizeof *x; k++) assert_string_equal(x[k], y[k]);
+        assert_int_equal(p->is_weight, q->is_weight);
+    }
+}
+
 static void json_round_trip(void **state)
 {
     (void)state;
@@ -122,9 +156,12 @@ static void json_round_trip(void **state)
         cr_recipe *a = random_recipe(g, seed, ranges), *b;
         assert_true(cr_recipe_set_fact(a, "calibration", "percentile:99.9"));
         assert_true(cr_recipe_set_fact(a, "note \"quoted\"\n", "\xc3\xa9"));
+        if (cr_recipe_explain(g, a, &err) != CR_OK) fail_msg("%s", err.message);
+        check_places(g, a);
         if (cr_recipe_write(a, path, &err) != CR_OK) fail_msg("%s", err.message);
         if (cr_recipe_read(path, &b, &err) != CR_OK) fail_msg("%s", err.message);
         same_recipe(a, b);
+        same_places(a, b);
         cr_recipe_release(&a);
         cr_recipe_release(&b);
         free(ranges);
