@@ -32,7 +32,7 @@ typedef struct detect_job {
     cli_file json;
 } detect_job;
 
-/* One line of JSON for a picture or frame; clip: the one that it is in, or NULL. */
+/* One line of JSON for a picture or frame; clip: cr_live_frame's, or NULL. */
 void detect_write_json(const detect_job *j, FILE *to, const char *path, long long frame, int width,
                        int height, const cr_detections *found, const char *clip);
 /* " 4 person, 1 bus" on `to`: classes in the order of their best detection. */

@@ -83,7 +83,9 @@ typedef struct cr_live_frame {
     int losses;        /* so often was the source lost */
     bool appeared;     /* a track that was never seen, or without tracking a class that the frame
                           before had not */
-    const char *clip;  /* the clip that it is in, complete once this changes; NULL */
+    const char *clip;  /* the clip that it is in, from the frame on that appeared: those before it,
+                          which the clip begins with, had come without; complete once this changes;
+                          NULL: none */
     const cr_live_picture *picture;     /* NULL unless options.pictures */
     cr_zone_counts zones[CR_MAX_ZONES]; /* as many as the options have */
     /* Of options.versus; NULL and 0 without. */

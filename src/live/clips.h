@@ -20,7 +20,8 @@ cr_status cr_clips_create(const cr_clips_options *options, const cr_video_format
 void cr_clips_free(cr_clips **clips);
 
 /* The next frame, drawn; pts in the format's clock; index: its number. path: the clip that it is
- * in, which is complete once another path or NULL comes; NULL: none. Valid until the next call. */
+ * in, which is complete once another path or NULL comes; NULL: none. Valid until the next call. A
+ * clip's first frames, from before what appeared, had NULL. */
 cr_status cr_clips_put(cr_clips *c, const struct AVFrame *f, int64_t pts, long long index,
                        bool appeared, const char **path, cr_error *err);
 /* The end: completes a clip that is being written. */

@@ -11,12 +11,6 @@
 static const char *const devices[] = {"vaapi", "cuda", "videotoolbox", "d3d11va", "drm", NULL};
 static const char v4l2[] = "v4l2m2m";
 
-const char *cr_video_hardware_name(int index)
-{
-    enum { DEVICES = sizeof devices / sizeof devices[0] - 1 };
-    return index < DEVICES ? devices[index] : index == DEVICES ? v4l2 : NULL;
-}
-
 /* The device's own format if it is offered: it is not for a stream that the device cannot decode,
  * and then the last of the list is software's. */
 static enum AVPixelFormat choose(AVCodecContext *c, const enum AVPixelFormat *offered)

@@ -12,9 +12,6 @@ struct AVCodecContext;
 struct AVCodecParameters;
 struct AVFrame;
 
-/* "vaapi", "cuda", ...; NULL behind the last one. */
-const char *cr_video_hardware_name(int index);
-
 /* Opens a decoder for the stream on `which` (NULL: on whatever is there); NULL: none can be had.
  * The caller frees it (avcodec_free_context). It may still decide for software, frame by frame. */
 struct AVCodecContext *cr_video_hardware_open(const char *which, const struct AVCodec *codec,
