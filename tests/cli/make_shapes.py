@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tiny ONNX models and solid PNG pictures, with nothing but the wire formats.
+"""Tiny ONNX models and solid PNG pictures, with nothing but the files' own bytes.
 
     make_shapes.py segment FILE            finds one thing whatever it sees: box 16..48 of 64x64, its
                                            mask the left half
@@ -10,30 +10,12 @@ import struct
 import sys
 import zlib
 
-from make_cyclic import nested, number, value
+from onnx_wire import graph_input, graph_output, integers, model, node, tensor
 
 
-def tensor(name, dims, values):
-    return nested(5, b"".join(number(1, d) for d in dims) + number(2, 1) + nested(8, name)
-                  + nested(9, struct.pack(f"<{len(values)}f", *values)))
-
-
-def integers(name, values):
-    return nested(5, number(1, len(values)) + number(2, 7) + nested(8, name)
-                  + nested(9, struct.pack(f"<{len(values)}q", *values)))
-
-
-def node(kind, inputs, output):
-    return nested(1, b"".join(nested(1, i) for i in inputs) + nested(2, output)
-                  + nested(3, "make_" + output) + nested(4, kind))
-
-
-def model(graph, task, names):
+def described(task, graph, names):
     text = "{" + ", ".join(f"{i}: '{n}'" for i, n in enumerate(names)) + "}"
-    facts = {"task": task, "names": text, "imgsz": "[64, 64]", "stride": "32"}
-    return (number(1, 8) + nested(2, "test") + nested(7, graph)
-            + nested(8, nested(1, "") + number(2, 17))
-            + b"".join(nested(14, nested(1, k) + nested(2, v)) for k, v in facts.items()))
+    return model(task, graph, {"task": task, "names": text, "imgsz": "[64, 64]", "stride": "32"})
 
 
 def segment():
@@ -44,15 +26,16 @@ def segment():
     masks = [0.0] * (32 * cells * cells)
     for i in range(cells * cells):
         masks[i] = 1.0 if i % cells < cells // 2 else -1.0
-    graph = (node("Conv", ["images", "kernel"], "seen") + node("ReduceMean", ["seen"], "mean") + node("Mul", ["mean", "zero"], "nothing")
+    graph = (node("Conv", ["images", "kernel"], "seen") + node("ReduceMean", ["seen"], "mean")
+             + node("Mul", ["mean", "zero"], "nothing")
              + node("Reshape", ["nothing", "one"], "offset")
              + node("Add", ["found", "offset"], "output0") + node("Add", ["masks", "offset"], "output1")
-             + nested(2, "segment") + tensor("zero", [1], [0])
+             + tensor("zero", [1], [0])
              + tensor("kernel", [4, 3, 1, 1], [.25 * i for i in range(12)]) + integers("one", [1])
              + tensor("found", [1, 37, rows], found) + tensor("masks", [1, 32, cells, cells], masks)
-             + value(11, "images", [1, 3, 64, 64]) + value(12, "output0", [1, 37, rows])
-             + value(12, "output1", [1, 32, cells, cells]))
-    return model(graph, "segment", ["thing"])
+             + graph_input("images", [1, 3, 64, 64]) + graph_output("output0", [1, 37, rows])
+             + graph_output("output1", [1, 32, cells, cells]))
+    return described("segment", graph, ["thing"])
 
 
 def classify():
@@ -60,9 +43,9 @@ def classify():
     weights = [8.0 if k == c else -float(k) for c in range(3) for k in range(6)]
     graph = (node("GlobalAveragePool", ["images"], "mean") + node("Flatten", ["mean"], "flat")
              + node("MatMul", ["flat", "weights"], "logits") + node("Softmax", ["logits"], "output0")
-             + nested(2, "classify") + tensor("weights", [3, 6], weights)
-             + value(11, "images", [1, 3, 64, 64]) + value(12, "output0", [1, 6]))
-    return model(graph, "classify", names)
+             + tensor("weights", [3, 6], weights)
+             + graph_input("images", [1, 3, 64, 64]) + graph_output("output0", [1, 6]))
+    return described("classify", graph, names)
 
 
 def picture(rgb, side=64):
