@@ -131,6 +131,7 @@ int cli_common_option(int code, char **argv, cli_common *common);
 bool cli_integer(const char *option, const char *text, long long low, long long high,
                  long long *out);
 bool cli_real(const char *option, const char *text, double low, double high, double *out);
+bool cli_seed(const char *text, uint64_t *out); /* of --seed */
 /* `values` ends with NULL; *out is the index of the one that equals `text`. */
 bool cli_choice(const char *option, const char *text, const char *const *values, int *out);
 

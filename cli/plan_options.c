@@ -87,10 +87,8 @@ static int take_samples(const char *name, cli_plan *p)
 
 static int take_seed(const char *name, cli_plan *p)
 {
-    long long n;
-    if (!cli_integer(name, optarg, 0, LLONG_MAX, &n)) return CLI_USAGE;
-    p->options.seed = (uint64_t)n;
-    return CLI_DONE;
+    (void)name;
+    return cli_seed(optarg, &p->options.seed) ? CLI_DONE : CLI_USAGE;
 }
 
 static int take_block(const char *name, cli_plan *p)

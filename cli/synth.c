@@ -1,5 +1,4 @@
 /* crayon synth: labelled pictures without a download. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,16 +41,6 @@ typedef struct job {
     cli_common common; /* for --help only */
 } job;
 
-static bool parse_seed(const char *text, uint64_t *out)
-{
-    char *end;
-    errno = 0;
-    *out = strtoull(text, &end, 10);
-    if (*text >= '0' && *text <= '9' && !*end && !errno) return true;
-    cli_usage("--seed: '%s' is not a whole number from 0 to 2^64 - 1", text);
-    return false;
-}
-
 static bool parse_size(const char *text, cr_synth_options *o)
 {
     int used = 0;
@@ -74,7 +63,7 @@ static int take_option(int code, char **argv, job *j)
         j->synth.count = (int)n;
         return CLI_DONE;
     case OPT_SEED:
-        return parse_seed(optarg, &j->synth.seed) ? CLI_DONE : CLI_USAGE;
+        return cli_seed(optarg, &j->synth.seed) ? CLI_DONE : CLI_USAGE;
     case OPT_TASK:
         if (!cli_choice("task", optarg, tasks, &task)) return CLI_USAGE;
         j->synth.task = (cr_synth_task)task;

@@ -1,5 +1,4 @@
 /* crayon train: a detector or classifier from labelled pictures. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,16 +111,6 @@ typedef struct job {
     bool json;
 } job;
 
-static bool parse_seed(const char *text, uint64_t *out)
-{
-    char *end;
-    errno = 0;
-    *out = strtoull(text, &end, 10);
-    if (*text >= '0' && *text <= '9' && !*end && !errno) return true;
-    cli_usage("--seed: '%s' is not a whole number from 0 to 2^64 - 1", text);
-    return false;
-}
-
 static int take_count(const char *name, long long low, long long high, int *out)
 {
     long long n;
@@ -207,7 +196,7 @@ static int take_option(int code, char **argv, job *j)
         j->train.resume = true;
         return CLI_DONE;
     case OPT_SEED:
-        return parse_seed(optarg, &j->train.seed) ? CLI_DONE : CLI_USAGE;
+        return cli_seed(optarg, &j->train.seed) ? CLI_DONE : CLI_USAGE;
     case OPT_REPORT:
         j->report = optarg;
         return CLI_DONE;

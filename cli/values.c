@@ -27,6 +27,16 @@ bool cli_real(const char *option, const char *text, double low, double high, dou
     return false;
 }
 
+bool cli_seed(const char *text, uint64_t *out)
+{
+    char *end;
+    errno = 0;
+    *out = strtoull(text, &end, 10);
+    if (*text >= '0' && *text <= '9' && !*end && !errno) return true;
+    cli_usage("--seed: '%s' is not a whole number from 0 to 2^64 - 1", text);
+    return false;
+}
+
 bool cli_choice(const char *option, const char *text, const char *const *values, int *out)
 {
     char list[256] = "";
