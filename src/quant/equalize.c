@@ -100,17 +100,6 @@ static cr_status find_classes(equalizer *e, const cr_role *roles, bool restore, 
 
 /* ---- sites ---- */
 
-static double mean_square(const cr_histogram *h)
-{
-    double sum = 0, count = 0;
-    for (int k = 0; k < h->bins; k++) {
-        const double x = (cr_histogram_edge(h, k) + cr_histogram_edge(h, k + 1)) / 2;
-        sum += (double)h->counts[k] * x * x;
-        count += (double)h->counts[k];
-    }
-    return count > 0 ? sum / count : 0;
-}
-
 static cr_status open_site(equalizer *e, site *s, const cr_tensor *t, const cr_tensor_stats *seen,
                            cr_error *err)
 {
@@ -126,7 +115,7 @@ static cr_status open_site(equalizer *e, site *s, const cr_tensor *t, const cr_t
         if (cr_histogram_is_empty(&seen->channel[c])) continue;
         s->lo[c] = (float)fmin(seen->channel_sum_min[c] / (double)seen->pictures, 0);
         s->hi[c] = (float)fmax(seen->channel_sum_max[c] / (double)seen->pictures, 0);
-        s->energy[c] = mean_square(&seen->channel[c]);
+        s->energy[c] = cr_histogram_mean_square(&seen->channel[c]);
     }
     return CR_OK;
 }

@@ -143,3 +143,14 @@ bool cr_histogram_valid(const cr_histogram *h, uint64_t total)
             return false;
     return sum == total;
 }
+
+double cr_histogram_mean_square(const cr_histogram *h)
+{
+    double sum = 0, count = 0;
+    for (int k = 0; k < h->bins; k++) {
+        const double x = (cr_histogram_edge(h, k) + cr_histogram_edge(h, k + 1)) / 2;
+        sum += (double)h->counts[k] * x * x;
+        count += (double)h->counts[k];
+    }
+    return count > 0 ? sum / count : 0;
+}

@@ -43,5 +43,7 @@ bool cr_histogram_valid(const cr_histogram *h, uint64_t total);
 
 /* The lower edge of bin k (the upper one of k - 1). */
 double cr_histogram_edge(const cr_histogram *h, int k);
+/* Of what was counted, each value as its bin's middle; 0 of an empty one. */
+double cr_histogram_mean_square(const cr_histogram *h);
 
 #endif

@@ -163,28 +163,17 @@ static cr_status choose(const cr_tensor_stats *s, const cr_quantize_options *o, 
 
 /* ---- statistics of what results ---- */
 
-static double mean_square(const cr_histogram *h)
-{
-    double sum = 0, count = 0;
-    for (int k = 0; k < h->bins; k++) {
-        const double x = (cr_histogram_edge(h, k) + cr_histogram_edge(h, k + 1)) / 2;
-        sum += (double)h->counts[k] * x * x;
-        count += (double)h->counts[k];
-    }
-    return count > 0 ? sum / count : 0;
-}
-
 /* Errors count in parts of the channel's energy, behind the depthwise convolution: that of y, for what leads
  * to it as well. */
 static void find_weights(const cr_tensor_stats *y, uint64_t *weight)
 {
     double least = INFINITY;
     for (int64_t c = 0; c < y->channels; c++) {
-        const double e = mean_square(&y->channel[c]);
+        const double e = cr_histogram_mean_square(&y->channel[c]);
         if (e > 0) least = fmin(least, e);
     }
     for (int64_t c = 0; c < y->channels; c++) {
-        const double e = mean_square(&y->channel[c]);
+        const double e = cr_histogram_mean_square(&y->channel[c]);
         weight[c] = e > 0 ? 1 + (uint64_t)(0x1p20 * least / e) : 1;
     }
 }
