@@ -11,26 +11,13 @@
 
 #include <unistd.h>
 
-#include "base/threads.h"
 #include "graph/channel_groups.h"
 #include "quant/plan.h"
 #include "quant/range_split.h"
 #include "quant/stats.h"
-#include "runtime/runtime.h"
-#include "unit/graphs.h"
+#include "unit/net_outputs.h"
 
 enum { SIDE = 10, CHANNELS = 8 };
-
-static cr_status fill(void *user, size_t index, float *input, cr_error *err)
-{
-    const cr_graph *g = user;
-    cr_rng rng;
-    (void)err;
-    cr_rng_seed(&rng, index + 100);
-    for (int64_t i = 0; i < cr_shape_count(&g->inputs[0]->shape); i++)
-        input[i] = (float)cr_rng_range(&rng, -1, 1);
-    return CR_OK;
-}
 
 /* ---- networks ---- */
 
@@ -80,38 +67,6 @@ static cr_graph *make_net(shape_of_net shape, const cr_tensor **y)
     graph_output(g, conv(g, &r, z, 4, 1, 1));
     graph_ready(g);
     return g;
-}
-
-static float *run(const cr_graph *g, const cr_recipe *entries, size_t *count)
-{
-    cr_program *p;
-    cr_session *s;
-    cr_pool *pool;
-    cr_error err;
-    assert_int_equal(cr_pool_create(1, &pool, &err), CR_OK);
-    if (cr_program_create(g, entries, 1, &p, &err) != CR_OK) fail_msg("%s", err.message);
-    assert_int_equal(cr_session_open(p, pool, &s, &err), CR_OK);
-    assert_int_equal(fill((void *)g, 7, cr_session_input_data(s, 0), &err), CR_OK);
-    if (cr_session_execute(s, &err) != CR_OK) fail_msg("%s", err.message);
-    const cr_tensor *y = cr_session_output_tensor(s, 0);
-    *count = y->dtype == CR_DT_F32 ? (size_t)cr_shape_count(&y->shape) : 0;
-    float *copy = malloc((*count + 1) * sizeof *copy);
-    memcpy(copy, y->data, *count * sizeof *copy);
-    cr_session_close(&s);
-    cr_program_free(&p);
-    cr_pool_free(&pool);
-    return copy;
-}
-
-static double difference(const float *a, const float *b, size_t n)
-{
-    double most = 0, largest = 1e-30;
-    for (size_t i = 0; i < n; i++) {
-        if (!isfinite(a[i]) || !isfinite(b[i])) continue;
-        most = fmax(most, fabs((double)a[i] - (double)b[i]));
-        largest = fmax(largest, fabs((double)a[i]));
-    }
-    return most / largest;
 }
 
 /* A step that divides y's channels as chance has it; the caller frees the list. */

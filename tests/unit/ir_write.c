@@ -14,27 +14,14 @@
 #include "base/file.h"
 #include "openvino/ir_write.h"
 #include "openvino/openvino.h"
+#include "unit/pair_folder.h"
 #include "unit/random_net.h"
 #include "unit/same_net.h"
-
-static char folder[64], path[96], bin[96];
 
 static int make_folder(void **state)
 {
     (void)state;
-    snprintf(folder, sizeof folder, "/tmp/ir_write.XXXXXX");
-    if (!mkdtemp(folder)) return 1;
-    snprintf(path, sizeof path, "%s/m.xml", folder);
-    snprintf(bin, sizeof bin, "%s/m.bin", folder);
-    return 0;
-}
-
-static int drop_folder(void **state)
-{
-    (void)state;
-    remove(path);
-    remove(bin);
-    return rmdir(folder);
+    return make_pair_folder("xml");
 }
 
 static size_t size_of(const char *name)
@@ -289,5 +276,5 @@ int main(void)
         cmocka_unit_test(texts_that_xml_cannot_hold), cmocka_unit_test(half_is_half),
         cmocka_unit_test(memory_runs_out),
     };
-    return cmocka_run_group_tests(tests, make_folder, drop_folder);
+    return cmocka_run_group_tests(tests, make_folder, drop_pair_folder);
 }

@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "graph/recipe.h"
 #include "ncnn/ncnn_write.h"
+#include "unit/pair_folder.h"
 #include "unit/random_net.h"
 
 #define OK(call)                                                                                   \
@@ -22,24 +23,10 @@
         if ((call) != CR_OK) fail_msg("%s: %s", #call, err.message);                               \
     } while (0)
 
-static char folder[64], path[96], bin[96];
-
 static int make_folder(void **state)
 {
     (void)state;
-    snprintf(folder, sizeof folder, "/tmp/ncnn_write.XXXXXX");
-    if (!mkdtemp(folder)) return 1;
-    snprintf(path, sizeof path, "%s/m.param", folder);
-    snprintf(bin, sizeof bin, "%s/m.bin", folder);
-    return 0;
-}
-
-static int drop_folder(void **state)
-{
-    (void)state;
-    remove(path);
-    remove(bin);
-    return rmdir(folder);
+    return make_pair_folder("param");
 }
 
 static void read_bytes(const char *name, unsigned char **bytes, size_t *size)
@@ -351,5 +338,5 @@ int main(void)
         cmocka_unit_test(sixteen_bits),     cmocka_unit_test(tables_of_values),
         cmocka_unit_test(recipes_that_it_cannot_say), cmocka_unit_test(memory_runs_out),
     };
-    return cmocka_run_group_tests(tests, make_folder, drop_folder);
+    return cmocka_run_group_tests(tests, make_folder, drop_pair_folder);
 }
