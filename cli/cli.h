@@ -198,6 +198,8 @@ typedef struct cli_boxes {
     size_t keypoints, point_cap;
     cr_coco_mask *masks; /* [count], texts owned; NULL: no segmentation, or options->no_masks */
     size_t mask_cap;
+    double *corners; /* [count, 4, 2]; NULL: boxes stand upright */
+    size_t corner_cap;
     int (*ranks)[CLI_RANKS]; /* [count] of a classifier: its best classes, -1 behind the last */
     size_t rank_cap;
 } cli_boxes;
@@ -230,7 +232,13 @@ void cli_boxes_rename(cli_boxes *boxes, const int64_t *ids, size_t n);
 cr_status cli_agreement(const cr_model *model, const cli_boxes *a, const cli_boxes *b, double *out,
                         cr_error *err);
 
-/* The same of masks or keypoints; NaN where there are none. */
+/* What else than upright boxes is compared, in words; NULL: nothing. */
+typedef struct cli_shape_text {
+    const char *name, *key, *by; /* "masks", of the JSON, "by ..." */
+} cli_shape_text;
+const cli_shape_text *cli_shape(const cli_boxes *boxes);
+
+/* The same of keypoints, oriented boxes or masks; NaN where there are none. */
 cr_status cli_shape_agreement(const cli_boxes *a, const cli_boxes *b, double *out, cr_error *err);
 
 /* `bench --pipeline`: prints one model's figures to `out`; runs 0 is as many as 20 seconds allow. */

@@ -22,8 +22,9 @@ static const char help[] =
     "  --labels FILE        COCO instances.json (person_keypoints.json), an Ultralytics data.yaml,\n"
     "                       a folder of Pascal VOC .xml files, or a folder of pictures per class\n"
     "                       (for classifiers --images DIR alone does, too)\n"
-    "  --metric M           what is compared: boxes, segm (masks) or keypoints (what the model\n"
-    "                       finds, where the labels have it)\n"
+    "  --metric M           what is compared: boxes, segm (masks), keypoints or obb (oriented\n"
+    "                       boxes, by their exact overlap); what the model finds, where the\n"
+    "                       labels have it\n"
     "  --against MODEL      another model, usually the float one: how far does MODEL find what\n"
     "                       this one finds at a score of 0.25 or more (\"agreement\")\n"
     "  --conf P             keep detections of at least this score (0.001)\n"
@@ -39,7 +40,8 @@ static const char help[] =
     "keypoints: \"AP\", \"AP50\", \"AP75\", \"APm\", \"APl\", \"AR\", \"AR50\", \"AR75\", \"ARm\", \"ARl\"; classes:\n"
     "\"top1\", \"top5\". \"agreement\" is of boxes (classifiers: the share of equal best classes),\n"
     "null without --against or if it found nothing; with --against also \"keypoint_agreement\", by\n"
-    "object keypoint similarity (OKS), or \"mask_agreement\", where there are some.\n"
+    "object keypoint similarity (OKS), \"mask_agreement\" or \"oriented_agreement\", where there are\n"
+    "some.\n"
     "\n"
     "example: what did INT8 cost?\n"
     "  crayon eval yolov8n-int8.onnx --images val/ --labels instances.json --against "
@@ -54,8 +56,8 @@ typedef struct settings {
     bool json, per_class;
 } settings;
 
-enum { METRIC_AUTO, METRIC_BOXES, METRIC_SEGM, METRIC_KEYPOINTS };
-static const char *const metrics[] = {"auto", "boxes", "segm", "keypoints", NULL};
+enum { METRIC_AUTO, METRIC_BOXES, METRIC_SEGM, METRIC_KEYPOINTS, METRIC_OBB };
+static const char *const metrics[] = {"auto", "boxes", "segm", "keypoints", "obb", NULL};
 
 typedef struct job {
     settings set;
@@ -336,13 +338,17 @@ static cr_status choose_metric(job *j, cr_error *err)
 {
     const cr_head *head = &cr_model_get_info(j->model)->head;
     const bool masks = head->masks > 0, poses = head->keypoints > 0;
-    static const char *const lacking[] = {"", "", "masks", "keypoints"};
+    static const char *const lacking[] = {"", "", "masks", "keypoints", "oriented boxes"};
     j->classify = head->kind == CR_HEAD_CLASSIFY;
-    j->metric = masks ? CR_COCO_MASKS : poses ? CR_COCO_KEYPOINTS : CR_COCO_BOXES;
+    j->metric = masks            ? CR_COCO_MASKS
+                : poses          ? CR_COCO_KEYPOINTS
+                : head->oriented ? CR_COCO_ORIENTED
+                                 : CR_COCO_BOXES;
     if (j->set.metric == METRIC_AUTO) return CR_OK;
     const bool fits = !j->classify &&
                       (j->set.metric != METRIC_SEGM || masks) &&
-                      (j->set.metric != METRIC_KEYPOINTS || poses);
+                      (j->set.metric != METRIC_KEYPOINTS || poses) &&
+                      (j->set.metric != METRIC_OBB || head->oriented);
     if (!fits)
         return cli_error(err, CR_ERR_ARGUMENT, "%s: --metric %s: the model finds no %s",
                          j->set.model_path, metrics[j->set.metric],
@@ -354,15 +360,15 @@ static cr_status choose_metric(job *j, cr_error *err)
 /* Labels with what the metric needs; if they lack it, boxes are measured unless it was asked for. */
 static cr_status load_labels(job *j, cr_error *err)
 {
-    static const unsigned parts[] = {0, CR_LABEL_MASKS, CR_LABEL_KEYPOINTS};
-    static const char *const names[] = {"", "masks", "keypoints"};
+    static const unsigned parts[] = {0, CR_LABEL_MASKS, CR_LABEL_KEYPOINTS, CR_LABEL_CORNERS};
+    static const char *const names[] = {"", "masks", "keypoints", "oriented boxes"};
+    static const char *const lacks[] = {"", "not every object has a mask", "no object has keypoints",
+                                        "not every object has four corners"};
     const unsigned wanted = j->classify ? 0 : parts[j->metric];
     const cr_status st = cr_labels_load_parts(j->set.labels, wanted, &j->labels, err);
     if (st != CR_OK || (cr_labels_parts(j->labels) & wanted) == wanted) return st;
     if (j->set.metric != METRIC_AUTO)
-        return cli_error(err, CR_ERR_ARGUMENT, "%s: %s", j->set.labels,
-                         j->metric == CR_COCO_MASKS ? "not every object has a mask"
-                                                    : "no object has keypoints");
+        return cli_error(err, CR_ERR_ARGUMENT, "%s: %s", j->set.labels, lacks[j->metric]);
     cli_warn("%s has no %s: boxes are measured", j->set.labels, names[j->metric]);
     j->metric = CR_COCO_BOXES;
     cr_labels_free(&j->labels); /* areas are other ones without what was looked for */
@@ -515,8 +521,8 @@ static void print_json(const job *j)
         cli_json_real(&out, "agreement", j->agreement);
     else
         cli_json_null(&out, "agreement");
-    if (j->set.against && (j->boxes.points || j->boxes.masks))
-        cli_json_real(&out, j->boxes.points ? "keypoint_agreement" : "mask_agreement", j->shapes);
+    const cli_shape_text *shape = j->set.against ? cli_shape(&j->boxes) : NULL;
+    if (shape) cli_json_real(&out, shape->key, j->shapes);
     if (j->set.per_class && j->classes) print_class_json(&out, j);
     cli_json_close(&out, '}');
     putchar('\n');
@@ -546,11 +552,11 @@ static void print_text(const job *j)
         print_value(j->agreement);
         printf("  with %s\n", cli_base_name(j->set.against));
     }
-    if (j->set.against && (j->boxes.points || j->boxes.masks)) {
-        fputs(j->boxes.points ? "keypoints " : "masks     ", stdout);
+    const cli_shape_text *shape = j->set.against ? cli_shape(&j->boxes) : NULL;
+    if (shape) {
+        printf("%-9s ", shape->name);
         print_value(j->shapes);
-        puts(j->boxes.points ? "  the same by object keypoint similarity (OKS)"
-                             : "  the same by overlap of masks");
+        printf("  the same %s\n", shape->by);
     }
     if (!j->set.per_class || !j->classes) return;
     puts("class                    objects     AP   AP50");

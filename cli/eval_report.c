@@ -27,7 +27,8 @@ static void put_facts(cr_report_page *p, const cli_eval_report *r)
 {
     const cr_model_info *info = cr_model_get_info(r->model);
     static const char *const shapes[] = {"boxes, by overlap (IoU)", "masks, by overlap (IoU)",
-                                         "keypoints, by object keypoint similarity (OKS)"};
+                                         "keypoints, by object keypoint similarity (OKS)",
+                                         "oriented boxes, by overlap (IoU)"};
     char pre[160], model[512], count[64], limits[96];
     cli_preprocess_text(&info->preprocess, pre, sizeof pre);
     snprintf(model, sizeof model, "%.300s: %.80s, %zu classes, %.60s", info->path, info->family, info->name_count,

@@ -15,7 +15,7 @@ size_t cli_share_begin(size_t n, int rank)
 
 typedef struct header {
     size_t count, keypoints;
-    bool masks, ranks;
+    bool masks, ranks, corners;
 } header;
 
 static void put(FILE *f, const void *bytes, size_t size, size_t n)
@@ -25,10 +25,11 @@ static void put(FILE *f, const void *bytes, size_t size, size_t n)
 
 static void pack(FILE *f, const cli_boxes *b)
 {
-    const header h = {b->count, b->points ? b->keypoints : 0, b->masks, b->ranks};
+    const header h = {b->count, b->points ? b->keypoints : 0, b->masks, b->ranks, b->corners};
     put(f, &h, sizeof h, 1);
     put(f, b->items, sizeof *b->items, b->count);
     put(f, b->points, sizeof *b->points, b->count * 3 * h.keypoints);
+    put(f, b->corners, 8 * sizeof *b->corners, h.corners ? b->count : 0);
     put(f, b->ranks, sizeof *b->ranks, h.ranks ? b->count : 0);
     for (size_t i = 0; b->masks && i < b->count; i++) {
         const cr_coco_mask *m = &b->masks[i];
@@ -74,6 +75,8 @@ static bool unpack(cli_boxes *b, const void *bytes)
     bool ok = append(&b->items, b->count, &at, sizeof *b->items, h.count);
     if (ok && each)
         ok = append(&b->points, b->count * each, &at, sizeof *b->points, h.count * each);
+    if (ok && h.corners)
+        ok = append(&b->corners, b->count * 8, &at, sizeof *b->corners, h.count * 8);
     if (ok && h.ranks) ok = append(&b->ranks, b->count, &at, sizeof *b->ranks, h.count);
     if (ok && h.masks) ok = append_masks(b, &at, h.count);
     if (!ok) return false;

@@ -19,7 +19,7 @@ static bool grow(void **items, size_t *cap, size_t count, size_t size)
     return true;
 }
 
-/* These give the box that comes next its keypoints and its mask. */
+/* These give the box that comes next its keypoints, its corners and its mask. */
 static cr_status push_points(cli_boxes *b, const float *points, size_t keypoints, cr_error *err)
 {
     const size_t each = 3 * keypoints;
@@ -27,6 +27,14 @@ static cr_status push_points(cli_boxes *b, const float *points, size_t keypoints
     if (!grow((void **)&b->points, &b->point_cap, b->count, each * sizeof *b->points))
         return cli_error(err, CR_ERR_MEMORY, "out of memory for keypoints");
     for (size_t i = 0; i < each; i++) b->points[b->count * each + i] = (double)points[i];
+    return CR_OK;
+}
+
+static cr_status push_corners(cli_boxes *b, const float corners[8], cr_error *err)
+{
+    if (!grow((void **)&b->corners, &b->corner_cap, b->count, 8 * sizeof *b->corners))
+        return cli_error(err, CR_ERR_MEMORY, "out of memory for corners");
+    for (size_t i = 0; i < 8; i++) b->corners[8 * b->count + i] = (double)corners[i];
     return CR_OK;
 }
 
@@ -55,6 +63,7 @@ static cr_status keep(const cr_detections *found, const cr_placement *place, int
             st = cli_error(err, CR_ERR_MEMORY, "out of memory for %zu detections", out->count);
         if (st == CR_OK && d->keypoints)
             st = push_points(out, d->keypoints, (size_t)found->keypoint_count, err);
+        if (st == CR_OK && d->oriented) st = push_corners(out, d->corners, err);
         if (st == CR_OK && d->mask) st = push_mask(out, d->mask, place, err);
         if (st != CR_OK) return st;
         out->items[out->count++] = box;
@@ -139,13 +148,14 @@ void cli_boxes_free(cli_boxes *boxes)
     free(boxes->items);
     free(boxes->points);
     free(boxes->masks);
+    free(boxes->corners);
     free(boxes->ranks);
     *boxes = (cli_boxes){0};
 }
 
 cr_coco_results cli_results(const cli_boxes *b)
 {
-    return (cr_coco_results){b->items, b->count, b->masks, b->points, b->keypoints};
+    return (cr_coco_results){b->items, b->count, b->masks, b->points, b->keypoints, b->corners};
 }
 
 void cli_boxes_rename(cli_boxes *b, const int64_t *ids, size_t n)
@@ -163,6 +173,8 @@ void cli_boxes_rename(cli_boxes *b, const int64_t *ids, size_t n)
         if (b->masks) b->masks[kept] = b->masks[i];
         if (b->points)
             memmove(b->points + kept * each, b->points + i * each, each * sizeof *b->points);
+        if (b->corners)
+            memmove(b->corners + kept * 8, b->corners + i * 8, 8 * sizeof *b->corners);
         kept++;
     }
     b->count = kept;
@@ -190,15 +202,29 @@ cr_status cli_agreement(const cr_model *model, const cli_boxes *a, const cli_box
     return st;
 }
 
+const cli_shape_text *cli_shape(const cli_boxes *b)
+{
+    static const cli_shape_text keypoints = {"keypoints", "keypoint_agreement",
+                                             "by object keypoint similarity (OKS)"};
+    static const cli_shape_text oriented = {"oriented", "oriented_agreement",
+                                            "by overlap of the boxes as they lie"};
+    static const cli_shape_text masks = {"masks", "mask_agreement", "by overlap of masks"};
+    return b->points ? &keypoints : b->corners ? &oriented : b->masks ? &masks : NULL;
+}
+
 cr_status cli_shape_agreement(const cli_boxes *a, const cli_boxes *b, double *out, cr_error *err)
 {
     cr_coco_metrics m;
     const cr_coco_results ours = cli_results(a), others = cli_results(b);
     const bool poses = a->points && b->points && a->keypoints == b->keypoints;
+    const bool oriented = a->corners && b->corners;
     *out = NAN;
-    if (!poses && !(a->masks && b->masks)) return CR_OK;
-    const cr_status st = cr_coco_agreement_results(
-        &ours, &others, poses ? CR_COCO_KEYPOINTS : CR_COCO_MASKS, CR_AGREEMENT_CONF, &m, err);
+    if (!poses && !oriented && !(a->masks && b->masks)) return CR_OK;
+    const cr_coco_metric metric = poses      ? CR_COCO_KEYPOINTS
+                                  : oriented ? CR_COCO_ORIENTED
+                                             : CR_COCO_MASKS;
+    const cr_status st =
+        cr_coco_agreement_results(&ours, &others, metric, CR_AGREEMENT_CONF, &m, err);
     *out = st == CR_OK && m.ap >= 0 ? m.ap : NAN;
     return st;
 }

@@ -149,11 +149,9 @@ static void print_agreement(const quantize_job *j)
                classify ? "equal best class" : "mAP50-95", j->measured_count, which);
     if (j->fix && can_measure(j) && !isnan(j->file_agreement))
         printf("as it was    %.3f with the float model, on the same\n", j->file_agreement);
-    if (can_measure(j) && !isnan(j->shapes))
-        printf(j->seen_int.masks
-                   ? "masks        %.3f mAP50-95 by overlap of masks, on the same\n"
-                   : "keypoints    %.3f mAP50-95 by object keypoint similarity, on the same\n",
-               j->shapes);
+    const cli_shape_text *shape = cli_shape(&j->seen_int);
+    if (can_measure(j) && shape && !isnan(j->shapes))
+        printf("%-12s %.3f mAP50-95 %s, on the same\n", shape->name, j->shapes, shape->by);
 }
 
 static void print_match(const char *what, const cr_score_match *s)

@@ -99,7 +99,7 @@ live_page() {
 one "Python package" python_package
 one "COCO metrics of random cases" "$python" tests/peers/coco_random.py "$build/tests/peers-coco_eval" 200
 one "keypoint agreement of random cases" "$python" tests/peers/keypoints_random.py "$build/tests/peers-coco_eval" 100
-one "COCO masks and keypoints of random cases" "$python" tests/peers/coco_shapes_random.py "$build/tests/peers-coco_eval" 100
+one "COCO masks, keypoints and oriented boxes of random cases" "$python" tests/peers/coco_shapes_random.py "$build/tests/peers-coco_eval" 100
 one "data.yaml" "$python" tests/peers/coco_yolo.py "$build/tests/peers-coco_eval"
 sections "ONNX" sh tests/peers/onnx.sh "$build"
 sections "random operators" random_operators

@@ -49,6 +49,7 @@ typedef struct cr_label_box {
     const cr_coco_mask *mask; /* NULL: not labelled or not loaded */
     const double *keypoints;  /* [keypoint_count, 3] x, y, 0: not labelled, 1: hidden, 2: visible */
     size_t keypoint_count;    /* 0: not labelled or not loaded */
+    const double *corners; /* [4, 2] x, y in turn of the box as it lies; NULL: not labelled or not loaded */
 } cr_label_box;
 
 /* Reads ground truth; the ending of `path` decides the form.
@@ -71,12 +72,14 @@ CR_API cr_status cr_labels_load(const char *path, cr_labels **out, cr_error *err
  * is the mask's where the file does not say. CR_LABEL_KEYPOINTS: keypoints as well; `area` is then
  * CR_COCO_BODY_SHARE of the box where the file does not say. What is not asked for is not looked
  * at. CR_LABEL_TRAIN: of a data.yaml the `train` split, and a picture whose size cannot be read is one
- * of 0x0 pixels without objects. */
-enum { CR_LABEL_MASKS = 1, CR_LABEL_KEYPOINTS = 2, CR_LABEL_TRAIN = 4 };
+ * of 0x0 pixels without objects. CR_LABEL_CORNERS: boxes that lie at an angle, which are polygons of
+ * four corners (DOTA's objects in either form); `area` is theirs where the file does not say. */
+enum { CR_LABEL_MASKS = 1, CR_LABEL_KEYPOINTS = 2, CR_LABEL_TRAIN = 4, CR_LABEL_CORNERS = 8 };
 CR_API cr_status cr_labels_load_parts(const char *path, unsigned parts, cr_labels **out,
                                       cr_error *err);
 
-/* Which of them were loaded: masks if every object has one, keypoints if any object has some. */
+/* Which of them were loaded: masks or corners if every object has them, keypoints if any object has
+ * some. */
 CR_API unsigned cr_labels_parts(const cr_labels *labels);
 /* Which keypoint stands in the place of which in a mirrored picture, [*count]: where keypoints were
  * loaded, the names of COCO's keypoints say left and right; with CR_LABEL_TRAIN the `flip_idx` of a
@@ -163,9 +166,14 @@ CR_API cr_status cr_coco_evaluate_classes(const cr_labels *truth, const cr_coco_
                                           cr_coco_class *classes, cr_coco_metrics *out,
                                           cr_error *err);
 
-/* ---- masks and keypoints --------------------------------------------------------------------- */
+/* ---- masks, keypoints, oriented boxes -------------------------------------------------------- */
 
-typedef enum cr_coco_metric { CR_COCO_BOXES, CR_COCO_MASKS, CR_COCO_KEYPOINTS } cr_coco_metric;
+typedef enum cr_coco_metric {
+    CR_COCO_BOXES,
+    CR_COCO_MASKS,
+    CR_COCO_KEYPOINTS,
+    CR_COCO_ORIENTED
+} cr_coco_metric;
 
 /* Detections with more than boxes. */
 typedef struct cr_coco_results {
@@ -174,13 +182,15 @@ typedef struct cr_coco_results {
     cr_coco_mask *masks; /* [count], or NULL */
     double *points;      /* [count, keypoints, 3] x, y, score in pixels, or NULL */
     size_t keypoints;
+    double *corners; /* [count, 4, 2] x, y in pixels, in turn, or NULL */
 } cr_coco_results;
 
 /* The numbers of COCOeval with iouType "bbox", "segm" or "keypoints", equal to it on the same
  * results file. Masks: overlap of pixels; areas are those of the masks. Keypoints: object keypoint
  * similarity with COCO's sigmas for 17 points (1 / K for K others), the best 20 detections per image
  * and category; a detection's area is that of its keypoints' extent, truth without a labelled
- * keypoint is ignored. The labels must have what is compared (cr_labels_load_parts). classes: as for
+ * keypoint is ignored. Oriented boxes: the exact overlap of both as polygons, which is what DOTA's
+ * evaluation compares by; the rest is COCO's. The labels must have what is compared (cr_labels_load_parts). classes: as for
  * cr_coco_evaluate_classes, or NULL. CR_ERR_ARGUMENT also: a mask that is none or not of its
  * picture's size; keypoints that are not finite; truth with more keypoints than the results. */
 CR_API cr_status cr_coco_evaluate_results(const cr_labels *truth, const cr_coco_results *results,
@@ -202,8 +212,9 @@ CR_API cr_status cr_coco_evaluate_curves(const cr_labels *truth, const cr_coco_r
                                          cr_coco_curves *curves, cr_coco_metrics *out,
                                          cr_error *err);
 
-/* Results form with "bbox", "segmentation" {"size", "counts"} or "keypoints"; what the first element
- * has, all must have. A missing bbox is the extent of the mask or the keypoints. */
+/* Results form with "bbox", "segmentation" {"size", "counts"}, "keypoints" or "poly" (four corners, x
+ * and y, as Ultralytics writes oriented boxes); what the first element has, all must have. A missing
+ * bbox is the extent of the mask, the keypoints or the corners. */
 CR_API cr_status cr_coco_results_read(const char *path, cr_coco_results *out, cr_error *err);
 CR_API void cr_coco_results_free(cr_coco_results *results);
 /* Writes what the metric compares and nothing else: pycocotools takes areas from a bbox where there

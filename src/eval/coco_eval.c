@@ -21,6 +21,7 @@
 #include "eval/coco_match.h"
 #include "eval/label_store.h"
 #include "eval/mask_runs.h"
+#include "eval/quad_overlap.h"
 
 enum { RECALLS = 101 };
 
@@ -161,7 +162,8 @@ static cr_coco_truth make_truth(const cr_label_box *b, const truth_key *k)
                            .area = b->area,
                            .points = b->keypoints,
                            .keypoints = b->keypoint_count,
-                           .mask = b->mask};
+                           .mask = b->mask,
+                           .corners = b->corners};
 }
 
 static cr_status sort_truth(coco_case *c, const cr_label_box *boxes, size_t n, cr_error *err)
@@ -482,6 +484,21 @@ static cr_status check_poses(const cr_labels *truth, const cr_coco_results *r, c
     return CR_OK;
 }
 
+static cr_status check_corners(const cr_coco_results *r, const char *kind, cr_error *err)
+{
+    CR_CHECK(!r->count || r->corners, err, CR_ERR_ARGUMENT, "%s: the boxes have no corners", kind);
+    for (size_t i = 0; i < r->count * 8; i++)
+        CR_CHECK(isfinite(r->corners[i]), err, CR_ERR_ARGUMENT, "%s: a corner is not finite", kind);
+    return CR_OK;
+}
+
+static cr_status check_oriented(const cr_labels *truth, const cr_coco_results *r, cr_error *err)
+{
+    CR_CHECK(cr_labels_parts(truth) & CR_LABEL_CORNERS, err, CR_ERR_ARGUMENT,
+             "not every object of the labels has four corners");
+    return check_corners(r, "detections", err);
+}
+
 cr_status cr_coco_evaluate_results(const cr_labels *truth, const cr_coco_results *results,
                                    cr_coco_metric metric, const int64_t *image_ids,
                                    size_t image_count, cr_coco_class *classes,
@@ -500,6 +517,7 @@ cr_status cr_coco_evaluate_curves(const cr_labels *truth, const cr_coco_results 
     CR_TRY(check_dets(truth, results->boxes, results->count, err));
     if (metric == CR_COCO_MASKS) CR_TRY(check_masks(truth, results, err));
     if (metric == CR_COCO_KEYPOINTS) CR_TRY(check_poses(truth, results, err));
+    if (metric == CR_COCO_ORIENTED) CR_TRY(check_oriented(truth, results, err));
     coco_case c = {.category_count = truth->category_count,
                    .shapes = {metric, results, DBL_MIN, false}};
     int64_t *images = NULL, *categories = NULL;
@@ -558,6 +576,10 @@ static cr_status make_reference(const cr_coco_results *r, cr_coco_metric metric,
         if (metric == CR_COCO_KEYPOINTS) {
             t->keypoints = r->points + i * r->keypoints * 3;
             t->keypoint_count = r->keypoints;
+        }
+        if (metric == CR_COCO_ORIENTED) {
+            t->corners = r->corners + 8 * i;
+            t->area = cr_quad_area(t->corners);
         }
         if (metric != CR_COCO_MASKS) continue;
         cr_runs runs = {0};
@@ -620,6 +642,7 @@ static cr_status check_parts(const cr_coco_results *r, cr_coco_metric metric, co
 {
     CR_CHECK(metric != CR_COCO_MASKS || r->masks || !r->count, err, CR_ERR_ARGUMENT,
              "%s: the detections have no masks", kind);
+    if (metric == CR_COCO_ORIENTED) CR_TRY(check_corners(r, kind, err));
     return metric == CR_COCO_KEYPOINTS ? check_points(r, kind, err) : CR_OK;
 }
 

@@ -14,6 +14,7 @@
 
 #include "base/mem.h"
 #include "eval/mask_runs.h"
+#include "eval/quad_overlap.h"
 
 typedef struct cr_coco_overlap {
     double iou;
@@ -91,6 +92,13 @@ typedef struct subject {
     cr_runs mask;
 } subject;
 
+static double quad_iou(const double *d, const cr_coco_truth *g)
+{
+    const double both = cr_quad_both(d, g->corners), area = cr_quad_area(d);
+    if (both <= 0) return 0;
+    return both / (g->crowd ? area : area + cr_quad_area(g->corners) - both);
+}
+
 static double overlap(const subject *d, const cr_coco_truth *truth, size_t g)
 {
     switch (d->shapes->metric) {
@@ -98,6 +106,8 @@ static double overlap(const subject *d, const cr_coco_truth *truth, size_t g)
         return cr_runs_overlap(&d->mask, &d->scratch->masks[g], truth[g].crowd);
     case CR_COCO_KEYPOINTS:
         return cr_coco_oks(d->shapes, d->index, &truth[g]);
+    case CR_COCO_ORIENTED:
+        return quad_iou(d->shapes->results->corners + 8 * d->index, &truth[g]);
     default:
         return box_iou(d->box, &truth[g]);
     }
@@ -109,6 +119,7 @@ static double area_of(const subject *d)
     double box[4];
     if (d->shapes->box_areas || d->shapes->metric == CR_COCO_BOXES) return d->box->w * d->box->h;
     if (d->shapes->metric == CR_COCO_MASKS) return (double)cr_runs_area(&d->mask);
+    if (d->shapes->metric == CR_COCO_ORIENTED) return cr_quad_area(r->corners + 8 * d->index);
     cr_coco_points_box(r->points + d->index * r->keypoints * 3, r->keypoints, box);
     return box[2] * box[3];
 }

@@ -24,6 +24,7 @@ typedef struct cr_coco_truth {
     const double *points; /* [keypoints, 3] x, y, visible or not, or NULL */
     size_t keypoints;
     const cr_coco_mask *mask; /* or NULL */
+    const double *corners;    /* [4, 2] or NULL */
 } cr_coco_truth;
 
 /* What detections are compared by, and how the area of one is measured. */

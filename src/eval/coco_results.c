@@ -10,13 +10,14 @@
 #include "eval/coco_match.h"
 #include "eval/label_shapes.h"
 #include "eval/mask_runs.h"
+#include "eval/quad_overlap.h"
 
 static const size_t LIMIT = (size_t)4 << 30;
 
 typedef struct result_list {
     cr_coco_results r;
-    size_t box_cap, mask_cap, point_cap;
-    bool bbox, mask, points; /* what the first element has */
+    size_t box_cap, mask_cap, point_cap, corner_cap;
+    bool bbox, mask, points, corners; /* what the first element has */
     cr_arena scratch;
 } result_list;
 
@@ -26,7 +27,8 @@ static cr_status grow_list(result_list *l, cr_error *err)
     if (!cr_grow((void **)&l->r.boxes, &l->box_cap, n, sizeof *l->r.boxes) ||
         (l->mask && !cr_grow((void **)&l->r.masks, &l->mask_cap, n, sizeof *l->r.masks)) ||
         (l->points && !cr_grow((void **)&l->r.points, &l->point_cap, n,
-                               3 * l->r.keypoints * sizeof *l->r.points)))
+                               3 * l->r.keypoints * sizeof *l->r.points)) ||
+        (l->corners && !cr_grow((void **)&l->r.corners, &l->corner_cap, n, 8 * sizeof *l->r.corners)))
         return CR_NOMEM(err);
     return CR_OK;
 }
@@ -67,13 +69,31 @@ static cr_status take_points(result_list *l, const cr_json_item *item, double xy
     return CR_OK;
 }
 
+static cr_status take_corners(result_list *l, const cr_json_item *item, double xywh[4],
+                              cr_error *err)
+{
+    const json_t *v = json_object_get(item->object, "poly");
+    double *out = l->r.corners + 8 * l->r.count;
+    if (json_array_size(v) != 8) return lacks(item, "poly", err);
+    for (size_t i = 0; i < 8; i++) {
+        if (!json_is_number(json_array_get(v, i))) return lacks(item, "poly", err);
+        out[i] = json_number_value(json_array_get(v, i));
+    }
+    cr_quad_box(out, xywh);
+    CR_CHECK(isfinite(xywh[2]) && isfinite(xywh[3]), err, CR_ERR_FORMAT,
+             "%s: %s %zu: the corners of \"poly\" lie too far apart", item->path, item->kind,
+             item->index);
+    return CR_OK;
+}
+
 static void look_at_first(result_list *l, const cr_json_item *item)
 {
     l->mask = json_is_object(json_object_get(item->object, "segmentation"));
     const size_t numbers = json_array_size(json_object_get(item->object, "keypoints"));
     l->points = numbers >= 3;
     l->r.keypoints = numbers / 3;
-    l->bbox = cr_json_has(item, "bbox") || (!l->mask && !l->points);
+    l->corners = json_is_array(json_object_get(item->object, "poly"));
+    l->bbox = cr_json_has(item, "bbox") || (!l->mask && !l->points && !l->corners);
 }
 
 /* A mask is the list's only once the element is counted; until then it is freed here. */
@@ -85,6 +105,7 @@ static cr_status take_element(result_list *l, const cr_json_item *item, cr_error
     CR_TRY(cr_json_int(item, "category_id", &box->category_id, err));
     CR_TRY(cr_json_real(item, "score", &box->score, err));
     if (l->points) CR_TRY(take_points(l, item, xywh, err));
+    if (l->corners) CR_TRY(take_corners(l, item, xywh, err));
     if (l->mask) CR_TRY(take_mask(l, item, xywh, err));
     l->r.count++;
     if (l->bbox) CR_TRY(cr_json_bbox(item, xywh, err));
@@ -131,6 +152,7 @@ void cr_coco_results_free(cr_coco_results *r)
     cr_free(r->boxes);
     cr_free(r->masks);
     cr_free(r->points);
+    cr_free(r->corners);
     *r = (cr_coco_results){0};
 }
 
@@ -198,6 +220,7 @@ static void put_result(FILE *f, const cr_coco_results *r, cr_coco_metric metric,
     if (metric == CR_COCO_BOXES) put_reals(f, "bbox", xywh, 4);
     if (metric == CR_COCO_MASKS) put_mask(f, &r->masks[i]);
     if (metric == CR_COCO_KEYPOINTS) put_reals(f, "keypoints", r->points + i * each, each);
+    if (metric == CR_COCO_ORIENTED) put_reals(f, "poly", r->corners + 8 * i, 8);
     fputs("\"score\":", f);
     put_real(f, b->score);
     fputc('}', f);
@@ -210,6 +233,7 @@ static bool is_finite(const cr_coco_results *r, cr_coco_metric metric, size_t i)
               isfinite(b->score);
     const size_t each = metric == CR_COCO_KEYPOINTS ? 3 * r->keypoints : 0;
     for (size_t k = 0; k < each; k++) ok = ok && isfinite(r->points[i * each + k]);
+    for (size_t k = 0; metric == CR_COCO_ORIENTED && k < 8; k++) ok = ok && isfinite(r->corners[8 * i + k]);
     return ok;
 }
 
@@ -229,6 +253,8 @@ cr_status cr_coco_results_write(const char *path, const cr_coco_results *r, cr_c
              "the detections have no masks");
     CR_CHECK(!r->count || metric != CR_COCO_KEYPOINTS || r->points, err, CR_ERR_ARGUMENT,
              "the detections have no keypoints");
+    CR_CHECK(!r->count || metric != CR_COCO_ORIENTED || r->corners, err, CR_ERR_ARGUMENT,
+             "the detections have no corners");
     for (size_t i = 0; i < r->count; i++) {
         CR_CHECK(is_finite(r, metric, i), err, CR_ERR_ARGUMENT,
                  "%s: detection %zu is not finite and has no JSON form", path, i);

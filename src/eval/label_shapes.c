@@ -1,10 +1,12 @@
 /* Masks and keypoints of labels. A polygon can become pixels only when the size of its picture is
  * known, and a COCO file may name its pictures last; polygons wait until the file has been read, run
  * lengths name their size themselves. Kept is COCO's compressed text: a hundredth of the pixels. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "eval/label_shapes.h"
 #include "eval/mask_runs.h"
+#include "eval/quad_overlap.h"
 
 static const size_t POINTS_MAX = 1000;
 
@@ -140,6 +142,35 @@ cr_status cr_labels_read_segmentation(cr_labels *l, const cr_json_item *item, cr
     return st;
 }
 
+cr_status cr_labels_corners(cr_labels *l, const double xy[8], cr_label_box *box, bool take_area,
+                            cr_error *err)
+{
+    double *kept = cr_arena_alloc(&l->arena, 8 * sizeof *kept);
+    if (!kept) return CR_NOMEM(err);
+    for (int i = 0; i < 8; i++) {
+        CR_CHECK(fabs(xy[i]) <= CR_MASK_COORDINATE_MAX, err, CR_ERR_FORMAT,
+                 "a corner is absurdly far away");
+        kept[i] = xy[i];
+    }
+    box->corners = kept;
+    if (take_area) box->area = cr_quad_area(kept);
+    return CR_OK;
+}
+
+cr_status cr_labels_read_corners(cr_labels *l, const cr_json_item *item, cr_label_box *box,
+                                 bool take_area, cr_error *err)
+{
+    double xy[8];
+    const json_t *v = json_object_get(item->object, "segmentation");
+    const json_t *polygon = json_array_size(v) == 1 ? json_array_get(v, 0) : NULL;
+    if (json_array_size(polygon) != 8) return CR_OK;
+    CR_TRY(read_numbers(item, polygon, "\"segmentation\" holds no numbers", xy, err));
+    const cr_status st = cr_labels_corners(l, xy, box, take_area, err);
+    return st == CR_ERR_FORMAT
+               ? cr_fail_prefix(err, st, "%s: %s %zu", item->path, item->kind, item->index)
+               : st;
+}
+
 cr_status cr_json_points(const cr_json_item *item, cr_arena *arena, const double **out, size_t *n,
                          cr_error *err)
 {
@@ -193,10 +224,12 @@ cr_status cr_labels_make_masks(cr_labels *l, const char *path, cr_error *err)
 
 unsigned cr_labels_parts(const cr_labels *l)
 {
-    bool masks = l->box_count, points = false;
+    bool masks = l->box_count, corners = masks, points = false;
     for (size_t i = 0; i < l->box_count; i++) {
         masks = masks && l->boxes[i].mask;
+        corners = corners && l->boxes[i].corners;
         points = points || l->boxes[i].keypoint_count;
     }
-    return (masks ? CR_LABEL_MASKS : 0u) | (points ? CR_LABEL_KEYPOINTS : 0u);
+    return (masks ? CR_LABEL_MASKS : 0u) | (points ? CR_LABEL_KEYPOINTS : 0u) |
+           (corners ? CR_LABEL_CORNERS : 0u);
 }

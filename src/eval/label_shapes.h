@@ -14,6 +14,15 @@ cr_status cr_labels_polygons(cr_labels *l, const cr_polygons *p, int width, int 
 cr_status cr_labels_read_segmentation(cr_labels *l, const cr_json_item *item, cr_label_box *box,
                                       bool take_area, cr_error *err);
 
+/* Gives the box these corners and, if take_area, their area. CR_ERR_FORMAT (without a file's name): a
+ * corner that is not finite or absurdly far away. */
+cr_status cr_labels_corners(cr_labels *l, const double xy[8], cr_label_box *box, bool take_area,
+                            cr_error *err);
+
+/* The same of an annotation whose "segmentation" is one polygon of four corners. */
+cr_status cr_labels_read_corners(cr_labels *l, const cr_json_item *item, cr_label_box *box,
+                                 bool take_area, cr_error *err);
+
 /* Makes masks of the polygons that wait, and checks the sizes of all. Once, when images and boxes
  * have been checked. */
 cr_status cr_labels_make_masks(cr_labels *l, const char *path, cr_error *err);

@@ -85,6 +85,7 @@ static cr_status on_annotation(void *ctx, const cr_json_item *item, cr_error *er
     if (l->parts & CR_LABEL_MASKS)
         CR_TRY(cr_labels_read_segmentation(l, item, &box, !has_area, err));
     if (l->parts & CR_LABEL_KEYPOINTS) CR_TRY(read_points(l, item, &box, err));
+    if (l->parts & CR_LABEL_CORNERS) CR_TRY(cr_labels_read_corners(l, item, &box, !has_area, err));
     return cr_labels_add_box(l, &box, err);
 }
 

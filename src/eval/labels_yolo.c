@@ -445,6 +445,9 @@ static cr_status take_polygon(yolo *y, size_t n, const cr_label_image *image, cr
 {
     for (size_t i = 0; i < n; i++) y->numbers[i] *= i & 1 ? image->height : image->width;
     const size_t corners = n / 2;
+    if (n == 8 && (y->labels->parts & CR_LABEL_CORNERS))
+        CR_TRY(cr_labels_corners(y->labels, y->numbers, box, true, err));
+    if (!(y->labels->parts & CR_LABEL_MASKS)) return CR_OK;
     const cr_polygons polygon = {y->numbers, &corners, 1};
     return cr_labels_polygons(y->labels, &polygon, image->width, image->height, box, true, err);
 }
@@ -476,7 +479,7 @@ static cr_status read_line(yolo *y, const char *path, size_t line_number, char *
     CR_CHECK(ok, err, CR_ERR_FORMAT,
              "%s line %zu: not \"class cx cy w h\"%s with numbers from 0 to 1", path, line_number,
              y->keypoints ? " and keypoints as kpt_shape says" : " or a polygon");
-    if (polygon && (parts & CR_LABEL_MASKS)) {
+    if (polygon && (parts & (CR_LABEL_MASKS | CR_LABEL_CORNERS))) {
         const cr_status st = take_polygon(y, n, image, &box, err);
         if (st != CR_OK) return cr_fail_prefix(err, st, "%s line %zu", path, line_number);
     }
@@ -516,6 +519,9 @@ static int by_box(const void *a, const void *b)
     if (p->keypoint_count != q->keypoint_count) return p->keypoint_count < q->keypoint_count ? -1 : 1;
     for (size_t k = 0; k < 3 * p->keypoint_count; k++)
         if (p->keypoints[k] != q->keypoints[k]) return p->keypoints[k] < q->keypoints[k] ? -1 : 1;
+    if (!p->corners != !q->corners) return p->corners ? 1 : -1;
+    for (int k = 0; p->corners && k < 8; k++)
+        if (p->corners[k] != q->corners[k]) return p->corners[k] < q->corners[k] ? -1 : 1;
     return 0;
 }
 

@@ -36,6 +36,36 @@ for i in 1 2 3; do make picture $i.png ${i}0 90 9$i; done
 "$CRAYON" eval q.onnx --images . --labels half.json --against seg.onnx --report r.html >/dev/null
 [ -s r.html ] || echo "no report"
 
+# --- oriented boxes: 30x10 at 45 degrees; labels of both forms, one object turned by 90 degrees more
+make oriented obb.onnx
+mkdir -p obb/images obb/labels
+for i in 1 2; do make picture obb/images/$i.png 90 9$i 90; done
+python3 - <<'END'
+import json
+s = 2 ** .5
+flat = [32 + s * 10, 32 + s * 5, 32 + s * 5, 32 + s * 10, 32 - s * 10, 32 - s * 5, 32 - s * 5, 32 - s * 10]
+steep = [v if i % 2 else 64 - v for i, v in enumerate(flat)]
+truth = {"images": [{"id": i, "file_name": f"{i}.png", "width": 64, "height": 64} for i in (1, 2)],
+         "categories": [{"id": 1, "name": "thing"}], "annotations": []}
+for i, corners in ((1, flat), (2, steep)):
+    open(f"obb/labels/{i}.txt", "w").write("0 " + " ".join(repr(v / 64) for v in corners) + "\n")
+    truth["annotations"].append({"id": i, "image_id": i, "category_id": 1, "bbox": [0, 0, 64, 64],
+                                 "segmentation": [corners]})
+json.dump(truth, open("obb/truth.json", "w"))
+open("obb/data.yaml", "w").write("val: images\nnames: [thing]\n")
+END
+"$CRAYON" eval obb.onnx --labels obb/data.yaml --against obb.onnx --save-detections o.json >o.txt
+sed -n '2,3p; 14,15p' o.txt
+json o.json '[sorted(d) for d in j], len(j[0]["poly"])'
+"$CRAYON" eval obb.onnx --images obb/images --labels obb/truth.json --json --against obb.onnx >o.json
+json o.json 'j["metric"], round(j["metrics"]["AP"], 3), j["oriented_agreement"] > .999'
+"$CRAYON" eval obb.onnx --labels obb/data.yaml --metric boxes --json >o.json
+json o.json 'j["metric"], round(j["metrics"]["AP"], 3)' # the boxes around are the same
+fails "$CRAYON" eval seg.onnx --images . --labels half.json --metric obb
+fails "$CRAYON" eval obb.onnx --images . --labels bare.json --metric obb
+"$CRAYON" quantize obb.onnx -o q.onnx --images obb/images 2>/dev/null | grep -E '^(agreement|oriented)' |
+    sed 's/, on .*//'
+
 # --- classes: five pictures, one in the wrong folder
 make classify cls.onnx
 mkdir -p val/red val/green val/blue

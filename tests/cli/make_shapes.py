@@ -3,9 +3,12 @@
 
     make_shapes.py segment FILE            finds one thing whatever it sees: box 16..48 of 64x64, its
                                            mask the left half
+    make_shapes.py oriented FILE           finds one thing whatever it sees: 30x10 of 64x64 around the
+                                           middle, turned by 45 degrees, then the same, 2 beside it
     make_shapes.py classify FILE           the brightest of red, green and blue
     make_shapes.py picture FILE R G B      64x64 pixels
 """
+import math
 import struct
 import sys
 import zlib
@@ -38,6 +41,21 @@ def segment():
     return described("segment", graph, ["thing"])
 
 
+def oriented():
+    rows = 84
+    found = [0.0] * (6 * rows)
+    for k, (x, score) in enumerate([(32, .9), (34, .6)]):
+        for i, v in enumerate([x, 32, 30, 10, score, math.pi / 4]):
+            found[i * rows + k] = float(v)
+    graph = (node("Conv", ["images", "kernel"], "seen") + node("ReduceMean", ["seen"], "mean")
+             + node("Mul", ["mean", "zero"], "nothing") + node("Reshape", ["nothing", "one"], "offset")
+             + node("Add", ["found", "offset"], "output0") + tensor("zero", [1], [0])
+             + tensor("kernel", [4, 3, 1, 1], [.25 * i for i in range(12)]) + integers("one", [1])
+             + tensor("found", [1, 6, rows], found)
+             + graph_input("images", [1, 3, 64, 64]) + graph_output("output0", [1, 6, rows]))
+    return described("obb", graph, ["thing"])
+
+
 def classify():
     names = ["red", "green", "blue", "gold", "grey", "pink"]
     weights = [8.0 if k == c else -float(k) for c in range(3) for k in range(6)]
@@ -58,5 +76,5 @@ def picture(rgb, side=64):
 
 kind, path = sys.argv[1:3]
 with open(path, "wb") as f:
-    f.write({"segment": segment, "classify": classify}[kind]() if kind != "picture"
+    f.write({"segment": segment, "oriented": oriented, "classify": classify}[kind]() if kind != "picture"
             else picture([int(v) for v in sys.argv[3:6]]))

@@ -134,7 +134,7 @@ static int read_once(const char *path, kind k)
         snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(path, '/') - path), path);
         return read_labels(folder, 0);
     }
-    const int read = read_labels(path, 0) | read_labels(path, CR_LABEL_MASKS | CR_LABEL_KEYPOINTS);
+    const int read = read_labels(path, 0) | read_labels(path, CR_LABEL_MASKS | CR_LABEL_KEYPOINTS | CR_LABEL_CORNERS);
     return read | (k == JSON ? read_results(path) : read_labels(path, CR_LABEL_TRAIN));
 }
 

@@ -1,7 +1,7 @@
 /* The metrics as a program that the peer tests compare with pycocotools:
  *
  *     LABELS RESULTS [IMAGE_ID...]             twelve numbers, AR50, AR75, then "ID AP AP50" per class
- *     --segm|--keypoints LABELS RESULTS        the same of masks or keypoints
+ *     --segm|--keypoints|--obb LABELS RESULTS  the same of masks, keypoints or oriented boxes
  *     --agreement[-masks] REFERENCE RESULTS CONF
  *     --poses REFERENCE RESULTS CONF COUNT     agreement of keypoints, of texts
  *     --copy[-masks] RESULTS OUT               reads and writes results
@@ -207,6 +207,8 @@ int main(int argc, char **argv)
         return evaluate_shapes(argv, CR_LABEL_MASKS, CR_COCO_MASKS);
     if (argc == 4 && !strcmp(argv[1], "--keypoints"))
         return evaluate_shapes(argv, CR_LABEL_KEYPOINTS, CR_COCO_KEYPOINTS);
+    if (argc == 4 && !strcmp(argv[1], "--obb"))
+        return evaluate_shapes(argv, CR_LABEL_CORNERS, CR_COCO_ORIENTED);
     if (argc == 5 && !strcmp(argv[1], "--agreement-masks")) return agree_masks(argv);
     if (argc == 4 && !strcmp(argv[1], "--copy-masks")) return copy_masks(argv);
     if (argc == 4 && !strcmp(argv[1], "--masks")) return label_masks(argv);

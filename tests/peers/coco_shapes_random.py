@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
-"""Random masks and keypoints, evaluated by Crayon and by pycocotools; all numbers agree to 1e-9.
+"""Random masks, keypoints and oriented boxes, evaluated by Crayon and by pycocotools; all numbers
+agree to 1e-9.
 
     coco_shapes_random.py PATH/TO/peers-coco_eval [CASES] [SEED]
 
 Masks: polygons (several parts, corners outside the picture, on half and fifth pixels, slivers), run
 lengths as lists and as text, crowds, every mask also pixel for pixel: the labels written back as
 results must be the text that pycocotools encodes. Agreement by masks. Keypoints: 17 and other
-counts, objects without any, crowds, more than 20 detections. LIMIT: see coco_random.py.
+counts, objects without any, crowds, more than 20 detections. Oriented boxes: pycocotools' evaluation
+with overlaps of polygons computed here, from the corners that lie inside the other and the points
+where edges cross, put in order around their middle. LIMIT: see coco_random.py.
 """
 import contextlib
 import io
@@ -220,13 +223,108 @@ def pose_case(driver, rng, folder):
     return coco_random.difference(own, list(run.stats)), sum(v > 0 for v in own)
 
 
+def turned(rng):
+    x, y, angle = rng.uniform(0, 300), rng.uniform(0, 300), rng.uniform(0, 7)
+    u, v = rng.uniform(2, 60), rng.uniform(2, 60)
+    c, s = np.cos(angle), np.sin(angle)
+    return [float(k) for a, b in ((u, v), (u, -v), (-u, -v), (-u, v)) for k in (x + a * c - b * s, y + a * s + b * c)]
+
+
+def polygon_area(p):
+    x, y = p[:, 0] - p[0, 0], p[:, 1] - p[0, 1]
+    return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
+
+
+def inside(p, corners):
+    edge = np.roll(corners, -1, 0) - corners
+    side = edge[:, 0] * (p[1] - corners[:, 1]) - edge[:, 1] * (p[0] - corners[:, 0])
+    return np.all(side >= 0) or np.all(side <= 0)
+
+
+def shared_area(a, b):
+    points = [p for p in a if inside(p, b)] + [p for p in b if inside(p, a)]
+    for i in range(4):
+        for k in range(4):
+            p, r = a[i], a[(i + 1) % 4] - a[i]
+            q, s = b[k], b[(k + 1) % 4] - b[k]
+            cross = r[0] * s[1] - r[1] * s[0]
+            if cross == 0:
+                continue
+            t = ((q - p)[0] * s[1] - (q - p)[1] * s[0]) / cross
+            u = ((q - p)[0] * r[1] - (q - p)[1] * r[0]) / cross
+            if 0 <= t <= 1 and 0 <= u <= 1:
+                points.append(p + t * r)
+    if len(points) < 3:
+        return 0.0
+    points = np.array(points)
+    around = points - points.mean(0)
+    return polygon_area(points[np.argsort(np.arctan2(around[:, 1], around[:, 0]))])
+
+
+class OrientedEval(COCOeval):
+    def computeIoU(self, image, category):
+        gt, dt = self._gts[image, category], self._dts[image, category]
+        if not gt and not dt:
+            return []
+        dt = sorted(dt, key=lambda d: -d["score"])[:self.params.maxDets[-1]]
+        out = np.zeros((len(dt), len(gt)))
+        for i, d in enumerate(dt):
+            for k, g in enumerate(gt):
+                p, q = (np.array(v["poly"]).reshape(4, 2) for v in (d, g))
+                both = shared_area(p, q)
+                out[i, k] = both / (polygon_area(p) + (0 if g["iscrowd"] else polygon_area(q) - both))
+        return out
+
+
+def oriented_case(driver, rng, folder):
+    images = [{"id": i, "file_name": f"{i}.jpg", "width": 300, "height": 300} for i in range(1, 5)]
+    annotations, results = [], []
+
+    def extent(poly):
+        p = np.array(poly).reshape(4, 2)
+        return [*p.min(0), *(p.max(0) - p.min(0))]
+
+    def add(image, category, poly):
+        results.append({"image_id": image, "category_id": category, "poly": poly,
+                        "score": rng.choice([.1, .3, .9, rng.random()])})
+
+    for image in images:
+        for _ in range(rng.randrange(0, 8)):
+            poly, category = turned(rng), rng.choice([1, 2])
+            annotations.append({"id": len(annotations) + 1, "image_id": image["id"], "category_id": category,
+                                "iscrowd": int(rng.random() < .1), "bbox": extent(poly), "poly": poly,
+                                "area": polygon_area(np.array(poly).reshape(4, 2)), "segmentation": [poly]})
+            for _ in range(rng.choice([0, 1, 1, 2])):
+                amount = rng.choice([0, .3, 2, 10])
+                shift = [rng.gauss(0, amount), rng.gauss(0, amount)]
+                add(image["id"], category, [v + shift[i % 2] for i, v in enumerate(poly)])
+        for _ in range(rng.choice([0, 4, 110])):
+            add(image["id"], rng.choice([1, 2]), turned(rng))
+    rng.shuffle(results)
+    if not annotations or not results:
+        return 0, 0
+    truth = {"images": images, "annotations": annotations,
+             "categories": [{"id": k, "name": f"kind {k}"} for k in (1, 2)]}
+    with contextlib.redirect_stdout(io.StringIO()):
+        gt = coco_random.as_coco(truth)
+        dt = gt.loadRes([dict(r, bbox=extent(r["poly"])) for r in results])
+        for d in dt.dataset["annotations"]:
+            d["area"] = polygon_area(np.array(d["poly"]).reshape(4, 2))
+        run = OrientedEval(gt, dt, "bbox")
+        run.evaluate()
+        run.accumulate()
+        run.summarize()
+    m = ours(driver, "--obb", dump(os.path.join(folder, "gt"), truth), dump(os.path.join(folder, "dt"), results))
+    return coco_random.difference(m[:12], list(run.stats)), sum(v > 0 for v in run.stats)
+
+
 def main():
     driver = sys.argv[1]
     cases = int(sys.argv[2]) if len(sys.argv) > 2 else 100
     first = int(sys.argv[3]) if len(sys.argv) > 3 else 1
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
-        for name, one_case in (("masks", mask_case), ("keypoints", pose_case)):
+        for name, one_case in (("masks", mask_case), ("keypoints", pose_case), ("oriented boxes", oriented_case)):
             worst, defined = 0, 0
             for seed in range(first, first + cases):
                 gap, positive = one_case(driver, random.Random(seed), folder)

@@ -17,7 +17,7 @@
 #include "eval/mask_runs.h"
 
 static char folder[64];
-static const unsigned ALL = CR_LABEL_MASKS | CR_LABEL_KEYPOINTS;
+static const unsigned ALL = CR_LABEL_MASKS | CR_LABEL_KEYPOINTS | CR_LABEL_CORNERS;
 
 static const char *put(const char *name, const void *bytes, size_t n)
 {
@@ -282,6 +282,65 @@ static void reads_yolo(void **state)
     cr_labels_free(&l);
 }
 
+/* Boxes that lie at an angle, of either form: found by themselves, half of one by the rest of it. */
+static void reads_corners(void **state)
+{
+    static const double half[8] = {3, 1, 5, 1, 5, 2.5, 3, 2.5};
+    char yaml[512], coco[512], json[1024];
+    cr_coco_metrics m;
+    cr_error err;
+    put_png("o/images/a.png", 5, 4);
+    put_text("o/labels/a.txt", "0 0.6 0.25 1 0.25 1 1 0.6 1\n0 0.6 0.25 1 0.25 1 1 0.6 1\n");
+    strcpy(yaml, put_text("o/data.yaml", "val: images\nnames: [x]\n"));
+    snprintf(json, sizeof json, FILE_OF("%s", SIZE), "\"segmentation\":[" POLYGON "]");
+    strcpy(coco, put_text("o.json", json));
+    const char *files[] = {yaml, coco};
+    for (int i = 0; i < 2; i++) {
+        cr_labels *l = load(files[i], CR_LABEL_CORNERS);
+        assert_int_equal(cr_labels_parts(l), CR_LABEL_CORNERS);
+        const cr_label_box *b = cr_labels_box(l, 0);
+        assert_true(cr_labels_box_count(l) == 1 && b->area == 6 && b->corners[0] == 3 &&
+                    b->corners[5] == 4);
+        cr_coco_box box = {b->image_id, b->category_id, 3, 1, 2, 1.5, .5};
+        double corners[8];
+        memcpy(corners, half, sizeof half);
+        cr_coco_results r = {.boxes = &box, .count = 1, .corners = corners};
+        assert_int_equal(cr_coco_evaluate_results(l, &r, CR_COCO_ORIENTED, NULL, 0, NULL, &m, &err), CR_OK);
+        assert_true(fabs(m.ap - .1) < 1e-12 && m.ap50 > 1 - 1e-12 && m.ap75 == 0); /* an overlap of .5 */
+        corners[5] = corners[7] = 4;
+        assert_int_equal(cr_coco_evaluate_results(l, &r, CR_COCO_ORIENTED, NULL, 0, NULL, &m, &err), CR_OK);
+        assert_true(fabs(m.ap - 1) < 1e-12);
+        assert_int_equal(cr_coco_agreement_results(&r, &r, CR_COCO_ORIENTED, .25, &m, &err), CR_OK);
+        assert_true(fabs(m.ap - 1) < 1e-12);
+        char out[512];
+        strcpy(out, below("poly.json"));
+        assert_int_equal(cr_coco_results_write(out, &r, CR_COCO_ORIENTED, &err), CR_OK);
+        cr_coco_results back;
+        assert_int_equal(cr_coco_results_read(out, &back, &err), CR_OK);
+        assert_true(back.count == 1 && !memcmp(back.corners, corners, sizeof corners) &&
+                    back.boxes[0].w == 2 && back.boxes[0].h == 3);
+        cr_coco_results_free(&back);
+        corners[0] = NAN;
+        assert_int_equal(cr_coco_evaluate_results(l, &r, CR_COCO_ORIENTED, NULL, 0, NULL, &m, &err), CR_ERR_ARGUMENT);
+        assert_int_equal(cr_coco_results_write(out, &r, CR_COCO_ORIENTED, &err), CR_ERR_ARGUMENT);
+        r.corners = NULL;
+        assert_int_equal(cr_coco_agreement_results(&r, &r, CR_COCO_ORIENTED, .25, &m, &err), CR_ERR_ARGUMENT);
+        cr_labels_free(&l);
+        survives(files[i]);
+    }
+    cr_labels *l;
+    static const char *const bad[] = {"[{\"image_id\":1,\"category_id\":1,\"score\":1,\"poly\":[1,2,3]}]",
+                                      "[{\"image_id\":1,\"category_id\":1,\"score\":1,\"poly\":[1,2,3,4,5,6,7,\"8\"]}]",
+                                      "[{\"image_id\":1,\"category_id\":1,\"score\":1,\"poly\":[-1e308,2,1e308,4,5,6,7,8]}]"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        cr_coco_results r;
+        assert_int_equal(cr_coco_results_read(put_text("bad.json", bad[i]), &r, &err), CR_ERR_FORMAT);
+        assert_non_null(strstr(err.message, "\"poly\""));
+    }
+    snprintf(json, sizeof json, FILE_OF("%s", ""), "\"segmentation\":[[3,1,5,1,5,4,3,1e9]]");
+    assert_int_equal(cr_labels_load_parts(put_text("o.json", json), CR_LABEL_CORNERS, &l, &err), CR_ERR_FORMAT);
+}
+
 static void refuses_yolo(void **state)
 {
     static const char *const shapes[] = {"[0, 3]", "[2, 4]", "[2]", "x", "[1001, 3]", "{a: b}"};
@@ -453,6 +512,7 @@ int main(void)
         cmocka_unit_test(refuses_polygons),  cmocka_unit_test(refuses_texts),
         cmocka_unit_test(reads_coco),        cmocka_unit_test(refuses_coco),
         cmocka_unit_test(reads_yolo),        cmocka_unit_test(refuses_yolo),
+        cmocka_unit_test(reads_corners),
         cmocka_unit_test(reads_voc),         cmocka_unit_test(refuses_voc),
         cmocka_unit_test(reads_class_folders), cmocka_unit_test(labels_find_themselves),
     };
