@@ -34,6 +34,7 @@ static const char help_head[] =
     "                       model's from 448 on)\n"
     "  --no-vary            pictures as they are: not mirrored, zoomed, lighter or darker\n"
     "  --judges N           pictures set apart that choose the best state (16)\n"
+    "  --judge-images SOURCE  pictures that judge in their place; those of --images all train\n"
     "  --activation A       in place of SiLU: relu6, relu, leaky-relu or hard-swish; the float\n"
     "                       model is trained with it first, for three quarters of the time (keep)\n"
     "  --float              stay float: for a model with another activation\n"
@@ -66,6 +67,7 @@ enum {
     OPT_TRAIN_SIZE,
     OPT_NO_VARY,
     OPT_JUDGES,
+    OPT_JUDGE_IMAGES,
     OPT_ACTIVATION,
     OPT_FLOAT,
     OPT_TARGET,
@@ -89,6 +91,7 @@ static const struct option own_options[] = {
     {"train-size", required_argument, NULL, OPT_TRAIN_SIZE},
     {"no-vary", no_argument, NULL, OPT_NO_VARY},
     {"judges", required_argument, NULL, OPT_JUDGES},
+    {"judge-images", required_argument, NULL, OPT_JUDGE_IMAGES},
     {"activation", required_argument, NULL, OPT_ACTIVATION},
     {"float", no_argument, NULL, OPT_FLOAT},
     {"target", required_argument, NULL, OPT_TARGET},
@@ -106,11 +109,11 @@ typedef struct job {
     cli_plan plan;
     cr_qat_options train;
     cr_export_options export;
-    const char *model_path, *out, *images, *recipe_in, *recipe_out;
+    const char *model_path, *out, *images, *judge_images, *recipe_in, *recipe_out;
     int activation, target, io;
     bool stay_float, minutes_given;
     cr_model *teacher, *model;
-    cr_image_list pictures;
+    cr_image_list pictures, judges;
     cr_stats *stats;
     cr_tune_report tuned, refitted;
     size_t swapped, bad;
@@ -184,6 +187,7 @@ static int take_option(int code, char **argv, job *j)
     switch (code) {
     case 'o': j->out = optarg; return CLI_DONE;
     case OPT_IMAGES: j->images = optarg; return CLI_DONE;
+    case OPT_JUDGE_IMAGES: j->judge_images = optarg; return CLI_DONE;
     case OPT_TRAIN_SIZE: return parse_size(optarg, &j->train) ? CLI_DONE : CLI_USAGE;
     case OPT_NO_VARY: j->train.vary = false; return CLI_DONE;
     case OPT_ACTIVATION: return choose("activation", quantize_activations, &j->activation);
@@ -280,7 +284,10 @@ static cr_status prepare(job *j, cr_error *err)
                        j->model_path);
     if (st == CR_OK) st = cli_open_model(j->model_path, &j->common, &j->model, err);
     if (st == CR_OK) st = cr_image_list_open(j->images, &j->pictures, err);
-    return st == CR_OK ? leave_bad_out(j, err) : st;
+    if (st == CR_OK) st = leave_bad_out(j, err);
+    if (st != CR_OK || !j->judge_images) return st;
+    j->train.judge_pictures = &j->judges;
+    return cr_image_list_open(j->judge_images, &j->judges, err);
 }
 
 static cr_status train(job *j, const cr_qat_options *o, cr_qat_report *report, cr_error *err)
@@ -350,8 +357,8 @@ static cr_status write_files(const job *j, cr_error *err)
 static void print_training(const char *what, const cr_qat_report *r)
 {
     if (!r->steps) return;
-    printf("%s %lld steps in %.1f minutes, %zu pictures; best after %lld: error %.5f -> %.5f\n",
-           what, (long long)r->steps, r->seconds / 60, r->pictures, (long long)r->best,
+    printf("%s %lld steps in %.1f minutes (%.1f of processor time), %zu pictures; best after %lld: error %.5f -> %.5f\n",
+           what, (long long)r->steps, r->seconds / 60, r->processor_seconds / 60, r->pictures, (long long)r->best,
            r->error_before, r->error_after);
     if (r->left_out)
         printf("             %lld steps were left out: their numbers were not finite\n",
@@ -425,6 +432,7 @@ int cmd_qat(int argc, char **argv)
     if (st == CR_OK) st = write_files(&j, &err);
     if (st == CR_OK) print_all(&j);
     cr_image_list_free(&j.pictures);
+    cr_image_list_free(&j.judges);
     cr_stats_free(&j.stats);
     cr_model_free(&j.model);
     cr_model_free(&j.teacher);

@@ -36,6 +36,7 @@ typedef struct cr_qat_options {
     bool vary;        /* mirrored, zoomed, lighter and darker; default true */
     size_t judges;    /* pictures set apart, on which the best state is chosen; default 16. With fewer
                          than twice as many pictures in all: an eighth, at least one */
+    const cr_image_list *judge_pictures; /* these judge, and all others train; NULL: set apart */
     uint64_t seed;
     int threads;      /* 0: all cores; the result does not depend on it */
     const char *checkpoint; /* a file that is written now and then; NULL: none */
@@ -52,7 +53,8 @@ typedef struct cr_qat_report {
     size_t pictures, judges, bad; /* trained with, set apart, unreadable ones left out */
     int64_t steps, left_out;      /* left out: numbers were not finite */
     int64_t best;                 /* after so many steps; 0: nothing was better than the start */
-    double seconds;
+    double seconds;               /* of training, judging included, all runs up to this one */
+    double processor_seconds;     /* of this process, all threads: what a machine of its own needs */
     double error_before, error_after;         /* on those set apart: energy of the change of scores */
     double agreement_before, agreement_after; /* likewise with the teacher's detections; NaN: cannot
                                                  be measured */

@@ -21,7 +21,7 @@
 #include "crayon/runtime.h"
 #include "pipeline/model_impl.h"
 
-enum { MAX_OUTPUTS = 32, GROUPS = 10 };
+enum { MAX_OUTPUTS = 32, GROUPS = CR_JUDGE_GROUPS };
 #define SURE  .1f  /* candidates of the reference that count */
 #define LEAST .02f /* below this a candidate is gone */
 
@@ -281,19 +281,35 @@ done:
     return st;
 }
 
-/* Delete-a-group jackknife (Kott 2001): the standard error of a figure that is no mean. */
+/* Delete-a-group jackknife (Kott 2001): the standard error of a figure that is no mean, from what it
+ * is without each of the groups. */
+static double jackknife(const double *each)
+{
+    double mean = 0, sum = 0;
+    for (int g = 0; g < GROUPS; g++) mean += each[g] / GROUPS;
+    for (int g = 0; g < GROUPS; g++) sum += (each[g] - mean) * (each[g] - mean);
+    return sqrt(sum * (GROUPS - 1) / GROUPS);
+}
+
+double cr_verdict_gain(const cr_verdict *a, const cr_verdict *b, double *deviation)
+{
+    double each[GROUPS];
+    *deviation = NAN;
+    if (!isnan(a->deviation) && !isnan(b->deviation)) {
+        for (int g = 0; g < GROUPS; g++) each[g] = b->without[g] - a->without[g];
+        *deviation = jackknife(each);
+    }
+    return b->agreement - a->agreement;
+}
+
 static cr_status measure(const cr_judge *j, const box_list *boxes, size_t pictures, cr_verdict *out,
                          cr_error *err)
 {
-    double each[GROUPS], mean = 0, sum = 0;
     CR_TRY(score(j, boxes, pictures, -1, &out->agreement, err));
     if (pictures < GROUPS) return CR_OK;
-    for (int g = 0; g < GROUPS; g++) {
-        CR_TRY(score(j, boxes, pictures, g, &each[g], err));
-        mean += each[g] / GROUPS;
-    }
-    for (int g = 0; g < GROUPS; g++) sum += (each[g] - mean) * (each[g] - mean);
-    out->deviation = sqrt(sum * (GROUPS - 1) / GROUPS);
+    for (int g = 0; g < GROUPS; g++)
+        CR_TRY(score(j, boxes, pictures, g, &out->without[g], err));
+    out->deviation = jackknife(out->without);
     return CR_OK;
 }
 
@@ -495,7 +511,7 @@ cr_status cr_judge_try(cr_judge *j, const cr_model *model, const cr_recipe *reci
                        bool exact, cr_verdict *out, cr_error *err)
 {
     const size_t n = pictures && pictures < j->count ? pictures : j->count;
-    *out = (cr_verdict){0, NAN, NAN};
+    *out = (cr_verdict){.agreement = NAN, .deviation = NAN};
     CR_CHECK(model->info.head.kind == j->reference->info.head.kind &&
                  model->graph->output_count == j->reference->graph->output_count,
              err, CR_ERR_ARGUMENT, "%s and %s: not the same kind of output",

@@ -19,11 +19,21 @@ typedef struct cr_judge_options {
     const cr_labels *labels; /* NULL: agreement with the reference model */
 } cr_judge_options;
 
+enum { CR_JUDGE_GROUPS = 10 };
+
 typedef struct cr_verdict {
     double error;     /* energy of the change over energy of the scores; 0: none */
     double agreement; /* 0..1; NaN: not asked for, or it cannot be measured */
-    double deviation; /* standard error of `agreement`, by resampling the pictures; NaN as well */
+    double deviation; /* standard error of `agreement`, by resampling the pictures; NaN as well, and
+                         with fewer pictures than groups */
+    double without[CR_JUDGE_GROUPS]; /* `agreement` without each group of pictures, where `deviation`
+                                        is a number */
 } cr_verdict;
+
+/* How much more b agrees than a, on the same pictures of one judge, and the standard error of that
+ * difference: what is hard about a picture is hard for both and cancels, so it is far below that of
+ * either. NaN as in the verdicts. */
+double cr_verdict_gain(const cr_verdict *a, const cr_verdict *b, double *deviation);
 
 /* Fits the pictures (kept in memory: height x width x 3 bytes each), runs the reference. The model
  * must outlive the judge, and its preprocessing is that of everything that is judged. */

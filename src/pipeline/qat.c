@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/error.h"
 #include "crayon/train.h"
@@ -16,6 +17,7 @@
 
 enum { JUDGEMENTS = 20, WARM_UP = 20, LARGE = 448 };
 
+static const double CLEARLY = 2;  /* standard errors */
 static const double FOREIGN = .3; /* of a feature's energy; 2-bit weights cost .12 in the mean */
 
 typedef struct best {
@@ -39,6 +41,7 @@ typedef struct study {
     cr_judge *judge;
     double features;
     float *start, *best_values;
+    cr_verdict before;
     best best;
 } study;
 
@@ -63,6 +66,8 @@ static cr_status check(const cr_model *m, const cr_model *teacher, const cr_imag
                  cr_shape_equal(&m->graph->inputs[0]->shape, &g->inputs[0]->shape),
              err, CR_ERR_ARGUMENT, "%s and its teacher differ in inputs or outputs", m->info.path);
     CR_CHECK(pictures->count > 0, err, CR_ERR_ARGUMENT, "no pictures to train with");
+    CR_CHECK(!o->judge_pictures || o->judge_pictures->count, err, CR_ERR_ARGUMENT,
+             "no pictures to judge with");
     CR_CHECK(o->minutes >= 0 && o->steps >= 0 && (o->minutes > 0 || o->steps > 0), err,
              CR_ERR_ARGUMENT, "how long to train must be given: minutes or steps");
     CR_CHECK(o->batch >= 1 && o->batch <= 1024 && o->rate >= 0 && isfinite(o->rate) &&
@@ -71,17 +76,19 @@ static cr_status check(const cr_model *m, const cr_model *teacher, const cr_imag
     return CR_OK;
 }
 
-/* Judges are spread evenly over the list; a single picture is both. */
+/* Judges are those given, or spread evenly over the list; a single picture is both. */
 static cr_status divide(study *s, const cr_image_list *all, cr_error *err)
 {
-    const size_t n = all->count, want = s->o->judges;
-    size_t judges = n >= 2 * want ? want : n / 8, train = 0, apart = 0;
-    if (judges < 1) judges = 1;
-    s->paths = cr_calloc(2 * n + 1, sizeof *s->paths);
+    const cr_image_list *given = s->o->judge_pictures;
+    const size_t n = all->count, want = s->o->judges, room = given ? given->count : n;
+    size_t judges = given ? 0 : n >= 2 * want ? want : n / 8, train = 0, apart = 0;
+    if (!given && judges < 1) judges = 1;
+    s->paths = cr_calloc(n + room + 1, sizeof *s->paths);
     if (!s->paths) return CR_NOMEM(err);
     s->judges = (cr_image_list){s->paths + n, 0};
+    for (size_t i = 0; given && i < room; i++) s->judges.paths[apart++] = given->paths[i];
     for (size_t i = 0; i < n; i++) {
-        const bool judge = apart < judges && i == (2 * apart + 1) * n / (2 * judges);
+        const bool judge = !given && apart < judges && i == (2 * apart + 1) * n / (2 * judges);
         if (judge) s->judges.paths[apart++] = all->paths[i];
         if (!judge || n == 1) s->paths[train++] = all->paths[i];
     }
@@ -185,12 +192,12 @@ static cr_status drop_foreign_features(study *s, cr_error *err)
 static cr_status open_judge(study *s, const cr_progress *progress, cr_error *err)
 {
     const cr_judge_options o = {.threads = s->o->threads};
-    cr_verdict v;
+    cr_verdict *v = &s->before;
     CR_TRY(cr_judge_open(s->teacher, &s->judges, &o, progress, &s->judge, err));
-    CR_TRY(cr_judge_try(s->judge, s->model, s->model->recipe, 0, true, &v, err));
-    s->best = (best){v.error, 0};
-    s->report->error_before = s->report->error_after = v.error;
-    s->report->agreement_before = s->report->agreement_after = v.agreement;
+    CR_TRY(cr_judge_try(s->judge, s->model, s->model->recipe, 0, true, v, err));
+    s->best = (best){v->error, 0};
+    s->report->error_before = s->report->error_after = v->error;
+    s->report->agreement_before = s->report->agreement_after = v->agreement;
     return CR_OK;
 }
 
@@ -306,7 +313,9 @@ static cr_status train(study *s, const cr_progress *progress, cr_error *err)
     t.optimiser.average_ramp = 20;
     CR_TRY(cr_trainer_create(s->student->tape, s->student->list, s->student->n, &calls, &t, s->pool,
                              &trainer, err));
+    const clock_t begun = clock();
     const cr_status st = cr_trainer_run(trainer, err);
+    s->report->processor_seconds = (double)(clock() - begun) / CLOCKS_PER_SEC;
     size_t points;
     const cr_curve_point *curve = cr_trainer_curve(trainer, &points);
     s->report->steps = cr_trainer_done(trainer);
@@ -318,8 +327,17 @@ static cr_status train(study *s, const cr_progress *progress, cr_error *err)
     return st;
 }
 
-/* The best state, or the model as it was: a quantized one whose agreement fell, whatever its error
- * says, is not better. */
+/* The error ranks states, as a few pictures show it without much noise; the agreement of a few
+ * pictures moves by chance, so it vetoes a state only where the same pictures say it clearly. */
+static bool agrees_less(const study *s, const cr_verdict *v)
+{
+    double deviation;
+    const double gain = cr_verdict_gain(&s->before, v, &deviation);
+    return gain < (isnan(deviation) ? 0 : -CLEARLY * deviation);
+}
+
+/* The best state, or the model as it was: a quantized one that agrees less, whatever its error says,
+ * is not better. */
 static cr_status finish(study *s, bool trained, cr_error *err)
 {
     cr_verdict v;
@@ -327,7 +345,7 @@ static cr_status finish(study *s, bool trained, cr_error *err)
     cr_student_copy_in(s->student, better ? s->best_values : s->start);
     if (!better) return s->model->recipe ? CR_OK : cr_student_graduate(s->student, err);
     CR_TRY(cr_student_judge(s->student, s->judge, true, &v, err));
-    if (s->model->recipe && v.agreement < s->report->agreement_before) {
+    if (s->model->recipe && agrees_less(s, &v)) {
         s->report->best = 0;
         return CR_OK;
     }

@@ -51,6 +51,10 @@ PY
 "$CRAYON" convert "$SAMPLE" --recipe d.json -o again.onnx && cmp d.onnx again.onnx && echo "the recipe says all"
 fails "$CRAYON" qat "$SAMPLE" -o x.onnx --images scenes/images --weights int4 --steps 19 --checkpoint state --resume \
     --train-size 128 --judges 5 --seed 5
+# judges of their own: all ten pictures train
+mkdir judges && cp scenes/images/000001.jpg scenes/images/000004.jpg judges
+qat --weights int4 --steps 1 -o f.onnx --judge-images judges >f.txt && grep -o '10 pictures' f.txt && grep -o 'on the 2 pictures' f.txt
+fails "$CRAYON" qat "$SAMPLE" -o x.onnx --images scenes/images --judge-images nowhere
 # bad pictures among good ones
 echo nothing >scenes/images/000003.jpg
 qat --weights int4 --steps 3 --no-vary -o e.onnx >e.txt; echo "exit $?"

@@ -17,6 +17,7 @@
 #include "crayon/train.h"
 #include "graph/passes.h"
 #include "pipeline/distill_parts.h"
+#include "pipeline/judge.h"
 #include "pipeline/train_pictures.h"
 #include "unit/graphs.h"
 
@@ -171,6 +172,30 @@ static void variations(void **state)
     remove_pictures(&list, folder);
 }
 
+/* ---- what judges say ---- */
+
+/* Two verdicts that move together with the pictures differ by the same everywhere: certain, though
+ * each alone is not. */
+static void gains(void **state)
+{
+    (void)state;
+    cr_verdict a = {.agreement = .90, .deviation = .02}, b = {.agreement = .92, .deviation = .02};
+    double deviation;
+    for (int g = 0; g < CR_JUDGE_GROUPS; g++) {
+        a.without[g] = .88 + .005 * g;
+        b.without[g] = a.without[g] + .02;
+    }
+    assert_true(fabs(cr_verdict_gain(&a, &b, &deviation) - .02) < 1e-12);
+    assert_true(deviation < 1e-12);
+    /* one group of ten that says otherwise: sqrt(.9 (9 .001^2 + .009^2)) */
+    b.without[3] -= .01;
+    cr_verdict_gain(&a, &b, &deviation);
+    assert_true(fabs(deviation - .009) < 1e-9);
+    b.deviation = NAN;
+    assert_true(fabs(cr_verdict_gain(&a, &b, &deviation) - .02) < 1e-12);
+    assert_true(isnan(deviation));
+}
+
 /* ---- swapped activations ---- */
 
 static void swapped(void **state)
@@ -230,6 +255,9 @@ static void refusals(void **state)
     cr_image_list list = plain_pictures(folder), none = {NULL, 0};
     cr_qat_options o = cr_qat_options_default();
     refuse(m, teacher, &none, &o, "no pictures");
+    o.judge_pictures = &none;
+    refuse(m, teacher, &list, &o, "no pictures to judge with");
+    o.judge_pictures = NULL;
     o.minutes = 0;
     refuse(m, teacher, &list, &o, "minutes or steps");
     o.steps = 1;
@@ -251,7 +279,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts_of_yolov8), cmocka_unit_test(rounds),   cmocka_unit_test(variations),
-        cmocka_unit_test(swapped),         cmocka_unit_test(refusals),
+        cmocka_unit_test(gains),           cmocka_unit_test(swapped),  cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
