@@ -222,6 +222,8 @@ cr_status cli_collect(const cr_model *model, int threads, const cli_pictures *pi
                       const cr_detect_options *options, const char *what, cli_boxes *out,
                       cr_error *err);
 void cli_boxes_free(cli_boxes *boxes);
+/* Detections and their shapes, not a classifier's ranks. */
+cr_status cli_boxes_copy(const cli_boxes *from, cli_boxes *to, cr_error *err);
 /* A view. */
 cr_coco_results cli_results(const cli_boxes *boxes);
 /* Category k of a box becomes ids[k]; boxes of classes from n on or with CR_NO_CATEGORY go. */
@@ -238,6 +240,8 @@ typedef struct cli_shape_text {
 } cli_shape_text;
 const cli_shape_text *cli_shape(const cli_boxes *boxes);
 
+/* What both have to be compared by; boxes if nothing else. */
+cr_coco_metric cli_common_metric(const cli_boxes *a, const cli_boxes *b);
 /* The same of keypoints, oriented boxes or masks; NaN where there are none. */
 cr_status cli_shape_agreement(const cli_boxes *a, const cli_boxes *b, double *out, cr_error *err);
 
@@ -375,6 +379,8 @@ typedef struct cli_eval_report {
     const cr_coco_metrics *metrics;
     const cr_coco_class *classes;
     double agreement;
+    const int64_t *answers;     /* of a classifier: the category of each picture; NULL: a detector */
+    double top[2], other_top[2]; /* its top 1 and top 5; NaN: no other */
     /* what cli_eval_report_write measures itself */
     cr_coco_metrics other_metrics;
     cr_coco_curves curves, other_curves;

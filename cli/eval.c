@@ -3,6 +3,7 @@
  * some out would change the figures. */
 #define _POSIX_C_SOURCE 200809L
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -63,7 +64,8 @@ typedef struct job {
     settings set;
     cr_coco_metric metric;
     bool classify, labels_missing;
-    double top1, top5;
+    double top[2], other_top[2]; /* top 1 and top 5 */
+    int64_t *answers;            /* of a classifier: the category of each picture */
     cr_labels *labels;
     char **paths; /* owned, one per labelled picture used */
     int64_t *ids;
@@ -255,24 +257,36 @@ static cr_status measure_agreement(job *j, cr_error *err)
 }
 
 /* Shares of the pictures whose class is the best one, or among the five best. */
-static cr_status count_hits(job *j, const int64_t *ids, size_t n, cr_error *err)
+static cr_status count_hits(const job *j, const cli_boxes *boxes, const int64_t *ids, size_t n,
+                            double top[2], cr_error *err)
 {
     size_t first = 0, any = 0;
-    for (size_t i = 0; i < j->boxes.count; i++) {
+    if (boxes->count != j->count)
+        return cli_error(err, CR_ERR_FORMAT, "%s: gave classes for %zu of %zu pictures",
+                         j->set.model_path, boxes->count, j->count);
+    for (size_t i = 0; i < j->count; i++) {
         const cr_label_box *truth = cr_labels_box(j->labels, i);
         bool hit = false;
         for (int k = 0; k < CLI_RANKS && !hit; k++) {
-            const int c = j->boxes.ranks[i][k];
+            const int c = boxes->ranks[i][k];
             hit = c >= 0 && (size_t)c < n && ids[c] == truth->category_id;
             first += hit && k == 0;
         }
         any += hit;
     }
-    if (j->boxes.count != j->count)
-        return cli_error(err, CR_ERR_FORMAT, "%s: gave classes for %zu of %zu pictures",
-                         j->set.model_path, j->boxes.count, j->count);
-    j->top1 = (double)first / (double)j->count;
-    j->top5 = (double)any / (double)j->count;
+    top[0] = (double)first / (double)j->count;
+    top[1] = (double)any / (double)j->count;
+    return CR_OK;
+}
+
+static cr_status keep_answers(job *j, const int64_t *ids, size_t n, cr_error *err)
+{
+    j->answers = malloc((j->count + 1) * sizeof *j->answers);
+    if (!j->answers) return cli_error(err, CR_ERR_MEMORY, "out of memory");
+    for (size_t i = 0; i < j->count; i++) {
+        const int c = j->boxes.ranks[i][0];
+        j->answers[i] = c >= 0 && (size_t)c < n ? ids[c] : CR_NO_CATEGORY;
+    }
     return CR_OK;
 }
 
@@ -286,27 +300,21 @@ static cr_status map_classes(job *j, const cr_model *model, cli_boxes *boxes, cr
     if (!ids) return cli_error(err, CR_ERR_MEMORY, "out of memory");
     const bool named = info->name_count >= n;
     cr_status st = cr_labels_map_classes(j->labels, named ? info->names : NULL, n, ids, err);
-    if (st == CR_OK && j->classify) st = count_hits(j, ids, n, err);
+    const bool own = boxes == &j->boxes;
+    if (st == CR_OK && j->classify)
+        st = count_hits(j, boxes, ids, n, own ? j->top : j->other_top, err);
+    if (st == CR_OK && j->classify && own) st = keep_answers(j, ids, n, err);
     if (st == CR_OK && !j->classify) cli_boxes_rename(boxes, ids, n);
     free(ids);
     return st;
-}
-
-static cr_status copy_boxes(const cli_boxes *from, cli_boxes *to, cr_error *err)
-{
-    to->items = malloc((from->count + 1) * sizeof *to->items);
-    if (!to->items) return cli_error(err, CR_ERR_MEMORY, "out of memory");
-    if (from->count) memcpy(to->items, from->items, from->count * sizeof *to->items);
-    to->count = from->count;
-    return CR_OK;
 }
 
 /* The reference is not scored without a page that shows it. */
 static cr_status keep_classes(job *j, cr_error *err)
 {
     if (!j->set.report || !j->other) return CR_OK;
-    cr_status st = copy_boxes(&j->boxes, &j->boxes_classes, err);
-    if (st == CR_OK) st = copy_boxes(&j->reference, &j->reference_classes, err);
+    cr_status st = cli_boxes_copy(&j->boxes, &j->boxes_classes, err);
+    if (st == CR_OK) st = cli_boxes_copy(&j->reference, &j->reference_classes, err);
     return st == CR_OK ? map_classes(j, j->other, &j->reference, err) : st;
 }
 
@@ -329,7 +337,11 @@ static cr_status write_report(job *j, cr_error *err)
                          .other_classes = &j->reference_classes,
                          .metrics = &j->metrics,
                          .classes = j->classes,
-                         .agreement = j->agreement};
+                         .agreement = j->agreement,
+                         .answers = j->answers,
+                         .top = {j->top[0], j->top[1]},
+                         .other_top = {NAN, NAN}};
+    if (j->other) memcpy(r.other_top, j->other_top, sizeof r.other_top);
     return cli_eval_report_write(&r, err);
 }
 
@@ -387,9 +399,9 @@ static cr_status check_class_labels(const job *j, cr_error *err)
                          "%s: a classifier needs one class per picture: a folder with a folder of "
                          "pictures per class",
                          j->set.labels);
-    if (j->set.save || j->set.report)
-        return cli_error(err, CR_ERR_UNSUPPORTED, "%s: only of detectors, not of a classifier",
-                         j->set.save ? "--save-detections" : "--report");
+    if (j->set.save)
+        return cli_error(err, CR_ERR_UNSUPPORTED,
+                         "--save-detections: only of detectors, not of a classifier");
     return CR_OK;
 }
 
@@ -471,8 +483,8 @@ static int list_metrics(const job *j, named_metric out[METRICS])
         {"ARl", "recall, large", m->ar_large},
     };
     const named_metric classes[] = {
-        {"top1", "the right class is the best one", j->top1},
-        {"top5", "the right class is among the five best", j->top5},
+        {"top1", "the right class is the best one", j->top[0]},
+        {"top5", "the right class is among the five best", j->top[1]},
     };
     if (j->classify) {
         memcpy(out, classes, sizeof classes);
@@ -576,6 +588,7 @@ static void release(job *j)
     free(j->paths);
     free(j->ids);
     free(j->classes);
+    free(j->answers);
     cli_boxes_free(&j->boxes);
     cli_boxes_free(&j->reference);
     cli_boxes_free(&j->boxes_classes);

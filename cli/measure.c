@@ -1,5 +1,6 @@
 /* Runs a model over pictures and keeps what it found: the measuring half of quantize, eval and
  * compare. */
+#define _POSIX_C_SOURCE 200809L
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,7 +75,7 @@ static cr_status keep(const cr_detections *found, const cr_placement *place, int
 static cr_status keep_classes(const cr_detections *found, int64_t id, cli_boxes *out, cr_error *err)
 {
     if (!found->count) return CR_OK;
-    const cr_coco_box box = {id, found->items[0].class_id, 0, 0, 1, 1, 1};
+    const cr_coco_box box = {id, found->items[0].class_id, 0, 0, 1, 1, found->items[0].score};
     if (!grow((void **)&out->items, &out->cap, out->count, sizeof *out->items) ||
         !grow((void **)&out->ranks, &out->rank_cap, out->count, sizeof *out->ranks))
         return cli_error(err, CR_ERR_MEMORY, "out of memory for classes");
@@ -153,6 +154,30 @@ void cli_boxes_free(cli_boxes *boxes)
     *boxes = (cli_boxes){0};
 }
 
+static void *copy_of(const void *from, size_t bytes, bool *ok)
+{
+    void *to = from ? malloc(bytes + 1) : NULL;
+    if (to && bytes) memcpy(to, from, bytes);
+    *ok = *ok && (to || !from);
+    return to;
+}
+
+cr_status cli_boxes_copy(const cli_boxes *from, cli_boxes *to, cr_error *err)
+{
+    const size_t n = from->count;
+    bool ok = true;
+    *to = (cli_boxes){.count = n, .keypoints = from->keypoints};
+    to->items = copy_of(from->items, n * sizeof *to->items, &ok);
+    to->points = copy_of(from->points, 3 * n * from->keypoints * sizeof *to->points, &ok);
+    to->corners = copy_of(from->corners, 8 * n * sizeof *to->corners, &ok);
+    to->masks = copy_of(from->masks, n * sizeof *to->masks, &ok);
+    for (size_t i = 0; to->masks && i < n; i++) {
+        to->masks[i].counts = strdup(from->masks[i].counts);
+        ok = ok && to->masks[i].counts;
+    }
+    return ok ? CR_OK : cli_error(err, CR_ERR_MEMORY, "out of memory");
+}
+
 cr_coco_results cli_results(const cli_boxes *b)
 {
     return (cr_coco_results){b->items, b->count, b->masks, b->points, b->keypoints, b->corners};
@@ -212,17 +237,20 @@ const cli_shape_text *cli_shape(const cli_boxes *b)
     return b->points ? &keypoints : b->corners ? &oriented : b->masks ? &masks : NULL;
 }
 
+cr_coco_metric cli_common_metric(const cli_boxes *a, const cli_boxes *b)
+{
+    if (a->points && b->points && a->keypoints == b->keypoints) return CR_COCO_KEYPOINTS;
+    if (a->corners && b->corners) return CR_COCO_ORIENTED;
+    return a->masks && b->masks ? CR_COCO_MASKS : CR_COCO_BOXES;
+}
+
 cr_status cli_shape_agreement(const cli_boxes *a, const cli_boxes *b, double *out, cr_error *err)
 {
     cr_coco_metrics m;
     const cr_coco_results ours = cli_results(a), others = cli_results(b);
-    const bool poses = a->points && b->points && a->keypoints == b->keypoints;
-    const bool oriented = a->corners && b->corners;
+    const cr_coco_metric metric = cli_common_metric(a, b);
     *out = NAN;
-    if (!poses && !oriented && !(a->masks && b->masks)) return CR_OK;
-    const cr_coco_metric metric = poses      ? CR_COCO_KEYPOINTS
-                                  : oriented ? CR_COCO_ORIENTED
-                                             : CR_COCO_MASKS;
+    if (metric == CR_COCO_BOXES) return CR_OK;
     const cr_status st =
         cr_coco_agreement_results(&ours, &others, metric, CR_AGREEMENT_CONF, &m, err);
     *out = st == CR_OK && m.ap >= 0 ? m.ap : NAN;

@@ -119,21 +119,52 @@ static void put_cards(cr_report_page *p, const quantize_job *j)
     cr_report_cards(p, cards, n);
 }
 
+/* The float model's classes beside those of the quantized one. */
+static cr_status put_confusion(cr_report_page *p, const quantize_job *j, cr_error *err)
+{
+    const cr_model_info *info = cr_model_get_info(j->model);
+    const size_t n = j->measured_count;
+    int *class[2] = {NULL, NULL};
+    float *sure[2] = {NULL, NULL};
+    cr_status st = CR_OK;
+    if (j->seen_float.count != n || j->seen_int.count != n) return CR_OK;
+    for (int k = 0; k < 2; k++) {
+        const cr_coco_box *seen = k ? j->seen_int.items : j->seen_float.items;
+        class[k] = calloc(n + 1, sizeof *class[k]);
+        sure[k] = calloc(n + 1, sizeof *sure[k]);
+        if (!class[k] || !sure[k]) st = cli_error(err, CR_ERR_MEMORY, "out of memory");
+        for (size_t i = 0; st == CR_OK && i < n; i++) {
+            class[k][i] = (int)seen[i].category_id;
+            sure[k][i] = (float)seen[i].score;
+        }
+    }
+    const cr_report_answers answers = {j->measured, n, cr_model_get_info(j->original)->precision,
+                                       info->precision, class[0], class[1], sure[0], sure[1],
+                                       info->names, info->name_count};
+    if (st == CR_OK) st = cr_report_confusion(p, &answers, 2 * PICTURES, err);
+    for (int k = 0; k < 2; k++) {
+        free(class[k]);
+        free(sure[k]);
+    }
+    return st;
+}
+
 static cr_status put_pictures(cr_report_page *p, const quantize_job *j, cr_error *err)
 {
     const cr_model_info *info = cr_model_get_info(j->model);
+    const cr_coco_results before = cli_results(&j->seen_float), after = cli_results(&j->seen_int);
     const cr_report_views views = {j->measured,
                                    NULL,
                                    j->measured_count,
                                    cr_model_get_info(j->original)->precision,
                                    info->precision,
-                                   j->seen_float.items,
-                                   j->seen_int.items,
-                                   j->seen_float.count,
-                                   j->seen_int.count,
+                                   &before,
+                                   &after,
+                                   cli_common_metric(&j->seen_float, &j->seen_int),
                                    info->names,
                                    info->name_count};
-    if (!can_measure(j) || info->head.kind == CR_HEAD_CLASSIFY) return CR_OK;
+    if (!can_measure(j)) return CR_OK;
+    if (info->head.kind == CR_HEAD_CLASSIFY) return put_confusion(p, j, err);
     return cr_report_pictures(p, &views, PICTURES, err);
 }
 

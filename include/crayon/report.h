@@ -62,21 +62,37 @@ typedef struct cr_report_score {
 CR_API void cr_report_scores(cr_report_page *page, const cr_labels *labels,
                              const cr_report_score *scores, size_t count);
 
-/* Two lists of boxes on the same pictures. category_id is an index into `names`. */
+/* Two lists of detections on the same pictures. category_id is an index into `names`. */
 typedef struct cr_report_views {
     char *const *paths;
     const int64_t *ids; /* image_id of picture i; NULL: i + 1 */
     size_t count;
     const char *left_name, *right_name; /* "float32", "int8" */
-    const cr_coco_box *left, *right;    /* left is the truth where they are compared */
-    size_t left_count, right_count;
+    const cr_coco_results *left, *right; /* left is the truth where they are compared */
+    cr_coco_metric metric;               /* what they are compared by; both have it */
     const char *const *names;
     size_t name_count;
 } cr_report_views;
 /* The pictures (at most `most`) on which they agree least, side by side, JPEG of at most 640 pixels.
- * Boxes of a confidence below .25 are not drawn. Reads those pictures again. */
+ * Boxes, masks, keypoints and oriented boxes are drawn where there are some, nothing of a confidence
+ * below .25. Reads those pictures again. */
 CR_API cr_status cr_report_pictures(cr_report_page *page, const cr_report_views *views, size_t most,
                                     cr_error *err);
+
+/* The classes that a classifier names beside the labels' or another model's. */
+typedef struct cr_report_answers {
+    char *const *paths;
+    size_t count;                       /* of pictures */
+    const char *left_name, *right_name; /* "labels", "int8" */
+    const int *left, *right;            /* [count] index into `names`; other numbers: none of them */
+    const float *left_score, *right_score; /* [count] or NULL: how sure */
+    const char *const *names;
+    size_t name_count;
+} cr_report_answers;
+/* Which class is taken for which (as a square up to 24 classes), recall and precision of each, and at
+ * most `most` pictures on which the two differ, the surest first. Reads those pictures again. */
+CR_API cr_status cr_report_confusion(cr_report_page *page, const cr_report_answers *answers,
+                                     size_t most, cr_error *err);
 
 /* Signal to noise of each activation, and what each layer costs at the output. costs may be NULL. */
 CR_API void cr_report_layers(cr_report_page *page, const cr_layer_diff *diffs, size_t count,

@@ -17,6 +17,7 @@ from live_page import Browser  # noqa: E402
 
 SECTIONS = {"quantize": "done pictures sqnr sensitivity ranges weights time graph",
             "eval": "done accuracy classes pictures sqnr sensitivity time weights graph",
+            "classes": "done confusion classes pictures sqnr sensitivity time weights graph",
             "bench": "done time graph"}
 VIEW = "return document.getElementById('net').getAttribute('viewBox').split(' ').map(Number)"
 WIDER = """const wide = document.documentElement.clientWidth;
@@ -120,6 +121,10 @@ def main():
         run("quantize", model, "-o", "q.onnx", "--images", "scenes/images", "--report", "quantize.html")
         run("eval", "q.onnx", "--images", "scenes/images", "--labels", "scenes/instances.json", "--against", model,
             "--report", "eval.html")
+        classifier = os.path.join(os.path.dirname(model), "shapes-cls.onnx")
+        run("synth", "classes", "-n", "40", "--seed", "5", "--task", "classify")
+        run("quantize", classifier, "-o", "c.onnx", "--mode", "weights", "--weights", "int2")
+        run("eval", "c.onnx", "--images", "classes", "--against", classifier, "--report", "classes.html")
         run("bench", "q.onnx", "--runs", "5", "--report", "bench.html")
         for kind in SECTIONS:
             for name, width, height, dark in (("desktop-light", 1280, 800, False), ("desktop-dark", 1280, 800, True),
