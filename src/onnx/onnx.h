@@ -51,6 +51,7 @@ typedef struct cr_onnx_write_options { /* all zero: the defaults */
     int ir_version;                    /* 0: the one that came with the opset */
     const char *producer_name;         /* NULL: "crayon" */
     const char *producer_version;      /* NULL: the library's version */
+    bool lean; /* no types of inner tensors, no names of Q/DQ nodes: 1.3 and .5 % of yolov8n in 8 bits */
 } cr_onnx_write_options;
 
 /* Writes a graph (indexed, shapes inferred as far as possible). The file appears complete or not at

@@ -194,7 +194,17 @@ static cr_status write_infos(cr_onnx_out *o, const bool *needed, cr_error *err)
     return CR_OK;
 }
 
-static cr_status build_graph(cr_onnx_out *o, CrOnnx__GraphProto *graph, cr_error *err)
+/* Their tensors have names that say as much. */
+static void drop_pair_names(cr_onnx_out *o)
+{
+    for (size_t i = 0; i < o->n_nodes; i++) {
+        const char *type = o->nodes[i]->op_type;
+        if (!strcmp(type, "QuantizeLinear") || !strcmp(type, "DequantizeLinear"))
+            o->nodes[i]->name = NULL;
+    }
+}
+
+static cr_status build_graph(cr_onnx_out *o, bool lean, CrOnnx__GraphProto *graph, cr_error *err)
 {
     const cr_graph *g = o->g;
     CR_TRY(lower_nodes(o, err));
@@ -209,6 +219,10 @@ static cr_status build_graph(cr_onnx_out *o, CrOnnx__GraphProto *graph, cr_error
     if (!needed) return CR_NOMEM(err);
     mark_needed(o, needed);
     CR_TRY(write_constants(o, graph, needed, err));
+    if (lean) {
+        drop_pair_names(o);
+        return CR_OK;
+    }
     CR_TRY(write_infos(o, needed, err));
     graph->n_value_info = o->n_infos;
     graph->value_info = o->infos;
@@ -304,7 +318,7 @@ static cr_status with_model(const cr_graph *g, const cr_onnx_write_options *w,
     m.opset_import = opsets;
     m.graph = &graph;
     CR_TRY_GOTO(write_metadata(&o, &m, err), done);
-    CR_TRY_GOTO(build_graph(&o, &graph, err), done);
+    CR_TRY_GOTO(build_graph(&o, w->lean, &graph, err), done);
     st = emit(&m, user, err);
 done:
     cr_arena_free(&o.arena);

@@ -1,6 +1,6 @@
 /* Recipes in ONNX's own terms: QuantizeLinear / DequantizeLinear pairs.
  *
- *     T ─ Q ─ T_quantized ─ DQ ─ T_dequantized ─ readers      activation with an entry
+ *     T ─ Q ─ T_quantized ─ DQ ─ T_dq ─ readers               activation with an entry
  *     W_quantized (int8) ─ DQ ─ W ─ Conv                       weight
  *     W_quantized (int4, block_size 32) ─ DQ ─ W ─ Conv        weight in blocks; int2 likewise
  *     B_quantized (int32) ─ DQ ─ B ─ Conv                      bias, at scale sa*sw[c]

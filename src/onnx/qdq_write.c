@@ -83,7 +83,7 @@ static cr_status add_params(cr_graph *g, const cr_tensor *t, const cr_qparams *q
     const cr_shape shape = params_shape(t, q);
     const bool with_zero = !t->data || needs_zero_point(q);
     *scale = named(g, t->name, "scale", CR_DT_F32, shape, true);
-    *zero = with_zero ? named(g, t->name, "zero_point", file_type(q->type), shape, true) : NULL;
+    *zero = with_zero ? named(g, t->name, "zero", file_type(q->type), shape, true) : NULL;
     if (!*scale || (with_zero && !*zero)) return CR_NOMEM(err);
     for (size_t i = 0; i < (size_t)cr_shape_count(&shape); i++) {
         ((float *)(*scale)->data)[i] = q->scale[i];
@@ -137,7 +137,7 @@ static cr_status write_activation(writer *w, cr_tensor *t, const cr_qparams *q, 
     if (output)
         raw = move_producer(g, t);
     else
-        back = named(g, t->name, "dequantized", CR_DT_F32, t->shape, false);
+        back = named(g, t->name, "dq", CR_DT_F32, t->shape, false);
     if (!codes || !raw || !back) return CR_NOMEM(err);
     if (!output) cr_graph_replace_uses(g, t, back);
     snprintf(name, sizeof name, "%s_QuantizeLinear", t->name);
@@ -188,7 +188,7 @@ static cr_status write_bias(writer *w, cr_node *n, const cr_qparams *a, const cr
     cr_tensor *scale = named(g, b->name, "scale", CR_DT_F32, one, true);
     cr_tensor *codes = named(g, b->name, "quantized", CR_DT_I32, b->shape, true);
     cr_tensor *back =
-        b->uses == 1 ? b : named(g, b->name, "dequantized", CR_DT_F32, b->shape, false);
+        b->uses == 1 ? b : named(g, b->name, "dq", CR_DT_F32, b->shape, false);
     if (!scale || !codes || !back) return CR_NOMEM(err);
     for (int64_t c = 0; c < count; c++) {
         const float sw = wq->scale[cr_q_per_tensor(wq) ? 0 : c];

@@ -12,6 +12,7 @@
 #include "onnx/onnx.h"
 #include "onnx/qdq.h"
 #include "onnx/qop.h"
+#include "onnx/slim.h"
 #include "openvino/openvino.h"
 #include "ops/ref.h"
 #include "pipeline/coreml_out.h"
@@ -44,11 +45,12 @@ typedef cr_status (*put_recipe_fn)(const cr_graph *g, const cr_recipe *r, cr_gra
 static cr_status onnx_write_as(const cr_model *m, put_recipe_fn put_recipe, const char *path,
                                cr_error *err)
 {
-    const cr_onnx_write_options w = {.opset = onnx_opset(m)};
+    const cr_onnx_write_options w = {.opset = onnx_opset(m), .lean = m->recipe != NULL};
     if (!m->recipe) return cr_onnx_write(m->stored ? m->stored : m->graph, &w, path, err);
     cr_graph *g;
     CR_TRY(put_recipe(cr_model_graph(m), m->recipe, &g, err));
-    const cr_status st = cr_onnx_write(g, &w, path, err);
+    cr_status st = cr_onnx_slim(g, err);
+    if (st == CR_OK) st = cr_onnx_write(g, &w, path, err);
     cr_graph_free(&g);
     return st;
 }

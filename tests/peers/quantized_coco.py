@@ -4,7 +4,7 @@
     quantized_coco.py FLOAT.onnx QUANTIZED.onnx [--limit N]
 
 Runs both models in ONNX Runtime (its own optimizations on) over coco-dev with the pipeline that
-vision_coco.py restates, and demands: full_check passes; the file has at most 30 % of the size; mAP
+vision_coco.py restates, and demands: full_check passes; the file has at most 27 % of the size; mAP
 within 0.008 of the float model's; agreement at least 0.93 (the COCO metric with the float model's
 detections of score >= 0.25 as the truth). OpenVINO runs the first N_OPENVINO pictures; what it
 finds there must agree with ONNX Runtime's result of the same file.
@@ -27,7 +27,7 @@ except ImportError as missing:
     sys.exit(0)
 from vision_coco import DATA, MODELS, coco_map, rows, suppress, tensor, to_source
 
-MAX_DROP, LEAST_AGREEMENT, MAX_SIZE = 0.008, 0.93, 0.30
+MAX_DROP, LEAST_AGREEMENT, MAX_SIZE = 0.008, 0.93, 0.27  # 26.1 % was seen
 # OpenVINO chooses its own kernels and scales (it may fuse otherwise and sum in another order), so
 # its INT8 result is another rounding of the same recipe.
 N_OPENVINO, LEAST_OPENVINO = 20, 0.90
@@ -96,7 +96,7 @@ def main():
     except onnx.checker.ValidationError as e:
         verdict(False, f"{name}: onnx.checker: {e}")
     share = os.path.getsize(a.quantized) / os.path.getsize(a.float_model)
-    verdict(share <= MAX_SIZE, f"{name}: the INT8 file has {share:.1%} of the size (limit 30 %)")
+    verdict(share <= MAX_SIZE, f"{name}: the INT8 file has {share:.1%} of the size (limit 27 %)")
     with contextlib.redirect_stdout(io.StringIO()):
         gt = COCO(os.path.join(DATA, "coco-dev", "instances.json"))
     pictures = gt.loadImgs(sorted(gt.getImgIds()))

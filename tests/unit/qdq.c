@@ -3,6 +3,7 @@
  * shapes, weights to within their codes; the recipe with the same bits; and both compute the same.
  */
 #include "onnx/qdq.h"
+#include "onnx/slim.h"
 #include "unit/same_net.h"
 
 enum { NETS = 150 };
@@ -14,6 +15,7 @@ static cr_graph *there_and_back(const cr_graph *g, const cr_recipe *r, int opset
     cr_error err;
     cr_graph *qdq;
     OK(cr_qdq_write(g, r, &qdq, &err));
+    OK(cr_onnx_slim(qdq, &err));
     cr_graph *back = through_onnx(qdq, opset);
     cr_graph_free(&qdq);
     OK(cr_qdq_read(back, found, &err));

@@ -2,6 +2,7 @@
  * operator by itself: it is written, means what the recipe says, and comes back. */
 #include "crayon/arith.h"
 #include "onnx/qop.h"
+#include "onnx/slim.h"
 #include "unit/same_net.h"
 
 enum { NETS = 150 };
@@ -18,6 +19,7 @@ static cr_graph *written(const cr_graph *g, const cr_recipe *r)
     cr_error err;
     cr_graph *q;
     OK(cr_qop_write(g, r, &q, &err));
+    OK(cr_onnx_slim(q, &err));
     return q;
 }
 

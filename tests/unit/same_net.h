@@ -27,7 +27,7 @@ static inline cr_graph *through_onnx(const cr_graph *g, int opset)
     unsigned char *bytes;
     size_t size;
     cr_graph *back;
-    const cr_onnx_write_options w = {.opset = opset};
+    const cr_onnx_write_options w = {.opset = opset, .lean = true};
     OK(cr_onnx_serialize(g, &w, &bytes, &size, &err));
     OK(cr_onnx_parse(bytes, size, NULL, "memory", &(cr_onnx_options){0}, &back, &err));
     cr_free(bytes);
