@@ -13,7 +13,8 @@ tells for each runtime how many tensors differ, by how many steps, and why:
              scales folded into one another, or sums in bfloat16
 
 Fails if the session differs from the reference, or ONNX Runtime without optimizations by anything but
-ties. --tflite adds LiteRT (tflite_layers.py) for the same model as .tflite.
+ties. --tflite adds LiteRT for the same model as .tflite, a column for its reference kernels and one for XNNPACK
+(tflite_layers.py).
 """
 import argparse
 import collections

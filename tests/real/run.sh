@@ -164,6 +164,8 @@ tflite_out() { # granularity, largest drop, least agreement
         --images "$data/coco-calib/images" >/dev/null
     CRAYON_DATA=$data "$python" tests/peers/tflite_coco.py yolov8n "$work/yolov8n-$1.tflite" \
         --drop "$2" --agreement "$3" --size .27 2>/dev/null
+    "$python" tests/peers/tflite_layers.py "$build/tests/peers-run_model" "$work/yolov8n-$1.tflite" \
+        "$data/seed/bus.jpg" 2>/dev/null
 }
 
 bus() {
