@@ -14,6 +14,7 @@
 #include "kernels/conv_walk.h"
 #include "kernels/dwconv_s8.h"
 #include "kernels/rows.h"
+#include "kernels/winograd_s8.h"
 
 enum { STEP = 4 };
 
@@ -24,6 +25,8 @@ struct cr_conv_s8 {
     const cr_conv_s8_kernel *k;
     bool depthwise;
     cr_dwconv_s8 *dw; /* depthwise: does all but the finish; k, w and zero are not used then */
+    bool winograd;
+    cr_winograd_s8 *wino; /* so does this one; w is not used then */
     const cr_rows *rows;
     cr_finish finish; /* of channel 0 */
     bool raw, float_out;
@@ -140,7 +143,7 @@ static void pack_group(cr_conv_s8 *c, const int8_t *src, int64_t group)
 static void fold_bias(cr_conv_s8 *c, const cr_conv_s8_params *p)
 {
     const int64_t stride = c->depthwise ? 1 : c->blocks * c->k->nr, each = c->cin * c->taps;
-    const bool shifted = !c->depthwise && c->k->layout == CR_S8_SIGNED;
+    const bool shifted = !c->depthwise && !c->winograd && c->k->layout == CR_S8_SIGNED;
     memset(c->bias, 0, (size_t)(c->g.groups * stride) * sizeof *c->bias);
     for (int64_t ch = 0; ch < c->g.cout; ch++) {
         int64_t zeros = 0, weights = 0;
@@ -174,7 +177,7 @@ static cr_status allocate(cr_conv_s8 *c, cr_error *err)
         measure_blocks(c);
         w = groups * c->group_bytes;
     }
-    c->w = cr_aligned_alloc(c->depthwise ? 0 : w);
+    c->w = cr_aligned_alloc(c->depthwise || c->winograd ? 0 : w);
     c->bias = cr_aligned_alloc(bias);
     c->multiplier = cr_aligned_alloc((size_t)c->g.cout * sizeof *c->multiplier);
     c->zero_bytes = (size_t)(c->g.cin * c->g.kw);
@@ -182,7 +185,7 @@ static cr_status allocate(cr_conv_s8 *c, cr_error *err)
     c->offset = cr_aligned_alloc(c->wide ? (size_t)c->g.cout * sizeof *c->offset : 0);
     c->zeros_in = cr_aligned_alloc((size_t)c->g.cin * sizeof *c->zeros_in);
     if (!c->w || !c->bias || !c->multiplier || !c->zero || !c->zeros_in || !c->offset) return CR_NOMEM(err);
-    if (!c->depthwise) memset(c->w, 0, w);
+    if (!c->depthwise && !c->winograd) memset(c->w, 0, w);
     return CR_OK;
 }
 
@@ -227,6 +230,16 @@ static cr_status check_params(const cr_conv_geometry *g, const cr_conv_s8_params
     return CR_OK;
 }
 
+/* Measured, layer by layer, on yolov8n and a Zen 5 (docs/decisions/0008): U is eight times the direct
+ * sums' weights, so a kernel that is fast itself loses against it only on pictures that use each
+ * weight often. */
+static bool pays_winograd(const cr_conv_s8_kernel *k, const cr_conv_geometry *g)
+{
+    const int64_t channels = g->cin < g->cout ? g->cin : g->cout;
+    return k->winograd_channels && channels >= k->winograd_channels &&
+           g->oh * g->ow >= k->winograd_pixels;
+}
+
 static void set_up(cr_conv_s8 *c, const cr_conv_geometry *g, const cr_conv_s8_params *p,
                    unsigned cpu)
 {
@@ -251,6 +264,8 @@ static void set_up(cr_conv_s8 *c, const cr_conv_geometry *g, const cr_conv_s8_pa
     if (c->k->layout == CR_S8_TILES) c->steps = (c->steps + 15) / 16 * 16;
     c->weight_size = c->k->layout == CR_S8_PAIRS || c->k->layout == CR_S8_COLUMNS ? 2 : 1;
     c->depthwise = cr_dwconv_s8_takes(g);
+    c->winograd = !p->wide_in && !p->zeros_w && pays_winograd(c->k, g) &&
+                  cr_winograd_s8_fits(g, p->weights);
 }
 
 /* What zero points of dense weights need: they by output channel, a block of ones. */
@@ -320,12 +335,14 @@ static cr_status create(const cr_conv_s8_kernel *k, const cr_conv_geometry *g,
     if (st == CR_OK) st = copy_columns(c, p, err);
     if (st == CR_OK) fold_bias(c, p);
     if (st == CR_OK && c->depthwise) st = create_depthwise(c, p, cpu, err);
+    if (st == CR_OK && c->winograd)
+        st = cr_winograd_s8_create(g, p->weights, c->bias, c->zero, cpu, &c->wino, err);
     if (st == CR_OK) st = add_ones(c, p, err);
     if (st != CR_OK) {
         cr_conv_s8_free(c);
         return st;
     }
-    for (int64_t i = 0; i < g->groups && !c->depthwise; i++) pack_group(c, p->weights, i);
+    for (int64_t i = 0; i < g->groups && !c->depthwise && !c->winograd; i++) pack_group(c, p->weights, i);
     if (!c->raw) memcpy(c->multiplier, p->multiplier, (size_t)g->cout * sizeof *c->multiplier);
     *out = c;
     return CR_OK;
@@ -398,6 +415,7 @@ void cr_conv_s8_free(cr_conv_s8 *c)
 {
     if (!c) return;
     cr_dwconv_s8_free(c->dw);
+    cr_winograd_s8_free(c->wino);
     cr_aligned_free(c->w);
     cr_aligned_free(c->zero);
     cr_aligned_free(c->offset);
@@ -414,7 +432,7 @@ void cr_conv_s8_free(cr_conv_s8 *c)
 
 const char *cr_conv_s8_name(const cr_conv_s8 *c)
 {
-    return c->dw ? cr_dwconv_s8_name(c->dw) : c->k->name;
+    return c->dw ? cr_dwconv_s8_name(c->dw) : c->wino ? cr_winograd_s8_name(c->wino) : c->k->name;
 }
 
 /* ---- running ---- */
@@ -465,6 +483,7 @@ static size_t tile_bytes(const cr_conv_s8 *c)
 size_t cr_conv_s8_scratch(const cr_conv_s8 *c, int threads)
 {
     if (c->dw) return cr_dwconv_s8_scratch(c->dw, threads);
+    if (c->wino) return cr_winograd_s8_scratch(c->wino, threads);
     return cr_conv_walk_scratch(&c->g, c->k->mr, tile_bytes(c), true, threads);
 }
 
@@ -604,8 +623,8 @@ static void compute_tiles(const void *ctx, const cr_conv_place *p, int count)
                 left < nr ? left : nr);
 }
 
-static void finish_depthwise(const void *ctx, int64_t pixel, int64_t pixels, int64_t channel,
-                             int64_t cols, int32_t *acc, const int32_t *low, int64_t ld)
+static void finish_pixels(const void *ctx, int64_t pixel, int64_t pixels, int64_t channel,
+                          int64_t cols, int32_t *acc, const int32_t *low, int64_t ld)
 {
     const cr_conv_place p = {.pixel = pixel, .rows = (int)pixels};
     finish_tile(ctx, &p, acc, low, ld, channel, cols);
@@ -617,7 +636,11 @@ static void run(run_job *j, const uint8_t *in, int64_t ld_in, void *scratch, cr_
     if (!ld_in) ld_in = c->g.ld_in;
     j->plane_in = c->g.n * c->g.h * c->g.w * ld_in;
     if (c->dw) {
-        cr_dwconv_s8_run(c->dw, in, ld_in, finish_depthwise, j, scratch, pool);
+        cr_dwconv_s8_run(c->dw, in, ld_in, finish_pixels, j, scratch, pool);
+        return;
+    }
+    if (c->wino) {
+        cr_winograd_s8_run(c->wino, in, ld_in, finish_pixels, j, scratch, pool);
         return;
     }
     const cr_conv_walk w = {.g = &c->g,

@@ -7,6 +7,7 @@
  *   S_WEIGHTS(p)        VW at p, S_BYTES further for the next vector
  *   S_DOT(sums, a, w)   exact: int32 sums of products of uint8 and int8 that cannot saturate
  *   S_START(bias)       VS to begin with: bias, or zero where a channel owns several lanes
+ *   CONV_WINOGRAD       the record's fields that say from when on Winograd is faster
  *   S_STORE(c, s, bias) LANES int32: the sums, plus bias unless they began with it
  *
  * cin is cut into steps per tap; what the last step lacks is read as zero codes, byte by byte: rows
@@ -127,5 +128,5 @@ static void CONV(run)(const cr_conv_s8_tile *t)
 #define CONV_RECORD(text, order, small)                                                            \
     {                                                                                              \
         .name = text, .run = CONV(run), .mr = CONV_MR, .nr = CONV_NV * LANES, .lanes = LANES,      \
-        .layout = order, .run_line = CONV(run_line), .narrow = small                               \
+        .layout = order, .run_line = CONV(run_line), .narrow = small, CONV_WINOGRAD                \
     }

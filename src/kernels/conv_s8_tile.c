@@ -29,7 +29,9 @@ static const cr_conv_s8_kernel conv_s8_c = {.name = "conv_s8 c 4x8",
                                             .mr = C_MR,
                                             .nr = C_NR,
                                             .lanes = C_NR,
-                                            .layout = CR_S8_BYTES};
+                                            .layout = CR_S8_BYTES,
+                                            .winograd_channels = 16,
+                                            .winograd_pixels = 100};
 
 #define CR_CONV_S8_ONLY
 #define KERNEL_RECORD cr_conv_s8_kernel

@@ -84,6 +84,8 @@ typedef struct cr_conv_s8_kernel {
     cr_conv_s8_layout layout;
     void (*run_line)(const cr_conv_s8_tile *t); /* NULL: run is as good */
     const struct cr_conv_s8_kernel *narrow;     /* for cout/groups up to its nr; NULL: none */
+    /* From so many channels (in and out) and pixels on, winograd_s8.h is faster; 0: never. */
+    int winograd_channels, winograd_pixels;
     void (*enter)(void), (*leave)(void);        /* around a work item; NULL: nothing to set up */
 } cr_conv_s8_kernel;
 
@@ -98,6 +100,13 @@ const cr_conv_s8_kernel *cr_conv_s8_select(unsigned cpu);
 cr_status cr_conv_s8_create_with(const cr_conv_s8_kernel *k, const cr_conv_geometry *g,
                                  const cr_conv_s8_params *p, unsigned cpu, cr_conv_s8 **out,
                                  cr_error *err);
+
+/* What other ways to the same sums (depthwise, Winograd) call when some are ready: of `pixels` output
+ * pixels from `pixel` on (over all pictures), `cols` channels from `channel` on, `ld` apart; of wide
+ * codes those over their high bytes and those over their low ones (else NULL). They may be
+ * overwritten. */
+typedef void (*cr_conv_s8_finish)(const void *ctx, int64_t pixel, int64_t pixels, int64_t channel,
+                                  int64_t cols, int32_t *acc, const int32_t *low, int64_t ld);
 
 /* ---- the walk ---- */
 

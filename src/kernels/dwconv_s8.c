@@ -259,7 +259,7 @@ typedef struct run_job {
     const cr_dwconv_s8 *d;
     const uint8_t *in;
     int64_t ld_in, plane_in; /* plane_in: bytes from one plane to the next */
-    cr_dwconv_s8_finish finish;
+    cr_conv_s8_finish finish;
     const void *ctx;
     unsigned char *scratch;
     int64_t bands, pieces, parts; /* per picture, per band, per piece */
@@ -381,7 +381,7 @@ static void run_chunk(void *ctx, size_t index, int worker)
 }
 
 void cr_dwconv_s8_run(const cr_dwconv_s8 *d, const uint8_t *in, int64_t ld_in,
-                      cr_dwconv_s8_finish finish, const void *ctx, void *scratch, cr_pool *pool)
+                      cr_conv_s8_finish finish, const void *ctx, void *scratch, cr_pool *pool)
 {
     const cr_conv_geometry *g = &d->g;
     run_job j = {

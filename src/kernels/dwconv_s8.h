@@ -21,7 +21,7 @@
 #ifndef CR_KERNELS_DWCONV_S8_H
 #define CR_KERNELS_DWCONV_S8_H
 
-#include "kernels/conv.h"
+#include "kernels/conv_walk.h"
 
 /* ---- micro-kernels: one record per CPU level, listed in kernels.inc ---- */
 
@@ -58,12 +58,6 @@ const cr_dwconv_s8_kernel *cr_dwconv_s8_select(unsigned cpu); /* best that the f
 
 typedef struct cr_dwconv_s8 cr_dwconv_s8;
 
-/* `pixels` sums of `cols` channels, ld apart, are ready for output pixels from `pixel` on; of wide
- * codes those over their high bytes and those over their low ones (else NULL). They may be
- * overwritten. */
-typedef void (*cr_dwconv_s8_finish)(const void *ctx, int64_t pixel, int64_t pixels, int64_t channel,
-                                    int64_t cols, int32_t *acc, const int32_t *low, int64_t ld);
-
 /* A depthwise convolution whose window is of a size that this is made for; others are grouped. */
 bool cr_dwconv_s8_takes(const cr_conv_geometry *g);
 /* For geometries that are taken. weights [channels][kh][kw] in -255..255, folded bias and zero points [channels]:
@@ -75,6 +69,6 @@ void cr_dwconv_s8_free(cr_dwconv_s8 *d); /* NULL is fine */
 size_t cr_dwconv_s8_scratch(const cr_dwconv_s8 *d, int threads);
 const char *cr_dwconv_s8_name(const cr_dwconv_s8 *d);
 void cr_dwconv_s8_run(const cr_dwconv_s8 *d, const uint8_t *in, int64_t ld_in,
-                      cr_dwconv_s8_finish finish, const void *ctx, void *scratch, cr_pool *pool);
+                      cr_conv_s8_finish finish, const void *ctx, void *scratch, cr_pool *pool);
 
 #endif

@@ -248,6 +248,23 @@ static void test_lines(void **state)
             }
 }
 
+/* Pictures and channels that levels with a Winograd kernel (winograd_s8.h) send there. */
+static void test_winograd(void **state)
+{
+    cr_rng rng;
+    cr_rng_seed(&rng, 19);
+    const int8_t w[32 * 33 * 9] = {0};
+    cr_conv_geometry g = {.h = 24, .w = 26, .cin = 33, .cout = 32, .kh = 3, .kw = 3, .pad_top = 1,
+                          .pad_left = 1};
+    finish_geometry(&g);
+    const cr_conv_s8_params p = {.weights = w, .raw_out = true};
+    cr_conv_s8 *c;
+    assert_int_equal(cr_conv_s8_create(&g, &p, only_level(CR_CPU_C), &c, NULL), CR_OK);
+    assert_int_equal(strcmp(cr_conv_s8_name(c), "winograd_s8 c 4x8"), 0);
+    cr_conv_s8_free(c);
+    for (int i = 0; i < 3; i++) run_geometry(&g, UNIFORM, i & 1, &rng, NULL);
+}
+
 /* All codes 255 and all weights -128 or 127 over many channels: no 16-bit sum may saturate. */
 static void test_extremes(void **state)
 {
@@ -333,7 +350,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random),  cmocka_unit_test(test_groups),   cmocka_unit_test(test_tile_edges),
-        cmocka_unit_test(test_lines),    cmocka_unit_test(test_extremes),
+        cmocka_unit_test(test_lines), cmocka_unit_test(test_winograd),   cmocka_unit_test(test_extremes),
         cmocka_unit_test(test_wide_extremes), cmocka_unit_test(test_wrapping), cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,6 +6,7 @@
 #define CONV(name)             conv_s8_##name##_neon
 #define CONV_MR                8
 #define CONV_NV                2
+#define CONV_WINOGRAD          .winograd_channels = 16, .winograd_pixels = 100
 #define LANES                  4
 #define S_BYTES                32
 #define S_CODES(x)             vget_low_s16(vreinterpretq_s16_u16(vmovl_u8(vcreate_u8(x))))

@@ -5,6 +5,7 @@
 #define CONV(name)        conv_s8_##name##_avx2
 #define CONV_MR           6
 #define CONV_NV           2
+#define CONV_WINOGRAD          .winograd_channels = 16, .winograd_pixels = 100
 #define LANES             8
 #define P_CODES(x)        _mm256_set1_epi32(x)
 #define P_WEIGHTS(p)      _mm256_load_si256((const __m256i *)(const void *)(p))

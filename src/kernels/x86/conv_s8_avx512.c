@@ -2,6 +2,7 @@
 #include <immintrin.h>
 #include <stdint.h>
 
+#define CONV_WINOGRAD          .winograd_channels = 16, .winograd_pixels = 100
 #define LANES             16
 #define P_CODES(x)        _mm512_set1_epi32(x)
 #define P_WEIGHTS(p)      _mm512_load_si512(p)

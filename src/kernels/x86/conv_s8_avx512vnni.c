@@ -4,6 +4,7 @@
 #include <immintrin.h>
 #include <stdint.h>
 
+#define CONV_WINOGRAD          .winograd_channels = 32, .winograd_pixels = 576
 #define LANES                  16
 #define S_BYTES                64
 #define S_CODES(x)             _mm512_set1_epi32((int)(x))

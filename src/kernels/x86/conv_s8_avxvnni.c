@@ -3,6 +3,7 @@
 #include <immintrin.h>
 #include <stdint.h>
 
+#define CONV_WINOGRAD          .winograd_channels = 32, .winograd_pixels = 576
 #define LANES                  8
 #define S_BYTES                32
 #define S_CODES(x)             _mm256_set1_epi32((int)(x))

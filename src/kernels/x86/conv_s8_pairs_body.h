@@ -9,6 +9,7 @@
  *   P_WEIGHTS(p)        LANES pairs at p
  *   P_DOT(sums, a, w)   sums + products of pairs; exact: two of at most 255 * 128
  *   P_ZERO, P_STORE(c, s, bias)
+ *   CONV_WINOGRAD       the record's fields that say from when on Winograd is faster
  *
  * Rejected: widening in the inner loop (an instruction more per pixel and step, and steps of four
  * codes leave half the lanes for a channel: 1.25 times slower); vpmaddubsw, whose 16-bit sums
@@ -119,5 +120,6 @@ static void CONV(run_line)(const cr_conv_s8_tile *t)
 #define CONV_RECORD(text, small)                                                                   \
     {                                                                                              \
         .name = text, .run = CONV(run), .run_line = CONV(run_line), .mr = CONV_MR,                 \
-        .nr = CONV_NV * LANES, .lanes = LANES, .layout = CR_S8_PAIRS, .narrow = small              \
+        .nr = CONV_NV * LANES, .lanes = LANES, .layout = CR_S8_PAIRS, .narrow = small,             \
+        CONV_WINOGRAD                                                                              \
     }
