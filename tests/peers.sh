@@ -96,6 +96,15 @@ live_page() {
         python3 tests/peers/live_page.py "$build/crayon" sample/shapes.onnx "$work/frames/images"
 }
 
+# A detached TFLite file in LiteRT, its bytes decoded as a host without Crayon would.
+detached_tflite() {
+    "$build/crayon" synth "$work/shapes" -n 8 --seed 3 >/dev/null &&
+        "$build/crayon" quantize sample/shapes.onnx -o "$work/detached.tflite" --images "$work/shapes/images" \
+            --head detach --io int8 --rounding nearest >/dev/null &&
+        "$python" tests/peers/decode_nhwc.py "$build/examples/example-decode_nhwc" \
+            "$build/examples/example-decode_branches" "$work/detached.tflite" "$work/shapes/images/000000.jpg"
+}
+
 one "Python package" python_package
 one "COCO metrics of random cases" "$python" tests/peers/coco_random.py "$build/tests/peers-coco_eval" 200
 one "keypoint agreement of random cases" "$python" tests/peers/keypoints_random.py "$build/tests/peers-coco_eval" 100
@@ -104,6 +113,7 @@ one "data.yaml" "$python" tests/peers/coco_yolo.py "$build/tests/peers-coco_eval
 sections "ONNX" sh tests/peers/onnx.sh "$build"
 sections "random operators" random_operators
 sections "TFLite operators" "$python" tests/peers/tflite_ops.py "$build/tests/peers-run_model"
+one "detached TFLite" detached_tflite
 one "weights of few bits" "$python" tests/peers/low_bits.py "$build/crayon" "$build/tests/peers-run_model"
 lines_of ncnn "$python" tests/peers/ncnn_models.py "$build/crayon" --small
 sections "Core ML" sh tests/peers/coreml.sh "$build"

@@ -152,6 +152,7 @@ examples() {
         --head detach >/dev/null
     one "example decode_branches" timeout 300 "$build/examples/example-decode_branches" \
         "$work/detached.onnx" "$picture"
+    one "example decode_nhwc" python3 tests/peers/decode_nhwc.py "$build/examples/example-decode_nhwc"
     one "example run_raw" timeout 300 "$build/examples/example-run_raw" $sample
     one "example evaluate" timeout 300 "$build/examples/example-evaluate" $sample "$work/scenes/images" \
         "$work/scenes/instances.json"
