@@ -26,9 +26,8 @@ static const char help_head[] =
     "  --minutes M          how long to train (20)\n"
     "  --steps N            train so many steps, however long they take\n"
     "  --batch N            pictures per step (4)\n"
-    "  --rate R             a step moves a number by so much of its size (3e-4; of a float model\n"
-    "                       with another activation 1e-3)\n"
-    "  --features W         what outputs of inner layers weigh against those of the head (1;\n"
+    "  --rate R             a step moves a number by so much of its size (1e-3)\n"
+    "  --features W         what outputs of inner layers weigh against those of the head (30;\n"
     "                       of a float model 10)\n"
     "  --train-size N|HxW   size of the pictures in training; smaller is faster (half of the\n"
     "                       model's from 448 on)\n"
@@ -302,8 +301,6 @@ static cr_status swap(job *j, cr_error *err)
     cr_qat_options o = j->train;
     char file[4096];
     if (!j->activation) return CR_OK;
-    cr_status st =
-        cr_model_swap_activation(j->model, (cr_activation)j->activation, &j->swapped, err);
     if (!j->stay_float && o.checkpoint) {
         snprintf(file, sizeof file, "%s.float", o.checkpoint);
         o.checkpoint = file;
@@ -314,9 +311,9 @@ static cr_status swap(job *j, cr_error *err)
         o.curve = NULL;
     }
     const cr_progress progress = cli_progress();
-    if (st == CR_OK)
-        st = cr_refit(j->model, j->teacher, &j->pictures, j->train.seed, j->common.threads, &progress,
-                      &j->refitted, err);
+    const cr_status st = cr_model_swap_fitted(
+        j->model, j->teacher, (cr_activation)j->activation, &j->pictures, j->train.seed,
+        j->common.threads, &progress, &j->swapped, &j->refitted, err);
     return st == CR_OK ? train(j, &o, &j->repaired, err) : st;
 }
 

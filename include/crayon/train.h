@@ -20,15 +20,14 @@
 extern "C" {
 #endif
 
-/* 1 with a recipe; 10 of a float model, where inner layers have more to mend than the head. */
+/* 30 with a recipe, 10 of a float model, whose inner layers are further from what they should be. */
 #define CR_FEATURES_AUTO (-1.0)
 
 typedef struct cr_qat_options {
     double minutes;   /* how long to train; 0: no limit. Default 20 */
     int64_t steps;    /* instead, or what comes first of both; 0: no limit. Default 0 */
     int batch;        /* pictures per step, 1..1024; default 4 */
-    double rate;      /* of what a number's size is, a step moves it by so much; 0: 3e-4 with a
-                         recipe, 1e-3 of a float model */
+    double rate;      /* of what a number's size is, a step moves it by so much; 0: 1e-3 */
     double features;  /* what the outputs of inner layers weigh against those of the head; default
                          CR_FEATURES_AUTO */
     int height, width; /* pictures in training; smaller is faster. 0: half of the model's sides where
@@ -168,6 +167,16 @@ CR_API void cr_train_result_free(cr_train_result *result);
 CR_API cr_status cr_refit(cr_model *model, const cr_model *original, const cr_image_list *pictures,
                           uint64_t seed, int threads, const cr_progress *progress,
                           cr_tune_report *report, cr_error *err);
+
+/* Swaps the activations of `model` as cr_model_swap_activation does, but where they fit best: kinks
+ * of ReLUs are moved, per channel, to where they cost least, and ReLU6 gets room for what the network
+ * holds; then cr_refit. `teacher`: the same file opened once more; it goes on computing what it did,
+ * in the coordinates of the model, and is to be the teacher of cr_qat. *count: activations swapped.
+ * Both are of no use after an error. */
+CR_API cr_status cr_model_swap_fitted(cr_model *model, cr_model *teacher, cr_activation activation,
+                                      const cr_image_list *pictures, uint64_t seed, int threads,
+                                      const cr_progress *progress, size_t *count,
+                                      cr_tune_report *report, cr_error *err);
 
 #ifdef __cplusplus
 }

@@ -7,6 +7,10 @@
 #include "base/error.h"
 #include "quant/head_parts.h"
 
+/* A box's sides beside its distributions: a distribution costs twice the square of its shift in
+ * cells, which is next to nothing where boxes still agree too little (1 to 2 % of their size). */
+static const double EXTENT = 20;
+
 typedef struct planner {
     const cr_model *model;
     cr_head_parts found;
@@ -75,6 +79,7 @@ static void add_head(planner *p)
         const bool score = r->part == CR_PART_SCORE;
         const bool weighed =
             (kind == CR_DISTILL_BINS && r->part == CR_PART_DFL) || kind == CR_DISTILL_VALUE;
+        const bool boxes = kind == CR_DISTILL_BINS && r->part == CR_PART_DFL && r->count == 4 * bins;
         p->out->parts[p->out->count++] =
             (cr_distill_part){.tensor = r->node->out[0]->name,
                               .kind = kind,
@@ -83,7 +88,8 @@ static void add_head(planner *p)
                               .bins = bins,
                               .scores = weighed ? partner(p, i, CR_PART_SCORE) : -1,
                               .objects = weighed || score ? partner(p, i, CR_PART_OBJECT) : -1,
-                              .weight = 1};
+                              .weight = 1,
+                              .extent = boxes ? EXTENT : 0};
     }
     p->out->head = p->out->count;
 }

@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "graph/passes.h"
 
-static const double grid_rate = .1, smallest = 1e-3; /* parts of the learning rate */
+static const double grid_rate = .5, smallest = 1e-3; /* parts of the learning rate */
 
 cr_status cr_graph_resize(cr_graph *g, int height, int width, cr_error *err)
 {

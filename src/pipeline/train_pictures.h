@@ -10,6 +10,7 @@ typedef struct cr_train_pictures cr_train_pictures;
 
 typedef struct cr_train_pictures_options {
     cr_preprocess preprocess; /* width and height: of the network that is trained */
+    double part; /* those in parts of what the network is made for, 0..1; 0 (left out): 1 */
     uint64_t seed;
     bool vary;                                  /* flips, zooms, light */
     void (*warn)(void *user, const char *line); /* once per picture that cannot be read; or NULL */

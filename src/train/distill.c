@@ -12,6 +12,12 @@
 const char *const cr_distill_kind_names[CR_DISTILL_KINDS] = {"features", "scores", "distributions",
                                                              "values"};
 
+enum { SIDES = 4 }; /* left, top, right, bottom */
+
+/* Of boxes: cells less sure do not count; half a cell is the smallest; differences of a fiftieth of
+ * the size are nearly squared. */
+static const double UNSURE = .05, LEAST_SIZE = .5, ROUNDED = .02;
+
 /* A part and where it lies in both networks. */
 typedef struct target {
     cr_distill_part p;
@@ -114,6 +120,9 @@ static cr_status bind(const cr_graph *teacher, const cr_graph *student, target *
     CR_CHECK(t->p.kind != CR_DISTILL_BINS || (t->p.bins > 1 && t->p.count % t->p.bins == 0), err,
              CR_ERR_ARGUMENT, "'%s': %lld channels are no groups of %lld bins", t->p.tensor,
              (long long)t->p.count, (long long)t->p.bins);
+    CR_CHECK(t->p.extent == 0 ||
+                 (t->p.kind == CR_DISTILL_BINS && t->p.count == SIDES * t->p.bins),
+             err, CR_ERR_ARGUMENT, "'%s': sides of a box are four groups of bins", t->p.tensor);
     return CR_OK;
 }
 
@@ -270,7 +279,8 @@ typedef struct patch { /* of a part: count channels of `cells` */
     float *ds;
     const float *c; /* [cells] or NULL */
     int64_t count, cells, bins;
-    double scale; /* of the gradient */
+    double scale;  /* of the gradient */
+    double extent; /* of BINS */
 } patch;
 
 static double square_about_mean(const float *x, int64_t n)
@@ -354,6 +364,49 @@ static double bins_loss(const patch *p)
     return sum;
 }
 
+/* Distances of the sides from the cell, in cells. */
+static void find_sides(const patch *p, const float *x, double sides[SIDES])
+{
+    for (int g = 0; g < SIDES; g++) {
+        const float *at = x + g * p->bins * p->cells;
+        const double z = log_sum_exp(at, p->bins, p->cells);
+        sides[g] = 0;
+        for (int64_t k = 0; k < p->bins; k++)
+            sides[g] += (double)k * exp((double)at[k * p->cells] - z);
+    }
+}
+
+/* d side / d logit k = p_k (k - side). */
+static void push_side(const patch *p, const float *x, float *dx, double side, double slope)
+{
+    const double z = log_sum_exp(x, p->bins, p->cells);
+    for (int64_t k = 0; k < p->bins; k++)
+        dx[k * p->cells] +=
+            (float)(slope * exp((double)x[k * p->cells] - z) * ((double)k - side));
+}
+
+/* 1 - IoU of two boxes that nearly are one is the sum of what their sides differ by, in parts of
+ * the box's width or height: so much, but smooth at 0. The square of the confidence, because of all
+ * cells that see an object the surest one gives its box. */
+static double extent_loss(const patch *p)
+{
+    double sum = 0, s[SIDES], t[SIDES];
+    for (int64_t i = 0; i < p->cells; i++) {
+        const double c = p->c ? (double)p->c[i] : 1, w = p->extent * c * c;
+        if (c < UNSURE) continue;
+        find_sides(p, p->s + i, s);
+        find_sides(p, p->t + i, t);
+        for (int g = 0; g < SIDES; g++) {
+            const int64_t at = g * p->bins * p->cells + i;
+            const double size = fmax(t[g] + t[(g + 2) % SIDES], LEAST_SIZE);
+            const double e = (s[g] - t[g]) / size, root = sqrt(e * e + ROUNDED * ROUNDED);
+            sum += w * (root - ROUNDED);
+            push_side(p, p->s + at, p->ds + at, s[g], w * p->scale * e / root / size);
+        }
+    }
+    return sum;
+}
+
 static double weighted_variance(const patch *p)
 {
     double w = 1e-12, sum = 0, square = 0;
@@ -409,6 +462,7 @@ static void part_loss(void *ctx, size_t index, int worker)
                          .count = t->p.count,
                          .cells = t->cells,
                          .bins = t->p.bins,
+                         .extent = t->p.extent,
                          .scale = d->share * t->p.weight / z};
         switch (t->p.kind) {
         case CR_DISTILL_LOGIT:
@@ -416,6 +470,7 @@ static void part_loss(void *ctx, size_t index, int worker)
             break;
         case CR_DISTILL_BINS:
             t->loss += bins_loss(&p) / z;
+            if (p.extent > 0) t->loss += extent_loss(&p) / z;
             break;
         case CR_DISTILL_VALUE:
             t->loss += value_loss(&p) / z;

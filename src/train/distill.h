@@ -9,6 +9,8 @@
  *     LOGIT     sum over elements of KL(sigmoid t || sigmoid s) / Z          scores, objectness
  *     BINS      sum over cells of c * mean over groups of `bins` channels of KL(softmax t ||
  * softmax s) / Z                                                          distributions of boxes
+ *               + extent E, with E the sum over cells of c^2 * sum over sides of the error of its mean
+ *               in parts of the box's size / Z (about 1 - IoU)
  *     VALUE     sum over cells of c * mean over channels (s - t)^2 / V / Z   boxes, keypoints,
  * masks
  *
@@ -42,6 +44,7 @@ typedef struct cr_distill_part {
     int scores, objects; /* parts of kind LOGIT over the same cells that tell c; -1: none. Of a
                             LOGIT part: `objects` weighs it, `scores` is not used */
     double weight;
+    double extent; /* BINS of four sides: what E weighs beside the distributions; 0: nothing */
     const char *student; /* the tensor's name in the student's graph; NULL: the same */
 } cr_distill_part;
 

@@ -2,7 +2,7 @@
 # threads and after a kill.
 need_sample
 make_scenes 10
-small="--images scenes/images --batch 2 --train-size 128 --judges 5"
+small="--images scenes/images --batch 2 --train-size 160 --judges 5"
 qat() {
     # shellcheck disable=SC2086
     "$CRAYON" qat "$SAMPLE" $small "$@" 2>messages
@@ -50,7 +50,7 @@ print("better:", after < before)
 PY
 "$CRAYON" convert "$SAMPLE" --recipe d.json -o again.onnx && cmp d.onnx again.onnx && echo "the recipe says all"
 fails "$CRAYON" qat "$SAMPLE" -o x.onnx --images scenes/images --weights int4 --steps 19 --checkpoint state --resume \
-    --train-size 128 --judges 5 --seed 5
+    --train-size 160 --judges 5 --seed 5
 # judges of their own: all ten pictures train
 mkdir judges && cp scenes/images/000001.jpg scenes/images/000004.jpg judges
 qat --weights int4 --steps 1 -o f.onnx --judge-images judges >f.txt && grep -o '10 pictures' f.txt && grep -o 'on the 2 pictures' f.txt

@@ -18,7 +18,9 @@
 #include "graph/passes.h"
 #include "pipeline/distill_parts.h"
 #include "pipeline/judge.h"
+#include "pipeline/model_impl.h"
 #include "pipeline/train_pictures.h"
+#include "runtime/runtime.h"
 #include "unit/graphs.h"
 
 static const char *const sample = "sample/shapes.onnx";
@@ -231,6 +233,68 @@ static void swapped(void **state)
     cr_model_free(&m);
 }
 
+/* What a graph gives for an input of random numbers; the caller frees it. */
+static float *outcome(const cr_graph *g, size_t *count)
+{
+    cr_program *program;
+    cr_session *session;
+    cr_pool *pool;
+    cr_rng r;
+    assert_int_equal(cr_pool_create(1, &pool, NULL), CR_OK);
+    assert_int_equal(cr_program_create(g, NULL, 1, &program, NULL), CR_OK);
+    assert_int_equal(cr_session_open(program, pool, &session, NULL), CR_OK);
+    float *x = cr_session_input_data(session, 0);
+    cr_rng_seed(&r, 9);
+    for (int64_t i = 0; i < cr_shape_count(&g->inputs[0]->shape); i++)
+        x[i] = (float)cr_rng_range(&r, 0, 1);
+    assert_int_equal(cr_session_execute(session, NULL), CR_OK);
+    const cr_tensor *t = cr_session_output_tensor(session, 0);
+    float *y = cr_malloc(cr_tensor_bytes(t));
+    *count = (size_t)cr_shape_count(&t->shape);
+    memcpy(y, t->data, cr_tensor_bytes(t));
+    cr_session_close(&session);
+    cr_program_free(&program);
+    cr_pool_free(&pool);
+    return y;
+}
+
+/* The teacher in other coordinates is the same function; the student is the network with another
+ * activation and no node more. */
+static void swapped_where_it_fits(void **state)
+{
+    (void)state;
+    char folder[64];
+    cr_image_list list = plain_pictures(folder);
+    const cr_image_list two = {list.paths, 2};
+    static const cr_activation all[] = {CR_ACTIVATION_RELU6, CR_ACTIVATION_LEAKY_RELU,
+                                        CR_ACTIVATION_HARD_SWISH};
+    for (size_t k = 0; k < sizeof all / sizeof *all; k++) {
+        cr_model *m = open_sample(), *teacher = open_sample();
+        const size_t nodes = m->graph->node_count;
+        size_t count, n, same;
+        cr_error err;
+        float *before = outcome(teacher->graph, &n);
+        if (cr_model_swap_fitted(m, teacher, all[k], &two, 1, 1, NULL, &count, NULL, &err) != CR_OK)
+            fail_msg("%s", err.message);
+        float *after = outcome(teacher->graph, &same);
+        double largest = 0, apart = 0;
+        assert_true(n == same && count > 10);
+        assert_int_equal(m->graph->node_count, nodes);
+        for (size_t i = 0; i < n; i++) {
+            largest = fmax(largest, fabs((double)before[i]));
+            apart = fmax(apart, fabs((double)before[i] - (double)after[i]));
+        }
+        assert_true(largest > 10 && apart < 1e-3 * largest); /* float32, other orders: 1e-6 */
+        for (size_t i = 0; i < nodes; i++)
+            assert_int_not_equal(m->graph->nodes[i]->op->kind, CR_OP_Swish);
+        cr_free(before);
+        cr_free(after);
+        cr_model_free(&m);
+        cr_model_free(&teacher);
+    }
+    remove_pictures(&list, folder);
+}
+
 /* ---- refusals ---- */
 
 static void refuse(cr_model *m, const cr_model *teacher, const cr_image_list *list,
@@ -279,7 +343,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts_of_yolov8), cmocka_unit_test(rounds),   cmocka_unit_test(variations),
-        cmocka_unit_test(gains),           cmocka_unit_test(swapped),  cmocka_unit_test(refusals),
+        cmocka_unit_test(gains),           cmocka_unit_test(swapped),
+        cmocka_unit_test(swapped_where_it_fits), cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
