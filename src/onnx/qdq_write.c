@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "crayon/arith.h"
 #include "graph/passes.h"
+#include "graph/recipe_bias.h"
 #include "graph/recipe_dynamic.h"
 #include "onnx/dynamic.h"
 #include "onnx/onnx_tensor.h"
@@ -181,8 +182,6 @@ static cr_status write_bias(writer *w, cr_node *n, const cr_qparams *a, const cr
     cr_tensor *b = n->in[2];
     const int64_t count = cr_shape_count(&b->shape);
     const bool vector = !cr_q_per_tensor(wq) || !cr_q_per_tensor(a);
-    if (!cr_q_per_tensor(wq) && (size_t)count != wq->count) return CR_OK;
-    if (!cr_q_per_tensor(a) && (size_t)count % a->count) return CR_OK;
     char name[512];
     const cr_shape one = {vector ? 1 : 0, {vector ? count : 0}};
     cr_tensor *scale = named(g, b->name, "scale", CR_DT_F32, one, true);
@@ -191,8 +190,8 @@ static cr_status write_bias(writer *w, cr_node *n, const cr_qparams *a, const cr
         b->uses == 1 ? b : named(g, b->name, "dq", CR_DT_F32, b->shape, false);
     if (!scale || !codes || !back) return CR_NOMEM(err);
     for (int64_t c = 0; c < count; c++) {
-        const float sw = wq->scale[cr_q_per_tensor(wq) ? 0 : c];
-        const float sa = a->scale[c / (count / (int64_t)a->count)]; /* its input channel's */
+        float sa, sw;
+        cr_recipe_bias_scales(n, a, wq, c, &sa, &sw);
         ((float *)scale->data)[vector ? c : 0] = sa * sw;
         ((int32_t *)codes->data)[c] = cr_quantize_bias(((const float *)b->data)[c], sa, sw);
     }
@@ -203,32 +202,13 @@ static cr_status write_bias(writer *w, cr_node *n, const cr_qparams *a, const cr
     return add_q_node(g, CR_OP_DequantizeLinear, name, codes, scale, NULL, back, &q, err);
 }
 
-static bool takes_bias(const writer *w, const cr_node *n)
-{
-    return n->op->kind == CR_OP_Conv && n->n_in > 2 && n->in[2] && n->in[2]->data &&
-           n->in[2]->dtype == CR_DT_F32;
-}
-
-/* Does the convolution run on integers (runtime/integer_conv.c)? Then it rounds its bias. */
-static bool rounds_bias(const cr_node *n, const cr_qparams *a, const cr_qparams *w)
-{
-    const cr_shape *x = &n->in[0]->shape, *k = &n->in[1]->shape;
-    const bool bytes = a->type == CR_DT_I8 || a->type == CR_DT_U8;
-    const bool wide = (a->type == CR_DT_I16 || a->type == CR_DT_U16) && k->rank == 4 &&
-                      cr_shape_count(k) <= k->dim[0] * CR_Q_WIDE_PRODUCTS;
-    const bool depthwise = x->rank > 2 && cr_attr_int(n, "group", 1) == x->dim[1];
-    if (!bytes && !wide) return false;
-    if (!cr_q_per_tensor(a) && (a->axis != 1 || !depthwise)) return false;
-    return cr_q_byte_codes(w->type) && !w->block && (cr_q_per_tensor(w) || w->axis == 0);
-}
-
 static cr_status write_biases(writer *w, size_t nodes, cr_error *err)
 {
     for (size_t i = 0; i < nodes; i++) {
         cr_node *n = w->g->nodes[i];
-        if (!takes_bias(w, n)) continue;
+        if (n->op->kind != CR_OP_Conv) continue;
         const cr_recipe_entry *a = entry_of(w, n->in[0]), *wq = entry_of(w, n->in[1]);
-        if (a && wq && rounds_bias(n, &a->q, &wq->q))
+        if (cr_recipe_rounds_bias(n, a ? &a->q : NULL, wq ? &wq->q : NULL))
             CR_TRY(write_bias(w, n, &a->q, &wq->q, err));
     }
     return CR_OK;

@@ -9,6 +9,18 @@ make_scenes 4
 "$CRAYON" quantize "$SAMPLE" -o int8.onnx --images scenes/images --save-recipe r.json >/dev/null
 "$CRAYON" convert "$SAMPLE" --recipe r.json -o int8.xml | cut -d: -f1
 "$CRAYON" compare int8.onnx int8.xml --images scenes/images --json >c.json && json c.json 'j["agreement"] > 0.98'
+# The same numbers by way of ONNX, where biases are integers.
+"$CRAYON" convert int8.onnx -o by-onnx.xml >/dev/null
+python3 - <<'END'
+import re
+def constants(name):
+    text, blob = open(name + ".xml").read(), open(name + ".bin", "rb").read()
+    return {m[1]: blob[int(m[2]):int(m[2]) + int(m[3])] for m in re.finditer(
+        r'name="([^"]*)" type="Const"[^>]*>\s*<data [^>]*offset="(\d+)" size="(\d+)"', text)}
+a, b = constants("int8"), constants("by-onnx")
+print(len(a) > 200, "constants,", sum(a[k] != b.get(k) for k in a), "differ")
+END
+rm by-onnx.*
 "$CRAYON" quantize "$SAMPLE" -o half.xml --mode fp16 >/dev/null
 "$CRAYON" quantize "$SAMPLE" -o four.xml --mode weights --weights int4 >/dev/null
 for f in int8:29 half:51 four:20; do
