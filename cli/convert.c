@@ -59,7 +59,7 @@ static int check_usage(job *j, int argc, char **argv)
     j->in = argv[optind];
     if (cli_same_file(j->in, j->out)) return cli_usage("-o %s: is the model itself", j->out);
     if (cr_export_check(j->out, &j->export, &err) != CR_OK) return cli_usage("-o %s", err.message);
-    return CLI_DONE;
+    return cli_fits_format(j->out, &j->export);
 }
 
 static cr_status convert(const job *j, cr_model **model, cr_error *err)

@@ -73,4 +73,17 @@ extern const char cli_export_help[];
 void cli_export_join(struct option *list); /* appends its options */
 bool cli_export_take(int code, cr_export_options *o, int *status);
 
+/* ---- what goes together (option_fit.c) ---- */
+
+/* The target of a static plan where none is named: what the format's runtimes compute. */
+cr_target cli_target_for(const char *path, const cr_export_options *o);
+
+/* Each is CLI_DONE, or the exit status with the message printed: an option that what is to be written, or
+ * the mode, would pass over. */
+int cli_fits_format(const char *path, const cr_export_options *o);
+int cli_fits_widths(const char *path, const cr_export_options *o, const cr_quantize_options *plan, long int16_layers);
+int cli_fits_mode(const char *mode, const cr_quantize_options *o); /* of modes without ranges */
+/* Can single layers have activations of 16 bits there? */
+bool cli_has_wide_layers(const char *path, const cr_export_options *o, cr_target target);
+
 #endif

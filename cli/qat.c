@@ -110,7 +110,7 @@ typedef struct job {
     cr_export_options export;
     const char *model_path, *out, *images, *judge_images, *recipe_in, *recipe_out;
     int activation, target, io;
-    bool stay_float, minutes_given;
+    bool stay_float, minutes_given, target_given;
     cr_model *teacher, *model;
     cr_image_list pictures, judges;
     cr_stats *stats;
@@ -191,7 +191,9 @@ static int take_option(int code, char **argv, job *j)
     case OPT_NO_VARY: j->train.vary = false; return CLI_DONE;
     case OPT_ACTIVATION: return choose("activation", quantize_activations, &j->activation);
     case OPT_FLOAT: j->stay_float = true; return CLI_DONE;
-    case OPT_TARGET: return choose("target", quantize_targets, &j->target);
+    case OPT_TARGET:
+        j->target_given = true;
+        return choose("target", quantize_targets, &j->target);
     case OPT_IO: return choose("io", ios, &j->io);
     case OPT_CHECKPOINT: j->train.checkpoint = optarg; return CLI_DONE;
     case OPT_RESUME: j->train.resume = true; return CLI_DONE;
@@ -220,7 +222,7 @@ static int check_usage(job *j, int argc, char **argv)
     if (cr_export_check(j->out, &j->export, &err) != CR_OK) return cli_usage("-o %s", err.message);
     if (cli_same_file(j->model_path, j->out))
         return cli_usage("-o %s: is the source model; give another name", j->out);
-    if (j->stay_float && (j->plan.given || j->recipe_out || j->target))
+    if (j->stay_float && (j->plan.given || j->recipe_out || j->target_given))
         return cli_usage("--float: nothing is quantized, options that plan do not go with it");
     if (j->stay_float && !j->activation)
         return cli_usage("--float: without --activation there is nothing to train");
@@ -230,10 +232,12 @@ static int check_usage(job *j, int argc, char **argv)
     if (j->train.resume && !j->train.checkpoint)
         return cli_usage("--resume: name the file with --checkpoint");
     if (j->train.steps && !j->minutes_given) j->train.minutes = 0;
+    if (!j->target_given && !j->stay_float) j->target = (int)cli_target_for(j->out, &j->export);
     j->plan.options.target = (cr_target)j->target;
     j->plan.options.byte_ports = j->io != CR_PORTS_FLOAT;
     j->export.ports = (cr_port_type)j->io;
-    return CLI_DONE;
+    const int misfit = cli_fits_format(j->out, &j->export);
+    return misfit ? misfit : cli_fits_widths(j->out, &j->export, &j->plan.options, 0);
 }
 
 /* ---- the work ---- */
@@ -406,7 +410,7 @@ static int print_help(void)
 
 int cmd_qat(int argc, char **argv)
 {
-    job j = {.plan = cli_plan_default(), .train = cr_qat_options_default()};
+    job j = {.plan = cli_plan_default(), .train = cr_qat_options_default(), .export = cr_export_options_default()};
     cr_error err = {0};
     struct option options[CLI_MAX_OPTIONS];
     cli_plan_join(own_options, options);
@@ -416,9 +420,9 @@ int cmd_qat(int argc, char **argv)
         if (status) return status;
     }
     if (j.common.help) return print_help();
+    cli_plan_finish(&j.plan);
     const int wrong = check_usage(&j, argc, argv);
     if (wrong) return wrong;
-    cli_plan_finish(&j.plan);
     j.plan.options.threads = j.train.threads = j.common.threads;
     j.train.seed = j.plan.options.seed;
     j.train.warn = cli_warn_line;

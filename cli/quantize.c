@@ -168,11 +168,12 @@ static int check_half(const job *j)
     const cr_quantize_options *o = &j->plan.options, d = cr_quantize_options_default();
     const bool types = o->weights != d.weights || o->activations != d.activations ||
                        o->granularity != d.granularity || o->layer_count || o->block != d.block ||
-                       o->small_layers != d.small_layers ||
+                       o->small_layers != d.small_layers || o->rounding != d.rounding ||
                        o->weight_scales != d.weight_scales || o->first_last != d.first_last;
-    const bool ranges = o->symmetric || o->reduce_range || o->calibration != d.calibration;
+    const bool ranges = o->symmetric || o->reduce_range || o->calibration != d.calibration ||
+                        o->equalize != d.equalize || o->split_channels != d.split_channels || o->bias_correction;
     if (j->stats_in || j->stats_out || j->recipe_in || j->recipe_out || types || ranges)
-        return cli_usage("--mode %s: has no statistics, recipe, integer types or calibration",
+        return cli_usage("--mode %s: has no statistics, recipe, integer types, rounding or calibration",
                          quantize_modes[j->mode]);
     return CLI_DONE;
 }
@@ -182,34 +183,43 @@ static int check_fix(const job *j)
     if (j->mode != MODE_STATIC) return cli_usage("--fix goes with the static mode");
     if (j->recipe_in) return cli_usage("--fix plans from the file: not with --recipe");
     if (cli_budget_given(&j->budget)) return cli_usage("--fix has no budget");
+    if (j->plan.options.equalize == CR_EQUALIZE_ALL || j->plan.options.split_channels > 0)
+        return cli_usage("--fix keeps the channels as they are: not with --equalize all or --split-channels");
     if (j->plan.options.head == CR_HEAD_QUANTIZE && !j->images && !j->stats_in)
         return cli_usage("--fix --head quantize needs --images (or --stats)");
     return CLI_DONE;
-}
-
-static bool writes(const job *j, const char *format, const char *ending)
-{
-    const size_t n = strlen(j->out), e = strlen(ending);
-    return j->export.format ? !strcmp(j->export.format, format)
-                            : n > e && !strcmp(j->out + n - e, ending);
 }
 
 /* Accelerators run what they have kernels for: up to the branches. */
 static void choose_target(job *j)
 {
     cr_quantize_options *o = &j->plan.options;
-    if (!j->target_given && j->mode == MODE_STATIC) {
-        if (writes(j, "tflite", ".tflite")) j->target = CR_TARGET_TFLITE;
-        if (writes(j, "ncnn", ".param")) j->target = CR_TARGET_NCNN;
-        if (j->export.format && !strcmp(j->export.format, "qoperator")) j->target = CR_TARGET_ORT;
-    }
-    if (writes(j, "tflite", ".tflite") && o->block == CR_BLOCK_AUTO) o->block = 0; /* it has none */
+    const cr_target implied = cli_target_for(j->out, &j->export);
+    if (!j->target_given && j->mode == MODE_STATIC) j->target = (int)implied;
+    if (implied == CR_TARGET_TFLITE && o->block == CR_BLOCK_AUTO) o->block = 0; /* the format has none */
     o->target = (cr_target)j->target;
     o->byte_ports = j->io != CR_PORTS_FLOAT;
-    j->export.ports = (cr_port_type)j->io;
     const bool accelerator = o->target == CR_TARGET_EDGETPU || o->target == CR_TARGET_NPU_NXP;
     if (accelerator && o->head == CR_HEAD_AUTO) o->head = CR_HEAD_DETACH;
     if (accelerator && !j->io_given) j->export.ports = CR_PORTS_INT8, o->byte_ports = true;
+}
+
+/* What would be passed over; the modes of 16-bit floats have been checked. */
+static int check_fit(job *j)
+{
+    const cr_quantize_options *o = &j->plan.options;
+    const bool planned = !is_half(j) && !j->recipe_in;
+    int misfit = CLI_DONE;
+    if (planned && j->mode != MODE_STATIC) misfit = cli_fits_mode(quantize_modes[j->mode], o);
+    if (!misfit && planned && !j->images && j->mode == MODE_STATIC && o->rounding == CR_ROUNDING_GPTQ)
+        misfit = cli_failf("--rounding gptq needs --images");
+    if (!misfit && planned && !j->images && o->bias_correction)
+        misfit = cli_failf("--bias-correction needs --images");
+    if (!misfit && o->equalize == CR_EQUALIZE_ALL && o->granularity != CR_PER_CHANNEL)
+        misfit = cli_failf("--equalize all: with --granularity tensor there are no factors of channels");
+    if (!misfit) misfit = cli_fits_widths(j->out, &j->export, o, j->budget.options.int16_layers);
+    if (!cli_has_wide_layers(j->out, &j->export, o->target)) j->budget.options.no_int16 = true;
+    return misfit;
 }
 
 static int check_usage(job *j, int argc, char **argv)
@@ -241,8 +251,11 @@ static int check_usage(job *j, int argc, char **argv)
         return cli_usage("--save-stats needs a calibration: not with --stats or --recipe");
     if (cli_same_file(j->model_path, j->out))
         return cli_usage("-o %s: is the source model; give another name", j->out);
+    j->export.ports = (cr_port_type)j->io;
+    int misfit = cli_fits_format(j->out, &j->export);
     choose_target(j);
-    return cli_budget_check(&j->budget, j->mode == MODE_STATIC && !j->recipe_in, j->images);
+    if (!misfit) misfit = cli_budget_check(&j->budget, j->mode == MODE_STATIC && !j->recipe_in, j->images);
+    return misfit ? misfit : check_fit(j);
 }
 
 /* ---- pictures ---- */
@@ -426,7 +439,7 @@ static void keep_heap_small(void)
 
 int cmd_quantize(int argc, char **argv)
 {
-    job j = {.plan = cli_plan_default(), .budget = cli_budget_default()};
+    job j = {.plan = cli_plan_default(), .budget = cli_budget_default(), .export = cr_export_options_default()};
     cr_error err = {0};
     struct option options[CLI_MAX_OPTIONS];
     cli_plan_join(own_options, options);
@@ -437,11 +450,11 @@ int cmd_quantize(int argc, char **argv)
         if (status) return status;
     }
     if (j.common.help) return print_help();
+    cli_plan_finish(&j.plan);
     const int wrong = check_usage(&j, argc, argv);
     if (wrong) return wrong;
     j.command = cli_command_text(argc, argv);
     keep_heap_small();
-    cli_plan_finish(&j.plan);
     if (j.mode == MODE_WEIGHTS) j.plan.options.mode = CR_MODE_WEIGHTS;
     if (j.mode == MODE_DYNAMIC) j.plan.options.mode = CR_MODE_DYNAMIC;
     j.plan.options.threads = j.common.threads;

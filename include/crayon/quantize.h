@@ -411,6 +411,8 @@ CR_API cr_status cr_model_target_rows(const cr_model *model, const cr_export_opt
 
 /* Can a file of that name be written so? For checks before the work. Errors as cr_model_export's. */
 CR_API cr_status cr_export_check(const char *path, const cr_export_options *options, cr_error *err);
+/* The format that it would have, as options->format names it ("qdq", "tflite", ...); NULL: there is none. */
+CR_API const char *cr_export_format(const char *path, const cr_export_options *options);
 
 #ifdef __cplusplus
 }

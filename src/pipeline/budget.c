@@ -20,6 +20,7 @@
 #include "pipeline/judge.h"
 #include "pipeline/layer_times.h"
 #include "pipeline/model_impl.h"
+#include "quant/placement.h"
 #include "quant/search.h"
 
 enum { RANKED_ON = 8, REPAIRS = 4 };
@@ -112,7 +113,8 @@ static bool same_layers(const cr_recipe_layers *a, const cr_recipe_layers *b)
 static bool wanted(const budget *b, int c)
 {
     const cr_budget_options *o = b->limits;
-    if (c == CR_CHOICE_INT16) return !o->no_int16 && o->int16_layers != 0;
+    if (c == CR_CHOICE_INT16)
+        return !o->no_int16 && o->int16_layers != 0 && cr_target_has_wide_layers(b->options->target);
     if (c == CR_CHOICE_INT4) return !o->no_int4 && o->max_drop >= 0;
     return c == CR_CHOICE_INT8 || o->max_drop >= 0;
 }

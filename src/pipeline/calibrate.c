@@ -184,6 +184,14 @@ cr_status cr_export_check(const char *path, const cr_export_options *options, cr
     return cr_format_for_export(path, options ? options : &defaults, &format, err);
 }
 
+const char *cr_export_format(const char *path, const cr_export_options *options)
+{
+    const cr_export_options defaults = cr_export_options_default();
+    const cr_format *format;
+    cr_error unused;
+    return cr_format_for_export(path, options ? options : &defaults, &format, &unused) == CR_OK ? format->key : NULL;
+}
+
 cr_status cr_model_export(const cr_model *m, const char *path, const cr_export_options *options,
                           cr_error *err)
 {

@@ -111,6 +111,11 @@ bool cr_has_one_scale(const cr_quantize_options *o)
     return o->granularity == CR_PER_TENSOR || cr_target_splits(o->target) || o->target == CR_TARGET_NCNN;
 }
 
+bool cr_target_has_wide_layers(cr_target t)
+{
+    return !cr_target_is_full(t) && t != CR_TARGET_NCNN;
+}
+
 bool cr_only_depthwise_reads(const cr_graph *g, const cr_tensor *t)
 {
     int reads = 0;

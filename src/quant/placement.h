@@ -23,6 +23,9 @@ bool cr_is_depthwise(const cr_node *n);
 /* Has every activation one scale, whoever reads it? */
 bool cr_has_one_scale(const cr_quantize_options *o);
 
+/* Can single layers read 16 bits where others read 8? */
+bool cr_target_has_wide_layers(cr_target t);
+
 /* Do depthwise convolutions alone read t? Parts of one of a single channel count as such. */
 bool cr_only_depthwise_reads(const cr_graph *g, const cr_tensor *t);
 

@@ -290,6 +290,14 @@ static cr_status check_dynamic(const cr_quantize_options *o, cr_error *err)
     return CR_OK;
 }
 
+static cr_status check_layers(const cr_quantize_options *o, cr_error *err)
+{
+    for (size_t i = 0; i < o->layer_count && !cr_target_has_wide_layers(o->target); i++)
+        CR_CHECK(o->layers[i].precision != CR_LAYER_INT16, err, CR_ERR_ARGUMENT,
+                 "layers '%s' in 16 bits: the target has one width for all activations", o->layers[i].nodes);
+    return CR_OK;
+}
+
 static cr_status plan_dynamic(planner *p, cr_quantize_report *report, cr_error *err)
 {
     float one = 1;
@@ -465,6 +473,7 @@ cr_status cr_plan_from(const cr_graph *g, const cr_stats *stats, const cr_quanti
     CR_CHECK(stats || o->mode != CR_MODE_STATIC || (prior && o->head != CR_HEAD_QUANTIZE), err, CR_ERR_ARGUMENT,
              "statistics are missing: only modes weights and dynamic need none");
     if (o->mode == CR_MODE_DYNAMIC) CR_TRY(check_dynamic(o, err));
+    CR_TRY(check_layers(o, err));
     planner p = {.source = g, .graph = g, .stats = stats, .options = o, .prior = prior};
     cr_status st = CR_OK;
     CR_TRY_GOTO(cr_recipe_create(&p.recipe, err), done);

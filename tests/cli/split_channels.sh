@@ -17,7 +17,7 @@ make -o x.onnx --granularity tensor --keep-float c | said
 make -o x.onnx --granularity tensor --precision-of c_part0=float --save-recipe x.json | said
 json x.json 'sorted(t for t in j["weights"] if t.startswith("w1"))'
 make -o x.onnx --granularity tensor --precision-of c=int8 | said
-"$CRAYON" quantize dw.onnx -o x.tflite --images scenes --no-check --rounding nearest --int16-layers 2 | grep -o "^layers       [0-9]*"
+"$CRAYON" quantize dw.onnx -o x.onnx --granularity tensor --images scenes --no-check --rounding nearest --int16-layers 2 | grep -o "^layers       [0-9]*"
 fails "$CRAYON" quantize dw.onnx -o x.onnx --stats s.json --keep-float z_part0
 "$CRAYON" quantize dw.onnx -o again.tflite --recipe r.json --target tflite >/dev/null
 cmp auto.tflite again.tflite && echo "the same from the recipe"
