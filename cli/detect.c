@@ -556,6 +556,10 @@ static cr_status detect_all(detect_job *j, int count, char **sources, cr_error *
     const char *only = j->set.view ? "view" : j->set.on_detect ? "on-detect" : "clip";
     if (!videos && (j->set.view || j->set.on_detect || j->set.live.clip > 0))
         return cli_error(err, CR_ERR_ARGUMENT, "--%s is for videos, cameras and streams", only);
+    if (!videos || count == 1) { /* each video makes detectors of its own */
+        cr_model_give_weights(j->model);
+        if (j->versus) cr_model_give_weights(j->versus);
+    }
     if (!videos) return detect_pictures(j, count, sources, err);
     if (videos < count)
         return cli_error(err, CR_ERR_ARGUMENT, "pictures and videos in one run: run them apart");

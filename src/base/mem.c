@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 
 static atomic_long fail_after = -1;
 
@@ -66,6 +69,13 @@ void *cr_aligned_alloc(size_t n)
 }
 
 void cr_aligned_free(void *p) { free(p); }
+
+void cr_memory_trim(void)
+{
+#if defined(__GLIBC__)
+    malloc_trim(0);
+#endif
+}
 
 bool cr_grow(void **items, size_t *cap, size_t count, size_t size)
 {

@@ -26,6 +26,8 @@ void cr_free(void *p);
 /* 64-byte aligned block of at least n bytes (n 0 gives a valid block); free with cr_aligned_free. */
 void *cr_aligned_alloc(size_t n);
 void cr_aligned_free(void *p);
+/* Gives what was freed back to the system, where the C library keeps it otherwise. */
+void cr_memory_trim(void);
 
 /* Test hook: the n-th allocation from now on and all later ones fail; n < 0 turns it off. */
 void cr_alloc_fail_after(long n);

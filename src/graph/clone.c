@@ -95,6 +95,7 @@ cr_status cr_graph_clone(const cr_graph *from, cr_graph **out, cr_error *err)
 {
     *out = NULL;
     cr_graph *g;
+    CR_TRY(cr_graph_has_weights(from, err));
     CR_TRY(create_like(from, &g, err));
     bool ok = clone_tensors(g, from, NULL) && clone_nodes(g, from, NULL);
     if (ok) {
@@ -136,6 +137,7 @@ cr_status cr_graph_clone_part(const cr_graph *from, const bool *run, const int *
 {
     cr_graph *g;
     *out = NULL;
+    CR_TRY(cr_graph_has_weights(from, err));
     CR_TRY(create_like(from, &g, err));
     bool ok = copy_part(g, from, run);
     if (ok) {

@@ -212,6 +212,13 @@ bool cr_graph_set_meta(cr_graph *g, const char *key, const char *value)
     return true;
 }
 
+cr_status cr_graph_has_weights(const cr_graph *g, cr_error *err)
+{
+    CR_CHECK(!g->weights_given, err, CR_ERR_ARGUMENT,
+             "the model's weights were given to what runs it (cr_model_give_weights)");
+    return CR_OK;
+}
+
 size_t cr_tensor_bytes(const cr_tensor *t)
 {
     const int64_t n = cr_shape_count(&t->shape);

@@ -148,7 +148,11 @@ typedef struct cr_graph {
     const char *producer;
     const char **meta;   /* key, value, key, value ... */
     size_t meta_count;   /* pairs */
+    bool weights_given;  /* to a program (cr_program_options.take_weights): constants lack their data */
 } cr_graph;
+
+/* CR_ERR_ARGUMENT for a graph whose weights were given away. */
+cr_status cr_graph_has_weights(const cr_graph *g, cr_error *err);
 
 cr_status cr_graph_create(cr_graph **out, cr_error *err);
 void cr_graph_free(cr_graph **g);

@@ -352,6 +352,7 @@ static cr_status emit_file(const CrOnnx__ModelProto *m, void *user, cr_error *er
 cr_status cr_onnx_write(const cr_graph *g, const cr_onnx_write_options *options, const char *path,
                         cr_error *err)
 {
+    CR_TRY(cr_graph_has_weights(g, err));
     return with_model(g, options, emit_file, (void *)path, err);
 }
 
@@ -376,5 +377,6 @@ cr_status cr_onnx_serialize(const cr_graph *g, const cr_onnx_write_options *opti
 {
     memory out = {bytes, size};
     *bytes = NULL;
+    CR_TRY(cr_graph_has_weights(g, err));
     return with_model(g, options, emit_memory, &out, err);
 }

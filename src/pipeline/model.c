@@ -268,6 +268,8 @@ void cr_model_free(cr_model **mp)
     *mp = NULL;
 }
 
+void cr_model_give_weights(cr_model *m) { m->gives = true; }
+
 const cr_model_info *cr_model_get_info(const cr_model *m) { return &m->info; }
 
 void cr_model_set_preprocess(cr_model *m, const cr_preprocess *pre)

@@ -21,6 +21,7 @@ struct cr_model {
     cr_recipe *recipe;     /* NULL: float */
     cr_target target;      /* whose form `graph` has */
     bool bf16;             /* float arithmetic; see cr_precision */
+    bool gives;            /* see cr_model_give_weights */
     cr_role *roles;        /* by node index */
     cr_recipe *prior;      /* what the file said before cr_model_unquantize; NULL: nothing */
     cr_findings notes;     /* what was found in the file's nodes (doctor_file.c) */

@@ -28,15 +28,29 @@ static void release(shared_program *s)
     cr_free(s);
 }
 
+/* The program has what it needs of the graph that it was made from; of the others all goes. */
+static void give_weights(const cr_model *m)
+{
+    cr_graph *const graphs[] = {m->graph, m->read, m->applied, m->stored};
+    for (size_t i = 0; i < sizeof graphs / sizeof graphs[0]; i++) {
+        if (!graphs[i]) continue;
+        graphs[i]->weights_given = true;
+        for (size_t t = 0; graphs[i] != cr_model_graph(m) && t < graphs[i]->tensor_count; t++)
+            cr_tensor_drop_data(graphs[i]->tensors[t]);
+    }
+    cr_memory_trim();
+}
+
 static cr_status compile(const cr_model *m, int threads, shared_program **out, cr_error *err)
 {
-    const cr_program_options o = {.threads = threads, .bf16 = m->bf16};
+    const cr_program_options o = {.threads = threads, .bf16 = m->bf16, .take_weights = m->gives};
     shared_program *s = cr_calloc(1, sizeof *s);
     if (!s) return CR_NOMEM(err);
     s->threads = threads;
     atomic_init(&s->users, 1);
     const cr_status st = cr_program_compile(cr_model_graph(m), m->recipe, &o, &s->program, err);
     *out = st == CR_OK ? s : NULL;
+    if (st == CR_OK && m->gives) give_weights(m);
     if (st != CR_OK) cr_free(s);
     return st;
 }

@@ -415,6 +415,12 @@ static cr_status sweep(cr_program *p, cr_error *err)
     return CR_OK;
 }
 
+static void take_weights(cr_program *p)
+{
+    for (size_t i = 0; i < p->graph->tensor_count; i++)
+        if (p->packed[i]) cr_tensor_drop_data(p->graph->tensors[i]);
+}
+
 cr_status cr_program_create(const cr_graph *g, const cr_recipe *r, int threads, cr_program **out,
                             cr_error *err)
 {
@@ -427,6 +433,7 @@ cr_status cr_program_compile(const cr_graph *g, const cr_recipe *r, const cr_pro
 {
     *out = NULL;
     cr_status st = CR_OK;
+    CR_TRY(cr_graph_has_weights(g, err));
     cr_program *p = cr_calloc(1, sizeof *p);
     if (!p) return CR_NOMEM(err);
     p->graph = g;
@@ -437,7 +444,8 @@ cr_status cr_program_compile(const cr_graph *g, const cr_recipe *r, const cr_pro
     p->outputs = cr_arena_alloc(&p->arena, (g->output_count + 1) * sizeof *p->outputs);
     p->fused = cr_arena_alloc(&p->arena, (g->node_count + 1) * sizeof *p->fused);
     p->early = cr_arena_alloc(&p->arena, (g->tensor_count + 1) * sizeof *p->early);
-    if (!p->first_value || !p->inputs || !p->outputs || !p->fused || !p->early) {
+    p->packed = cr_arena_alloc(&p->arena, (g->tensor_count + 1) * sizeof *p->packed);
+    if (!p->first_value || !p->inputs || !p->outputs || !p->fused || !p->early || !p->packed) {
         st = CR_NOMEM(err);
         goto done;
     }
@@ -452,6 +460,7 @@ cr_status cr_program_compile(const cr_graph *g, const cr_recipe *r, const cr_pro
     CR_TRY_GOTO(lower_graph(p, err), done);
     CR_TRY_GOTO(sweep(p, err), done);
     CR_TRY_GOTO(cr_program_plan(p, err), done);
+    if (o->take_weights) take_weights(p);
     *out = p;
     p = NULL;
 done:

@@ -276,13 +276,13 @@ static cr_status focus_input(cr_program *p, const cr_node *n, conv_shape *shape,
     return CR_OK;
 }
 
-cr_status cr_lower_conv(cr_program *p, const cr_node *n, bool *done, cr_error *err)
+static cr_status lower(cr_program *p, const cr_node *n, bool *done, cr_error *err)
 {
     conv_shape shape = {.focused = false};
     cr_act act;
     int in, added = -1, out;
-    if (!cr_conv_is_fast(p, n) || !cr_conv_read_geometry(n, &shape.own)) return CR_OK;
     const bool integers = cr_conv_takes_integers(p->entries, n);
+    if (!cr_conv_read_geometry(n, &shape.own)) return CR_OK;
     if (!integers && cr_float_form(p, n->in[0]) == CR_DT_BF16) {
         const cr_tensor *last = cr_program_fuse_activation(p, n->out[0], &act);
         *done = true;
@@ -322,4 +322,12 @@ cr_status cr_lower_conv(cr_program *p, const cr_node *n, bool *done, cr_error *e
         s->scratch = cr_conv_f32_scratch(op->f32, p->threads);
     }
     return cr_program_finish(p, y, out, err);
+}
+
+cr_status cr_lower_conv(cr_program *p, const cr_node *n, bool *done, cr_error *err)
+{
+    if (!cr_conv_is_fast(p, n)) return CR_OK;
+    CR_TRY(lower(p, n, done, err));
+    if (*done) p->packed[n->in[1]->id] = n->in[1]->uses == 1;
+    return CR_OK;
 }

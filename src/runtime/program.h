@@ -70,6 +70,7 @@ struct cr_program {
     unsigned cpu;           /* flags that kernels were chosen by */
     bool *early;            /* by tensor id: has the entry of the Concat behind it; no observer sees it */
     bool *bf16;             /* by tensor id: float values are kept in bfloat16; NULL: none are */
+    bool *packed;           /* by tensor id: a constant whose data no step reads any more */
     bool *fused;            /* by node index: swallowed by an earlier step */
 };
 

@@ -21,6 +21,8 @@ cr_status cr_program_create(const cr_graph *g, const cr_recipe *r, int threads, 
 typedef struct cr_program_options {
     int threads;
     bool bf16;
+    bool take_weights; /* constants that only a convolution reads, which has packed them, lose their
+                          data in the end; the graph is good for nothing else then */
 } cr_program_options;
 cr_status cr_program_compile(const cr_graph *g, const cr_recipe *r, const cr_program_options *o,
                              cr_program **out, cr_error *err);

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "crayon/quantize.h"
 #include "crayon/runtime.h"
 #include "runtime/program.h"
 #include "unit/random_recipe.h"
@@ -239,12 +240,43 @@ static void at_every_step(void **state)
     assert_true(stops > 40);
 }
 
+/* A runner that took the model's weights computes what another one does; then they are gone. */
+static void given_weights(void **state)
+{
+    cr_error err;
+    cr_model *keeps = open_sample(), *gives = open_sample();
+    cr_runner *a, *b, *c = NULL;
+    assert_int_equal(cr_runner_create(keeps, 1, &a, &err), CR_OK);
+    cr_model_give_weights(gives);
+    assert_int_equal(cr_runner_create(gives, 1, &b, &err), CR_OK);
+    truth want = truth_of(a), got = truth_of(b);
+    assert_int_equal(want.size, got.size);
+    for (int i = 0; i < INPUTS; i++) assert_memory_equal(want.bytes[i], got.bytes[i], want.size);
+    drop_truth(&got);
+    assert_int_equal(cr_runner_create(gives, 1, &c, &err), CR_ERR_ARGUMENT);
+    assert_null(c);
+    const cr_export_options o = cr_export_options_default();
+    assert_int_equal(cr_model_export(gives, "given-weights.onnx", &o, &err), CR_ERR_ARGUMENT);
+    assert_null(fopen("given-weights.onnx", "rb"));
+    assert_int_equal(cr_runner_share(b, 1, &c, &err), CR_OK);
+    got = truth_of(c);
+    for (int i = 0; i < INPUTS; i++) assert_memory_equal(want.bytes[i], got.bytes[i], want.size);
+    drop_truth(&got);
+    drop_truth(&want);
+    cr_runner_free(&a);
+    cr_runner_free(&b);
+    cr_runner_free(&c);
+    cr_model_free(&keeps);
+    cr_model_free(&gives);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1) sample = argv[1];
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(in_parallel),
         cmocka_unit_test(any_order),
+        cmocka_unit_test(given_weights),
         cmocka_unit_test(before_a_run),
         cmocka_unit_test(at_every_step),
     };
