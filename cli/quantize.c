@@ -396,9 +396,10 @@ static cr_status write_files(const job *j, cr_error *err)
 {
     cr_status st = cr_model_export(j->model, j->out, &j->export, err);
     if (st == CR_OK && j->stats_out) st = cr_stats_save(j->stats, j->stats_out, err);
-    if (st == CR_OK && j->recipe_out && !j->budget.report.kept_float)
-        st = cr_model_save_recipe(j->model, j->recipe_out, err);
-    return st;
+    if (st != CR_OK || !j->recipe_out) return st;
+    if (!j->budget.report.kept_float) return cr_model_save_recipe(j->model, j->recipe_out, err);
+    cli_warn("%s: not written: the model was kept float and has no recipe", j->recipe_out);
+    return CR_OK;
 }
 
 static void release(job *j)
