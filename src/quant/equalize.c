@@ -22,6 +22,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -223,7 +224,8 @@ static double power(int exponent)
     static const double roots[OCTAVE] = {1, 1.189207115002721, 1.4142135623730951,
                                          1.681792830507429};
     const int octaves = (exponent + 64 * OCTAVE) / OCTAVE - 64;
-    return ldexp(roots[exponent - octaves * OCTAVE], octaves);
+    const double whole = (double)(UINT64_C(1) << abs(octaves)); /* ldexp was a third of all planning */
+    return octaves < 0 ? roots[exponent - octaves * OCTAVE] / whole : roots[exponent - octaves * OCTAVE] * whole;
 }
 
 static double factor(const equalizer *e, int cls)
