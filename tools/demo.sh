@@ -1,5 +1,5 @@
 #!/bin/sh
-# tools/demo.sh BUILD: the whole path on what the tree ships, into demo/.
+# tools/demo.sh BUILD: the whole path on what the tree ships, into demo/, then keypoints and classes.
 #
 # Renders fresh scenes, quantizes sample/shapes.onnx with nothing but a folder of pictures, measures
 # float against INT8 (mAP with labels, agreement without), times both, draws what each sees, and
@@ -31,6 +31,20 @@ for i in 000000 000001 000002 000003 000004 000005; do
     "$crayon" detect demo/shapes-int8.onnx "demo/test/images/$i.jpg" --save demo/pictures/int8 >/dev/null
 done
 
+for task in pose; do
+    model=shapes-pose
+    echo "== $task: sample/$model.onnx, by the metric of its own"
+    "$crayon" synth "demo/$task" -n 100 --seed 12 --task $task
+    "$crayon" quantize sample/$model.onnx -o demo/$model-int8.onnx --images demo/calibration/images
+    "$crayon" eval sample/$model.onnx --images "demo/$task/images" --labels "demo/$task/instances.json" \
+        --json >"demo/eval-$task-float.json"
+    "$crayon" eval demo/$model-int8.onnx --images "demo/$task/images" --labels "demo/$task/instances.json" \
+        --against sample/$model.onnx --json >"demo/eval-$task-int8.json"
+    for i in 000000 000001 000002; do
+        "$crayon" detect demo/$model-int8.onnx "demo/$task/images/$i.jpg" --save "demo/pictures/$task" >/dev/null
+    done
+done
+
 echo "== classes: sample/shapes-cls.onnx"
 "$crayon" synth demo/classes-calibration -n 64 --seed 11 --task classify
 "$crayon" synth demo/classes -n 200 --seed 12 --task classify
@@ -52,5 +66,9 @@ for (name, path, metrics), b, same in zip(
     m = json.load(open(metrics))["metrics"]
     print(f"| {name} | {os.path.getsize(path) / 1e6:.3f} MB | {m['AP']:.4f} | {m['AP50']:.4f} | {same} "
           f"| {b['median_ms']:.2f} ms |")
+print("\n| model | what is compared | mAP50-95 float32 | int8 | agreement |\n|---|---|---|---|---|")
+for task, name, key in (("pose", "shapes-pose", "keypoint_agreement"),):
+    a, b = (json.load(open(f"demo/eval-{task}-{kind}.json")) for kind in ("float", "int8"))
+    print(f"| {name} | {a['metric']} | {a['metrics']['AP']:.4f} | {b['metrics']['AP']:.4f} | {b[key]:.4f} |")
 END
-echo "demo/: shapes.onnx, shapes-int8.onnx, shapes-cls-int8.onnx, recipe.json, table.md, pictures/"
+echo "demo/: shapes.onnx, shapes*-int8.onnx, recipe.json, table.md, pictures/"
