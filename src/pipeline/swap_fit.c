@@ -4,7 +4,8 @@
  * for y = SiLU(z) as well as a f(z + b) + c does for the best a and c. Two things are chosen here:
  *
  *     b     per channel, where the kink of a ReLU lies: the one of a few that leaves the least of y
- *           unexplained on samples of z. 0 for hard-swish.
+ *           unexplained on samples of z. 0 for hard-swish, and in front of layers that are not
+ *           refitted (the last ones), which would be left with c.
  *     K     of ReLU6, for the whole network: yolov8n has values up to 100, and 6 would cut off a third
  *           of the energy of some layers. What is homogeneous keeps its meaning if all activations are
  *           divided by one number: biases become beta / K, weights stay; the first convolutions' are
@@ -56,6 +57,7 @@ typedef struct fitter {
     double most; /* of z, over all sites */
     double K;
     bool *scaled; /* by tensor: divided by K */
+    bool *fixed;  /* by tensor: read by something that is not refitted */
 } fitter;
 
 /* ---- where ---- */
@@ -80,7 +82,8 @@ static cr_status find_sites(fitter *f, cr_error *err)
     const size_t n = (size_t)PICTURES * SAMPLES;
     f->sites = cr_calloc(g->node_count + 1, sizeof *f->sites);
     f->scaled = cr_calloc(g->tensor_count + 1, sizeof *f->scaled);
-    if (!f->sites || !f->scaled) return CR_NOMEM(err);
+    f->fixed = cr_calloc(g->tensor_count + 1, sizeof *f->fixed);
+    if (!f->sites || !f->scaled || !f->fixed) return CR_NOMEM(err);
     for (size_t i = 0; i < g->node_count; i++) {
         if (!is_site(g->nodes[i])) continue;
         site *s = &f->sites[f->count++];
@@ -163,8 +166,10 @@ static double silu(double x)
     return x / (1 + exp(-x));
 }
 
-/* What a f(z + b) + c leaves of the energy of y about its mean, for the best a and c. */
-static double left_over(const float *z, const double *y, size_t n, double b, double slope)
+/* What a f(z + b) + c leaves of the energy of y about its mean, for the best a and c. Zeros that pad
+ * the readers' maps get no c: `border`, the share of a 3x3 kernel's taps that see them, pays for it. */
+static double left_over(const float *z, const double *y, size_t n, double b, double slope,
+                        double border)
 {
     double sy = 0, sf = 0, yy = 0, ff = 0, yf = 0;
     for (size_t i = 0; i < n; i++) {
@@ -176,21 +181,25 @@ static double left_over(const float *z, const double *y, size_t n, double b, dou
         yf += y[i] * v;
     }
     const double count = (double)n, cov = yf - sy * sf / count, var = ff - sf * sf / count;
-    return yy - sy * sy / count - (var > 0 ? cov * cov / var : 0);
+    const double a = var > 0 ? cov / var : 0, c = (sy - a * sf) / count;
+    return yy - sy * sy / count - a * cov + border * count * c * c;
 }
 
 static void choose_shifts(const fitter *f, site *s)
 {
+    const bool fixed = f->fixed[f->teacher->graph->nodes[s->act]->out[0]->id];
     const size_t n = f->pictures * SAMPLES;
     const double slope = f->activation == CR_ACTIVATION_LEAKY_RELU ? .1 : 0;
+    const cr_shape *map = &f->teacher->graph->nodes[s->act]->out[0]->shape;
+    const double border = 2. / 3 * (1 / (double)map->dim[2] + 1 / (double)map->dim[3]);
     double y[PICTURES * SAMPLES];
-    if (f->activation == CR_ACTIVATION_HARD_SWISH) return;
+    if (f->activation == CR_ACTIVATION_HARD_SWISH || fixed) return;
     for (int64_t c = 0; c < s->channels; c++) {
         const float *z = s->samples + (size_t)c * PICTURES * SAMPLES;
         for (size_t i = 0; i < n; i++) y[i] = silu((double)z[i]);
-        double best = left_over(z, y, n, 0, slope);
+        double best = left_over(z, y, n, 0, slope, border);
         for (double b = LOWEST; b <= HIGHEST; b += STEP) {
-            const double left = left_over(z, y, n, b, slope);
+            const double left = left_over(z, y, n, b, slope, border);
             if (left >= best) continue;
             best = left;
             s->shift[c] = (float)b;
@@ -227,6 +236,27 @@ static bool pass_on(bool *scaled, const cr_node *n)
     for (int k = 0; k < n->n_out; k++)
         if (n->out[k]) scaled[n->out[k]->id] = true;
     return with == values && is_homogeneous(n);
+}
+
+/* refit.c's choice. */
+static bool is_refitted(const fitter *f, const cr_node *n)
+{
+    return n->op->kind == CR_OP_Conv && is_own(n->in[1]) &&
+           f->teacher->roles[n->index] == CR_ROLE_BODY;
+}
+
+static void mark_fixed(fitter *f)
+{
+    const cr_graph *g = f->teacher->graph;
+    for (size_t i = 0; i < g->output_count; i++) f->fixed[g->outputs[i]->id] = true;
+    for (size_t i = g->node_count; i-- > 0;) {
+        const cr_node *n = g->nodes[i];
+        bool fixed = !is_homogeneous(n);
+        if (is_refitted(f, n)) continue;
+        for (int k = 0; k < n->n_out; k++) fixed |= n->out[k] && f->fixed[n->out[k]->id];
+        for (int k = 0; fixed && k < n->n_in; k++)
+            if (n->in[k]) f->fixed[n->in[k]->id] = true;
+    }
 }
 
 /* Marks what is divided by K; false: that changes the function. */
@@ -358,6 +388,7 @@ static cr_status fit(fitter *f, const cr_image_list *pictures, uint64_t seed, in
 {
     CR_TRY(find_sites(f, err));
     if (f->count) CR_TRY(measure(f, pictures, threads, progress, err));
+    mark_fixed(f);
     for (size_t i = 0; i < f->count; i++) choose_shifts(f, &f->sites[i]);
     choose_scale(f);
     CR_TRY(rewrite(f, f->teacher->graph, false, err));
@@ -392,5 +423,6 @@ cr_status cr_model_swap_fitted(cr_model *model, cr_model *teacher, cr_activation
     }
     cr_free(f.sites);
     cr_free(f.scaled);
+    cr_free(f.fixed);
     return st;
 }
