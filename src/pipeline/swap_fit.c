@@ -12,7 +12,8 @@
  *           divided, those of the last multiplied. So 6 lies above everything that was seen.
  *
  * On yolov8n what activations leave unexplained falls from .060 of their energy (ReLU6 in place) to .019,
- * in the first layers and in front of the heads from .1 to .3 to less than .003.
+ * in the first layers and in front of the heads from .1 to .3 to less than .003 (by hand, six pictures;
+ * before padded zeros counted).
  *
  * The teacher gets the same coordinates, so that convolutions still give what the student's are to give:
  *
