@@ -1,5 +1,6 @@
 #!/bin/sh
-# tools/demo.sh BUILD: the whole path on what the tree ships, into demo/, then keypoints and classes.
+# tools/demo.sh BUILD: the whole path on what the tree ships, into demo/, then masks, keypoints and
+# classes.
 #
 # Renders fresh scenes, quantizes sample/shapes.onnx with nothing but a folder of pictures, measures
 # float against INT8 (mAP with labels, agreement without), times both, draws what each sees, and
@@ -31,8 +32,8 @@ for i in 000000 000001 000002 000003 000004 000005; do
     "$crayon" detect demo/shapes-int8.onnx "demo/test/images/$i.jpg" --save demo/pictures/int8 >/dev/null
 done
 
-for task in pose; do
-    model=shapes-pose
+for task in segment pose; do
+    case $task in segment) model=shapes-seg ;; *) model=shapes-pose ;; esac
     echo "== $task: sample/$model.onnx, by the metric of its own"
     "$crayon" synth "demo/$task" -n 100 --seed 12 --task $task
     "$crayon" quantize sample/$model.onnx -o demo/$model-int8.onnx --images demo/calibration/images
@@ -67,7 +68,7 @@ for (name, path, metrics), b, same in zip(
     print(f"| {name} | {os.path.getsize(path) / 1e6:.3f} MB | {m['AP']:.4f} | {m['AP50']:.4f} | {same} "
           f"| {b['median_ms']:.2f} ms |")
 print("\n| model | what is compared | mAP50-95 float32 | int8 | agreement |\n|---|---|---|---|---|")
-for task, name, key in (("pose", "shapes-pose", "keypoint_agreement"),):
+for task, name, key in (("segment", "shapes-seg", "mask_agreement"), ("pose", "shapes-pose", "keypoint_agreement")):
     a, b = (json.load(open(f"demo/eval-{task}-{kind}.json")) for kind in ("float", "int8"))
     print(f"| {name} | {a['metric']} | {a['metrics']['AP']:.4f} | {b['metrics']['AP']:.4f} | {b[key]:.4f} |")
 END

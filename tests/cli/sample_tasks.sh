@@ -1,7 +1,8 @@
-# The sample model of keypoints from end to end: quantized, measured by its own metric, run. INT8 costs half a point of mAP at most (60 scenes; sample/README.md has more).
+# The sample models of masks and keypoints from end to end: quantized, measured by their own metric,
+# run. INT8 costs half a point of mAP at most (60 scenes; sample/README.md has more).
 sample=$HERE/../../sample
-if [ ! -e "$sample/shapes-pose.onnx" ]; then
-    echo "SKIP sample/shapes-pose.onnx is not there"
+if [ ! -e "$sample/shapes-seg.onnx" ] || [ ! -e "$sample/shapes-pose.onnx" ]; then
+    echo "SKIP sample/shapes-seg.onnx or sample/shapes-pose.onnx is not there"
     exit 0
 fi
 "$CRAYON" synth calib -n 40 --seed 5 --task segment >/dev/null # the scenes of all tasks are the same
@@ -19,6 +20,9 @@ check() { # TASK MODEL AP AP50 AGREEMENT
     json int8.json "j['metric'], j['metrics']['AP'] > $(json float.json 'j["metrics"]["AP"]') - .005"
     json int8.json "j['agreement'] > .95, j['$5'] > .95"
 }
+check segment shapes-seg .6 .8 mask_agreement
+"$CRAYON" detect int8.onnx segment/images/000001.jpg --json - >d.json
+json d.json 'len(j["detections"]) > 2, all(d["mask"]["size"] == [j["height"], j["width"]] for d in j["detections"])'
 check pose shapes-pose .45 .6 keypoint_agreement
 "$CRAYON" detect int8.onnx pose/images/000001.jpg --json - >d.json
 json d.json 'len(j["detections"]) > 2, {len(d["keypoints"]) for d in j["detections"]}'
