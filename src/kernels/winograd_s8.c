@@ -60,7 +60,7 @@ struct cr_winograd_s8 {
 
 enum {
     MAX_NR = 32,
-    RUN = 8,                /* tiles that go back together */
+    RUN = 12, /* tiles that go back together: 48 pixels are whole groups of finishing vectors */
     ITEM_BYTES = 512 << 10, /* V and M of an item: they should stay in L2 (a core has 0.5..2 MB) */
     MIN_PANELS = 2,         /* but so many panels at least, or the weights' way from L3 shows */
     SUM_BITS = 25           /* a sum must lie in -2^25..2^25 - 1 */
