@@ -246,7 +246,7 @@ static int measure(const settings *s, const char *path, FILE *out)
             &(cli_bench_pipeline){&s->common, s->pipeline, s->runs, s->warmup, s->json}, path, out);
     const double start = cli_now_ms();
     cr_status st = cli_open_model(path, &s->common, &model, &err);
-    if (st == CR_OK) cr_model_give_weights(model);
+    if (st == CR_OK && !s->report) cr_model_give_weights(model); /* the report reads its recipe */
     if (st == CR_OK) st = cr_runner_create(model, s->common.threads, &runner, &err);
     x.load_ms = cli_now_ms() - start;
     if (model) x.batch = cr_model_get_info(model)->batch;

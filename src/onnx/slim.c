@@ -44,9 +44,9 @@ static cr_dtype narrowest(const cr_tensor *t)
     const int64_t n = cr_shape_count(&t->shape);
     bool byte = true, half = true;
     for (int64_t i = 0; i < n && (byte || half); i++) {
-        const float b = v[i] >= 0 && v[i] <= 255 ? (float)(uint8_t)v[i] : -1,
-                    h = cr_f16_to_f32(cr_f32_to_f16(v[i]));
-        byte &= !memcmp(&b, &v[i], sizeof b);
+        const bool in_range = v[i] >= 0 && v[i] <= 255;
+        const float b = in_range ? (float)(uint8_t)v[i] : 0, h = cr_f16_to_f32(cr_f32_to_f16(v[i]));
+        byte &= in_range && !memcmp(&b, &v[i], sizeof b);
         half &= !memcmp(&h, &v[i], sizeof h);
     }
     return byte ? CR_DT_U8 : half ? CR_DT_F16 : CR_DT_F32;

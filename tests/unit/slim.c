@@ -21,6 +21,11 @@ static float minus_zero(int64_t i)
     return i ? 1.f : -0.f;
 }
 
+static float minus_one(int64_t i)
+{
+    return i % 2 ? 1.f : -1.f;
+}
+
 static float finer(int64_t i)
 {
     return 1 + (float)i * 1e-6f;
@@ -125,6 +130,7 @@ static void constants(void **state)
     expect(bytes, bytes, false, 1, 0, 0);
     expect(bytes, chain, false, 2, 0, 0);
     expect(minus_zero, bytes, false, 1, 1, 0);
+    expect(minus_one, bytes, false, 1, 1, 0);
     expect(finer, beyond_half, false, 0, 0, 3);
     expect(half_steps, bytes, true, 1, 1, 1); /* Sigmoid wants floats */
 }
