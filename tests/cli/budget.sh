@@ -1,4 +1,5 @@
 # The cheapest precision per layer within a budget: with times from a file a plan is reproducible.
+not_sanitized
 need_sample
 make_scenes 6
 "$CRAYON" inspect "$SAMPLE" --layers --json >layers.json

@@ -1,4 +1,5 @@
 # What layers cost at the output: each has a line, the sum is about the whole, file and recipe agree.
+not_sanitized
 need_sample
 make_scenes 6
 "$CRAYON" quantize "$SAMPLE" -o q.onnx --images scenes --save-recipe r.json >/dev/null

@@ -37,3 +37,10 @@ print(eval(sys.argv[2]))' "$1" "$2"
 listing() {
     find "${1:-.}" -type f ! -name '.*' ! -name shapes.onnx | LC_ALL=C sort
 }
+
+# For tests about figures, which take minutes under sanitizers: other tests go the same ways.
+not_sanitized() {
+    grep -q '^CRAYON_SANITIZE:BOOL=ON' "$(dirname "$CRAYON")/CMakeCache.txt" 2>/dev/null || return 0
+    echo "SKIP about figures, not run under sanitizers"
+    exit 0
+}

@@ -1,4 +1,5 @@
 # Scores that are matched on pictures without labels: never further from the float model's counts.
+not_sanitized
 need_sample
 make_scenes 16
 "$CRAYON" quantize "$SAMPLE" -o m.onnx --images scenes --symmetric --granularity tensor \

@@ -1,5 +1,6 @@
 # Saved statistics: other bits, exclusions, methods and granularity in well under two seconds each, the
 # same as from pictures; memory and result do not depend on how often the pictures come.
+not_sanitized
 need_sample
 make_scenes 24
 "$CRAYON" quantize "$SAMPLE" -o q.onnx --images scenes --all-samples --no-check --threads 1 \

@@ -1,4 +1,5 @@
 # The sample classifier from end to end: quantized with pictures and without, measured, run.
+not_sanitized
 model=$HERE/../../sample/shapes-cls.onnx
 if [ ! -e "$model" ]; then
     echo "SKIP sample/shapes-cls.onnx is not there"

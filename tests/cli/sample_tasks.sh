@@ -1,5 +1,6 @@
 # The sample models of masks and keypoints from end to end: quantized, measured by their own metric,
 # run. INT8 costs half a point of mAP at most (60 scenes; sample/README.md has more).
+not_sanitized
 sample=$HERE/../../sample
 if [ ! -e "$sample/shapes-seg.onnx" ] || [ ! -e "$sample/shapes-pose.onnx" ]; then
     echo "SKIP sample/shapes-seg.onnx or sample/shapes-pose.onnx is not there"

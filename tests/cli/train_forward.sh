@@ -1,4 +1,5 @@
 # What training with a recipe in the loop has seen is what the exported file does: 8, 4 and 16 bits, symmetric, QOperator.
+not_sanitized
 need_sample
 tool=$(dirname "$CRAYON")/tests/peers-train_forward
 make_scenes 6
