@@ -267,7 +267,8 @@ def main():
         check_size(crayon, models[0][0], 51, "--mode", "fp16-graph")
         check_size(crayon, models[0][0], 27, "--mode", "weights")
         check_size(crayon, models[0][0], 15, "--mode", "weights", "--weights", "palette4")
-        check_size(crayon, models[0][0], 15, "--mode", "weights", "--weights", "int4")
+        # 18.1 %: of int4 weights 30 % stay in 8 bits, the layers that lose most (--small-layers)
+        check_size(crayon, models[0][0], 19, "--mode", "weights", "--weights", "int4")
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return failed > 0
 
