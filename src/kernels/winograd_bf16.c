@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "kernels/conv_bf16_tile.h"
 #include "kernels/rows.h"
+#include "kernels/winograd_tiles.h"
 #include "kernels/rows_bf16.h"
 #include "kernels/vec_bf16_c.h"
 
@@ -47,7 +48,7 @@ struct cr_winograd_bf16 {
     float *bias, *none;              /* whole vectors; none: zeros for the products */
     cr_bf16 *zero;                   /* a pixel of padding */
     int64_t blocks, pairs;           /* pairs: of channels, as packed */
-    int64_t tiles_y, tiles_x, tiles; /* tiles: of all pictures */
+    cr_winograd_tiles tiles;
     int64_t most;                    /* tiles of an item */
 };
 
@@ -56,11 +57,6 @@ enum {
     MIN_PANELS = 2,         /* but so many panels at least, or the weights' way from L3 shows */
     STRIP = 8               /* tiles that are finished together */
 };
-
-static int64_t ceil_div(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
 
 static int block_width(const cr_winograd_bf16 *c, int64_t block)
 {
@@ -136,7 +132,7 @@ static int64_t choose_most(const cr_winograd_bf16 *c)
     const int64_t least = MIN_PANELS * c->k->mr;
     int64_t most = ITEM_BYTES / tile / c->k->mr * c->k->mr;
     if (most < least) most = least;
-    return most < c->tiles ? most : c->tiles;
+    return most < c->tiles.count ? most : c->tiles.count;
 }
 
 static void set_up(cr_winograd_bf16 *c, const cr_conv_bf16_kernel *k, const cr_conv_geometry *g,
@@ -150,11 +146,9 @@ static void set_up(cr_winograd_bf16 *c, const cr_conv_bf16_kernel *k, const cr_c
     c->rows_bf16 = cr_rows_bf16_get(cpu);
     c->act = p->act;
     c->float_out = p->float_out;
-    c->blocks = ceil_div(g->cout, c->k->nr);
+    c->blocks = cr_ceil_div(g->cout, c->k->nr);
     c->pairs = cr_conv_bf16_pairs(k, 1, g->cin);
-    c->tiles_y = ceil_div(g->oh, CR_WINO2_OUT);
-    c->tiles_x = ceil_div(g->ow, CR_WINO2_OUT);
-    c->tiles = g->n * c->tiles_y * c->tiles_x;
+    c->tiles = cr_winograd_tiles_of(g, CR_WINO2_OUT);
     c->most = choose_most(c);
 }
 
@@ -213,12 +207,12 @@ typedef struct room {
 
 static int64_t odd_lines(int64_t elements, int64_t line)
 {
-    return (ceil_div(elements, line) | 1) * line;
+    return (cr_ceil_div(elements, line) | 1) * line;
 }
 
 static room lay_out(const cr_winograd_bf16 *c, unsigned char *base)
 {
-    const int64_t rows = ceil_div(c->most, c->k->mr) * c->k->mr, line = CR_ALIGN;
+    const int64_t rows = cr_ceil_div(c->most, c->k->mr) * c->k->mr, line = CR_ALIGN;
     room r = {.v_step = odd_lines(rows * c->g.cin, line / (int64_t)sizeof(cr_bf16)),
               .m_step = odd_lines(rows * c->k->nr, line / (int64_t)sizeof(float))};
     const size_t v = (size_t)(r.v_step * CR_WINO2_PRODUCTS) * sizeof(cr_bf16);
@@ -249,34 +243,10 @@ typedef struct wino_run {
     unsigned char *scratch;
 } wino_run;
 
-/* Tile `index` over all pictures, as its first output pixel. */
-typedef struct tile_place {
-    int64_t n, y, x;
-} tile_place;
-
-static tile_place find_tile(const cr_winograd_bf16 *c, int64_t index)
-{
-    const int64_t row = index / c->tiles_x, n = row / c->tiles_y;
-    return (tile_place){n, (row - n * c->tiles_y) * CR_WINO2_OUT,
-                        (index - row * c->tiles_x) * CR_WINO2_OUT};
-}
-
-static void point_patch(const wino_run *r, const tile_place *p,
+static void point_patch(const wino_run *r, const cr_winograd_place *p,
                         const cr_bf16 *px[CR_WINO2_PRODUCTS])
 {
-    const cr_conv_geometry *g = &r->c->g;
-    const int64_t left = p->x - g->pad_left;
-    const bool inside = left >= 0 && left + CR_WINO2_IN <= g->w;
-    for (int i = 0; i < CR_WINO2_IN; i++) {
-        const int64_t y = p->y - g->pad_top + i;
-        const bool out = y < 0 || y >= g->h;
-        const int64_t line = out ? 0 : (p->n * g->h + y) * g->w;
-        for (int j = 0; j < CR_WINO2_IN; j++, px++) {
-            const int64_t x = left + j;
-            *px = out || (!inside && (x < 0 || x >= g->w)) ? r->c->zero
-                                                           : r->in + (line + x) * r->ld_in;
-        }
-    }
+    CR_WINOGRAD_POINT(&r->c->g, p, CR_WINO2_IN, r->in, r->ld_in, r->c->zero, px);
 }
 
 static void transform_inputs(const wino_run *r, int64_t first, int64_t tiles, const room *own)
@@ -284,7 +254,7 @@ static void transform_inputs(const wino_run *r, int64_t first, int64_t tiles, co
     const cr_winograd_bf16 *c = r->c;
     const cr_bf16 *px[CR_WINO2_PRODUCTS];
     for (int64_t t = 0; t < tiles; t++) {
-        const tile_place p = find_tile(c, first + t);
+        const cr_winograd_place p = cr_winograd_place_at(&c->tiles, first + t);
         point_patch(r, &p, px);
         c->transform->input(px, c->g.cin, own->v + t * c->g.cin, own->v_step);
     }
@@ -317,7 +287,7 @@ static void multiply(const cr_winograd_bf16 *c, const room *own, int64_t tiles, 
 }
 
 /* sums: the pixels of one row of the picture, from (n, y, x) on. */
-static void store_row(const wino_run *r, const tile_place *p, int64_t y, int64_t pixels,
+static void store_row(const wino_run *r, const cr_winograd_place *p, int64_t y, int64_t pixels,
                       const float *sums, int64_t channel, int width)
 {
     const cr_winograd_bf16 *c = r->c;
@@ -336,8 +306,8 @@ static void finish_tiles(const wino_run *r, int64_t first, int64_t tiles, const 
     const int width = block_width(c, block);
     const int64_t channel = block * c->k->nr, y_step = STRIP * CR_WINO2_OUT * width;
     for (int64_t t = 0, strip; t < tiles; t += strip) {
-        const tile_place p = find_tile(c, first + t);
-        const int64_t in_row = c->tiles_x - p.x / CR_WINO2_OUT;
+        const cr_winograd_place p = cr_winograd_place_at(&c->tiles, first + t);
+        const int64_t in_row = c->tiles.across - p.x / CR_WINO2_OUT;
         strip = tiles - t < in_row ? tiles - t : in_row;
         if (strip > STRIP) strip = STRIP;
         for (int64_t i = 0; i < strip; i++)
@@ -358,8 +328,8 @@ static void run_item(void *ctx, size_t index, int worker)
 {
     const wino_run *r = ctx;
     const cr_winograd_bf16 *c = r->c;
-    const int64_t first = c->tiles * (int64_t)index / r->items;
-    const int64_t tiles = c->tiles * ((int64_t)index + 1) / r->items - first;
+    const int64_t first = c->tiles.count * (int64_t)index / r->items;
+    const int64_t tiles = c->tiles.count * ((int64_t)index + 1) / r->items - first;
     const room own = lay_out(c, r->scratch + cr_winograd_bf16_scratch(c, worker));
     transform_inputs(r, first, tiles, &own);
     if (c->k->enter) c->k->enter();
@@ -379,8 +349,6 @@ void cr_winograd_bf16_run(const cr_winograd_bf16 *c, const cr_bf16 *in, int64_t 
                   .ld_in = ld_in ? ld_in : c->g.ld_in,
                   .ld_out = ld_out ? ld_out : c->g.ld_out,
                   .scratch = scratch};
-    const int64_t threads = cr_pool_threads(pool);
-    r.items = ceil_div(ceil_div(c->tiles, c->most), threads) * threads;
-    if (r.items > c->tiles) r.items = c->tiles;
+    r.items = cr_winograd_items(&c->tiles, c->most, cr_pool_threads(pool));
     cr_pool_run(pool, (size_t)r.items, run_item, &r);
 }

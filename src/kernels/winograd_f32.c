@@ -8,12 +8,13 @@
 #include "base/mem.h"
 #include "kernels/conv_walk.h"
 #include "kernels/rows.h"
+#include "kernels/winograd_tiles.h"
 #include "kernels/vec_c.h"
 
 #define WINO(name)     winograd_f32_##name##_c
 #define WINO_MR        4
 #define WINO_NV        2
-#define WINO_EACH_ROWS WINO_ROWS(1) WINO_ROWS(2) WINO_ROWS(3) WINO_ROWS(4)
+#define WINO_EACH_ROWS CR_WINO_ROWS_4
 #include "kernels/winograd_f32_body.h"
 
 static const cr_winograd_f32_kernel winograd_f32_c = WINO_RECORD("winograd_f32 c 4x8");
@@ -35,7 +36,7 @@ struct cr_winograd_f32 {
     cr_act act;
     float *u, *bias, *zero; /* u: [block][36][cin][width]; bias: whole vectors; zero: a pixel */
     int64_t blocks, depth;  /* depth: cin in whole vectors */
-    int64_t tiles_y, tiles_x, tiles; /* tiles: of all pictures */
+    cr_winograd_tiles tiles;
     int64_t most;                    /* tiles of an item */
 };
 
@@ -184,18 +185,13 @@ static cr_status allocate(cr_winograd_f32 *c, cr_error *err)
     return CR_OK;
 }
 
-static int64_t ceil_div(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
 static int64_t choose_most(const cr_winograd_f32 *c)
 {
     const int64_t tile = (c->depth + c->k->nr) * CR_WINO_PRODUCTS * (int64_t)sizeof(float);
     const int64_t least = MIN_PANELS * c->k->mr;
     int64_t most = ITEM_BYTES / tile;
     if (most < least) most = least;
-    return most < c->tiles ? most : c->tiles;
+    return most < c->tiles.count ? most : c->tiles.count;
 }
 
 static void set_up(cr_winograd_f32 *c, const cr_conv_geometry *g, const cr_act *act, unsigned cpu)
@@ -205,11 +201,9 @@ static void set_up(cr_winograd_f32 *c, const cr_conv_geometry *g, const cr_act *
     c->direct = cr_conv_f32_select(cpu);
     c->rows = cr_rows_get(cpu);
     if (act) c->act = *act;
-    c->blocks = ceil_div(g->cout, c->k->nr);
-    c->depth = ceil_div(g->cin, c->k->lanes) * c->k->lanes;
-    c->tiles_y = ceil_div(g->oh, CR_WINO_OUT);
-    c->tiles_x = ceil_div(g->ow, CR_WINO_OUT);
-    c->tiles = g->n * c->tiles_y * c->tiles_x;
+    c->blocks = cr_ceil_div(g->cout, c->k->nr);
+    c->depth = cr_ceil_div(g->cin, c->k->lanes) * c->k->lanes;
+    c->tiles = cr_winograd_tiles_of(g, CR_WINO_OUT);
     c->most = choose_most(c);
 }
 
@@ -306,31 +300,9 @@ size_t cr_winograd_f32_scratch_of(const cr_conv_geometry *g, unsigned cpu, int t
     return cr_winograd_f32_scratch(&c, threads);
 }
 
-/* Tile `index` over all pictures, as its first output pixel. */
-typedef struct tile_place {
-    int64_t n, y, x;
-} tile_place;
-
-static tile_place find_tile(const cr_winograd_f32 *c, int64_t index)
+static void point_patch(const wino_run *r, const cr_winograd_place *p, const float *px[CR_WINO_PRODUCTS])
 {
-    const int64_t row = index / c->tiles_x, n = row / c->tiles_y;
-    return (tile_place){n, (row - n * c->tiles_y) * CR_WINO_OUT,
-                        (index - row * c->tiles_x) * CR_WINO_OUT};
-}
-
-static void point_patch(const wino_run *r, const tile_place *p, const float *px[CR_WINO_PRODUCTS])
-{
-    const cr_conv_geometry *g = &r->c->g;
-    const int64_t left = p->x - g->pad_left;
-    for (int i = 0; i < CR_WINO_IN; i++) {
-        const int64_t y = p->y - g->pad_top + i;
-        const bool out = y < 0 || y >= g->h;
-        const float *line = out ? r->in : r->in + (p->n * g->h + y) * g->w * r->ld_in;
-        for (int j = 0; j < CR_WINO_IN; j++, px++) {
-            const int64_t x = left + j;
-            *px = out || x < 0 || x >= g->w ? r->c->zero : line + x * r->ld_in;
-        }
-    }
+    CR_WINOGRAD_POINT(&r->c->g, p, CR_WINO_IN, r->in, r->ld_in, r->c->zero, px);
 }
 
 static void transform_inputs(const wino_run *r, int64_t first, int64_t tiles, float *v)
@@ -341,7 +313,7 @@ static void transform_inputs(const wino_run *r, int64_t first, int64_t tiles, fl
     for (int64_t i = 0; i < panels; i++) {
         const cr_winograd_panel panel = cr_winograd_panel_at(tiles, panels, i);
         for (int row = 0; row < panel.rows; row++) {
-            const tile_place p = find_tile(c, first + panel.first + row);
+            const cr_winograd_place p = cr_winograd_place_at(&c->tiles, first + panel.first + row);
             point_patch(r, &p, px);
             c->k->input(px, CR_WINO_OUT * r->ld_in, c->g.cin,
                         v + panel.first * c->depth + row * c->k->lanes, v_step(c),
@@ -351,7 +323,7 @@ static void transform_inputs(const wino_run *r, int64_t first, int64_t tiles, fl
 }
 
 /* y[16][width] to the pixels that the picture has. */
-static void store_tile(const wino_run *r, const tile_place *p, const float *y, int64_t channel,
+static void store_tile(const wino_run *r, const cr_winograd_place *p, const float *y, int64_t channel,
                        int width)
 {
     const cr_conv_geometry *g = &r->c->g;
@@ -368,7 +340,7 @@ static void store_tile(const wino_run *r, const tile_place *p, const float *y, i
 static void claim_tile(const wino_run *r, int64_t index, int64_t channel, int width)
 {
     const cr_conv_geometry *g = &r->c->g;
-    const tile_place p = find_tile(r->c, index);
+    const cr_winograd_place p = cr_winograd_place_at(&r->c->tiles, index);
     const int64_t line = CR_ALIGN / (int64_t)sizeof(float);
     for (int i = 0; i < CR_WINO_OUT; i++) {
         const float *row = r->out + ((p.n * g->oh + p.y + i) * g->ow + p.x) * r->ld_out + channel;
@@ -383,7 +355,7 @@ static void finish_tiles(const wino_run *r, int64_t first, const cr_winograd_f32
     const cr_winograd_f32 *c = r->c;
     const int width = b->vectors * c->k->lanes;
     for (int64_t t = 0; t < b->tiles; t++) {
-        const tile_place p = find_tile(c, first + t);
+        const cr_winograd_place p = cr_winograd_place_at(&c->tiles, first + t);
         if (t + 1 < b->tiles) claim_tile(r, first + t + 1, channel, width);
         c->k->output(b->m + t * width, b->m_step, c->bias + channel, y, b->vectors);
         if (c->act.kind != CR_ACT_NONE)
@@ -396,8 +368,8 @@ static void run_item(void *ctx, size_t index, int worker)
 {
     const wino_run *r = ctx;
     const cr_winograd_f32 *c = r->c;
-    const int64_t first = c->tiles * (int64_t)index / r->items;
-    const int64_t tiles = c->tiles * ((int64_t)index + 1) / r->items - first;
+    const int64_t first = c->tiles.count * (int64_t)index / r->items;
+    const int64_t tiles = c->tiles.count * ((int64_t)index + 1) / r->items - first;
     float *v = r->scratch + cr_winograd_f32_scratch(c, worker) / sizeof(float);
     float *m = v + v_step(c) * CR_WINO_PRODUCTS, *y = m + m_step(c) * CR_WINO_PRODUCTS;
     transform_inputs(r, first, tiles, v);
@@ -424,8 +396,6 @@ void cr_winograd_f32_run(const cr_winograd_f32 *c, const float *in, int64_t ld_i
                   .ld_in = ld_in ? ld_in : c->g.ld_in,
                   .ld_out = ld_out ? ld_out : c->g.ld_out,
                   .scratch = scratch};
-    const int64_t threads = cr_pool_threads(pool);
-    r.items = ceil_div(ceil_div(c->tiles, c->most), threads) * threads;
-    if (r.items > c->tiles) r.items = c->tiles;
+    r.items = cr_winograd_items(&c->tiles, c->most, cr_pool_threads(pool));
     cr_pool_run(pool, (size_t)r.items, run_item, &r);
 }

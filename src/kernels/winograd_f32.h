@@ -34,6 +34,13 @@
 
 enum { CR_WINO_OUT = 4, CR_WINO_IN = 6, CR_WINO_PRODUCTS = 36 };
 
+/* WINO_ROWS(n) for every height of a panel, for the bodies' switches. */
+#define CR_WINO_ROWS_4  WINO_ROWS(1) WINO_ROWS(2) WINO_ROWS(3) WINO_ROWS(4)
+#define CR_WINO_ROWS_6  CR_WINO_ROWS_4 WINO_ROWS(5) WINO_ROWS(6)
+#define CR_WINO_ROWS_8  CR_WINO_ROWS_6 WINO_ROWS(7) WINO_ROWS(8)
+#define CR_WINO_ROWS_12 CR_WINO_ROWS_8 WINO_ROWS(9) WINO_ROWS(10) WINO_ROWS(11) WINO_ROWS(12)
+#define CR_WINO_ROWS_14 CR_WINO_ROWS_12 WINO_ROWS(13) WINO_ROWS(14)
+
 /* The products of one block of output channels for all tiles of an item. */
 typedef struct cr_winograd_f32_block {
     const float *v, *u;     /* u: [36][cin][vectors * lanes] */

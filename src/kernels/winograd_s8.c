@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "kernels/winograd_tiles.h"
 
 typedef int16_t halves_c __attribute__((vector_size(16)));
 typedef uint32_t sums_c __attribute__((vector_size(16)));
@@ -33,7 +34,7 @@ static inline halves_c pair_c(const int16_t *p)
 #define W_CODES(p)     codes_c(p)
 #define W_DOT(s, a, b) dot_c(s, a, b)
 #define W_PAIR(p)      pair_c(p)
-#define WINO_EACH_ROWS WINO_ROWS(1) WINO_ROWS(2) WINO_ROWS(3) WINO_ROWS(4)
+#define WINO_EACH_ROWS CR_WINO_ROWS_4
 #include "kernels/winograd_s8_body.h"
 
 static const cr_winograd_s8_kernel winograd_s8_c = WINO_RECORD("winograd_s8 c 4x8");
@@ -54,7 +55,7 @@ struct cr_winograd_s8 {
     int32_t *bias;                   /* whole vectors */
     uint8_t *zero;                   /* a pixel of padding */
     int64_t blocks, depth, pairs;    /* depth: cin in whole vectors of V */
-    int64_t tiles_y, tiles_x, tiles; /* tiles: of all pictures */
+    cr_winograd_tiles tiles;
     int64_t most;                    /* tiles of an item */
 };
 
@@ -154,11 +155,6 @@ static cr_status allocate(cr_winograd_s8 *c, cr_error *err)
     return CR_OK;
 }
 
-static int64_t ceil_div(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
 static int64_t choose_most(const cr_winograd_s8 *c)
 {
     const int64_t tile = CR_WINO_PRODUCTS * (c->depth * (int64_t)sizeof(int16_t) +
@@ -166,19 +162,17 @@ static int64_t choose_most(const cr_winograd_s8 *c)
     const int64_t least = MIN_PANELS * c->k->mr;
     int64_t most = ITEM_BYTES / tile;
     if (most < least) most = least;
-    return most < c->tiles ? most : c->tiles;
+    return most < c->tiles.count ? most : c->tiles.count;
 }
 
 static void set_up(cr_winograd_s8 *c, const cr_conv_geometry *g, unsigned cpu)
 {
     c->g = *g;
     c->k = cr_winograd_s8_select(cpu);
-    c->blocks = ceil_div(g->cout, c->k->nr);
-    c->depth = ceil_div(g->cin, 2 * c->k->lanes) * 2 * c->k->lanes;
-    c->pairs = ceil_div(g->cin, 2);
-    c->tiles_y = ceil_div(g->oh, CR_WINO_OUT);
-    c->tiles_x = ceil_div(g->ow, CR_WINO_OUT);
-    c->tiles = g->n * c->tiles_y * c->tiles_x;
+    c->blocks = cr_ceil_div(g->cout, c->k->nr);
+    c->depth = cr_ceil_div(g->cin, 2 * c->k->lanes) * 2 * c->k->lanes;
+    c->pairs = cr_ceil_div(g->cin, 2);
+    c->tiles = cr_winograd_tiles_of(g, CR_WINO_OUT);
     c->most = choose_most(c);
 }
 
@@ -264,31 +258,9 @@ size_t cr_winograd_s8_scratch(const cr_winograd_s8 *c, int threads)
     return worker_bytes(c) * (size_t)threads;
 }
 
-/* Tile `index` over all pictures, as its first output pixel. */
-typedef struct tile_place {
-    int64_t n, y, x;
-} tile_place;
-
-static tile_place find_tile(const cr_winograd_s8 *c, int64_t index)
+static void point_patch(const wino_run *r, const cr_winograd_place *p, const uint8_t *px[CR_WINO_PRODUCTS])
 {
-    const int64_t row = index / c->tiles_x, n = row / c->tiles_y;
-    return (tile_place){n, (row - n * c->tiles_y) * CR_WINO_OUT,
-                        (index - row * c->tiles_x) * CR_WINO_OUT};
-}
-
-static void point_patch(const wino_run *r, const tile_place *p, const uint8_t *px[CR_WINO_PRODUCTS])
-{
-    const cr_conv_geometry *g = &r->c->g;
-    const int64_t left = p->x - g->pad_left;
-    for (int i = 0; i < CR_WINO_IN; i++) {
-        const int64_t y = p->y - g->pad_top + i;
-        const bool out = y < 0 || y >= g->h;
-        const uint8_t *line = out ? r->in : r->in + (p->n * g->h + y) * g->w * r->ld_in;
-        for (int j = 0; j < CR_WINO_IN; j++, px++) {
-            const int64_t x = left + j;
-            *px = out || x < 0 || x >= g->w ? r->c->zero : line + x * r->ld_in;
-        }
-    }
+    CR_WINOGRAD_POINT(&r->c->g, p, CR_WINO_IN, r->in, r->ld_in, r->c->zero, px);
 }
 
 static void transform_inputs(const wino_run *r, int64_t first, int64_t tiles, int16_t *v)
@@ -299,7 +271,7 @@ static void transform_inputs(const wino_run *r, int64_t first, int64_t tiles, in
     for (int64_t i = 0; i < panels; i++) {
         const cr_winograd_panel panel = cr_winograd_panel_at(tiles, panels, i);
         for (int row = 0; row < panel.rows; row++) {
-            const tile_place p = find_tile(c, first + panel.first + row);
+            const cr_winograd_place p = cr_winograd_place_at(&c->tiles, first + panel.first + row);
             point_patch(r, &p, px);
             c->k->input(px, c->g.cin, v + panel.first * c->depth + row * halves, v_step(c),
                         panel.rows * halves);
@@ -315,7 +287,7 @@ static void finish_run(const wino_run *r, int64_t first, int64_t count,
     const cr_conv_geometry *g = &c->g;
     const int width = b->vectors * c->k->lanes;
     const int64_t y_row = RUN * CR_WINO_OUT * width;
-    const tile_place p = find_tile(c, first);
+    const cr_winograd_place p = cr_winograd_place_at(&c->tiles, first);
     for (int64_t t = 0; t < count; t++)
         c->k->output(m + t * width, b->m_step, c->bias + channel, y + t * CR_WINO_OUT * width,
                      y_row, b->vectors);
@@ -330,7 +302,7 @@ static void finish_run(const wino_run *r, int64_t first, int64_t count,
 static void finish_tiles(const wino_run *r, int64_t first, const cr_winograd_s8_block *b,
                          int64_t channel, int32_t *y)
 {
-    const int64_t width = b->vectors * r->c->k->lanes, row = r->c->tiles_x;
+    const int64_t width = b->vectors * r->c->k->lanes, row = r->c->tiles.across;
     for (int64_t t = 0, count; t < b->tiles; t += count) {
         const int64_t to_edge = row - (first + t) % row, left = b->tiles - t;
         count = left < to_edge ? left : to_edge;
@@ -343,8 +315,8 @@ static void run_item(void *ctx, size_t index, int worker)
 {
     const wino_run *r = ctx;
     const cr_winograd_s8 *c = r->c;
-    const int64_t first = c->tiles * (int64_t)index / r->items;
-    const int64_t tiles = c->tiles * ((int64_t)index + 1) / r->items - first;
+    const int64_t first = c->tiles.count * (int64_t)index / r->items;
+    const int64_t tiles = c->tiles.count * ((int64_t)index + 1) / r->items - first;
     unsigned char *room = r->scratch + cr_winograd_s8_scratch(c, worker);
     int16_t *v = (int16_t *)(void *)room;
     int32_t *m = (int32_t *)(void *)(room + v_bytes(c)), *y = m + m_step(c) * CR_WINO_PRODUCTS;
@@ -372,8 +344,6 @@ void cr_winograd_s8_run(const cr_winograd_s8 *c, const uint8_t *in, int64_t ld_i
                   .finish = finish,
                   .ctx = ctx,
                   .scratch = scratch};
-    const int64_t threads = cr_pool_threads(pool);
-    r.items = ceil_div(ceil_div(c->tiles, c->most), threads) * threads;
-    if (r.items > c->tiles) r.items = c->tiles;
+    r.items = cr_winograd_items(&c->tiles, c->most, cr_pool_threads(pool));
     cr_pool_run(pool, (size_t)r.items, run_item, &r);
 }

@@ -2,10 +2,7 @@
 #define WINO(name) winograd_f32_##name##_neon
 #define WINO_MR    8
 #define WINO_NV    3
-#define WINO_EACH_ROWS                                                                             \
-    WINO_ROWS(1)                                                                                   \
-    WINO_ROWS(2)                                                                                   \
-    WINO_ROWS(3) WINO_ROWS(4) WINO_ROWS(5) WINO_ROWS(6) WINO_ROWS(7) WINO_ROWS(8)
+#define WINO_EACH_ROWS CR_WINO_ROWS_8
 #include "kernels/arm/vec_neon.h"
 
 #include "kernels/winograd_f32_body.h"

@@ -11,15 +11,7 @@
     (VU) vmlal_high_lane_s16(vmlal_lane_s16((int32x4_t)(s), vget_low_s16((int16x8_t)(b)),          \
                                             vget_low_s16((int16x8_t)(a)), 0),                      \
                              (int16x8_t)(b), vget_low_s16((int16x8_t)(a)), 1)
-#define WINO_EACH_ROWS                                                                             \
-    WINO_ROWS(1)                                                                                   \
-    WINO_ROWS(2)                                                                                   \
-    WINO_ROWS(3)                                                                                   \
-    WINO_ROWS(4)                                                                                   \
-    WINO_ROWS(5)                                                                                   \
-    WINO_ROWS(6)                                                                                   \
-    WINO_ROWS(7)                                                                                   \
-    WINO_ROWS(8)
+#define WINO_EACH_ROWS CR_WINO_ROWS_8
 #define W_PAIR(p) (VH) vdupq_n_s32(cr_winograd_pair(p))
 #include "kernels/winograd_s8_body.h"
 

@@ -2,7 +2,7 @@
 #define WINO(name)     winograd_f32_##name##_avx2
 #define WINO_MR        6
 #define WINO_NV        2
-#define WINO_EACH_ROWS WINO_ROWS(1) WINO_ROWS(2) WINO_ROWS(3) WINO_ROWS(4) WINO_ROWS(5) WINO_ROWS(6)
+#define WINO_EACH_ROWS CR_WINO_ROWS_6
 #include "kernels/x86/vec_avx2.h"
 
 #include "kernels/winograd_f32_body.h"

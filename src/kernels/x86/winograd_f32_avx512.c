@@ -2,17 +2,7 @@
 #define WINO(name) winograd_f32_##name##_avx512
 #define WINO_MR    14
 #define WINO_NV    2
-#define WINO_EACH_ROWS                                                                             \
-    WINO_ROWS(1)                                                                                   \
-    WINO_ROWS(2)                                                                                   \
-    WINO_ROWS(3)                                                                                   \
-    WINO_ROWS(4)                                                                                   \
-    WINO_ROWS(5)                                                                                   \
-    WINO_ROWS(6)                                                                                   \
-    WINO_ROWS(7)                                                                                   \
-    WINO_ROWS(8)                                                                                   \
-    WINO_ROWS(9)                                                                                   \
-    WINO_ROWS(10) WINO_ROWS(11) WINO_ROWS(12) WINO_ROWS(13) WINO_ROWS(14)
+#define WINO_EACH_ROWS CR_WINO_ROWS_14
 #include "kernels/x86/vec_avx512.h"
 
 #include "kernels/winograd_f32_body.h"

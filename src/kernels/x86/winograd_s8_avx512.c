@@ -10,19 +10,7 @@
 #define W_FEW(p, n) (VH) _mm512_cvtepu8_epi16(_mm256_maskz_loadu_epi8(((__mmask32)1 << (n)) - 1, p))
 #define W_DOT(s, a, b)                                                                             \
     (VU) _mm512_add_epi32((__m512i)(s), _mm512_madd_epi16((__m512i)(a), (__m512i)(b)))
-#define WINO_EACH_ROWS                                                                             \
-    WINO_ROWS(1)                                                                                   \
-    WINO_ROWS(2)                                                                                   \
-    WINO_ROWS(3)                                                                                   \
-    WINO_ROWS(4)                                                                                   \
-    WINO_ROWS(5)                                                                                   \
-    WINO_ROWS(6)                                                                                   \
-    WINO_ROWS(7)                                                                                   \
-    WINO_ROWS(8)                                                                                   \
-    WINO_ROWS(9)                                                                                   \
-    WINO_ROWS(10)                                                                                  \
-    WINO_ROWS(11)                                                                                  \
-    WINO_ROWS(12)
+#define WINO_EACH_ROWS CR_WINO_ROWS_12
 #define W_PAIR(p) (VH) _mm512_set1_epi32(cr_winograd_pair(p))
 #include "kernels/winograd_s8_body.h"
 

@@ -8,7 +8,7 @@
 #define WINO_APART     false
 #define W_CODES(p)     (VH) _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(const void *)(p)))
 #define W_DOT(s, a, b) (VU) _mm256_dpwssd_avx_epi32((__m256i)(s), (__m256i)(a), (__m256i)(b))
-#define WINO_EACH_ROWS WINO_ROWS(1) WINO_ROWS(2) WINO_ROWS(3) WINO_ROWS(4) WINO_ROWS(5) WINO_ROWS(6)
+#define WINO_EACH_ROWS CR_WINO_ROWS_6
 #define W_PAIR(p)      (VH) _mm256_set1_epi32(cr_winograd_pair(p))
 #include "kernels/winograd_s8_body.h"
 
